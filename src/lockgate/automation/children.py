@@ -1,0 +1,44 @@
+"""Processes that this one starts and that must not outlive it.
+
+A child is started as `python -m lockgate.automation.child ARGUMENTS`: it asks the kernel to be stopped when its parent
+dies, however it dies, and then becomes the `lockgate` command with those arguments.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+PARENT = "LOCKGATE_PARENT_PID"
+
+
+def command(root: Path, *arguments: str) -> list[str]:
+    """The command line of a child that works in the project at `root`."""
+    return [sys.executable, "-m", "lockgate.automation.child", "-C", str(root), *arguments]
+
+
+def child_environment() -> Mapping[str, str]:
+    """The child's variables: ours, and who its parent is."""
+    return {**os.environ, PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+
+
+def run_child(root: Path, arguments: Sequence[str], *, log: Path, running: "set[subprocess.Popen[bytes]]") -> int:
+    """Run one to its end, its output appended to `log`; its exit code, negative for a signal.
+
+    `running` holds it meanwhile, so that whoever stops us can stop it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command(root, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=child_environment(),
+        )
+        running.add(child)
+        try:
+            return child.wait()
+        finally:
+            running.discard(child)

@@ -1,0 +1,222 @@
+"""The durable part of `lockgate up`: rollouts, looks of the monitor, pipeline runs, and the schedule.
+
+    watch (every quarter second)
+      unfinished rollout       -> workflow rollout:   move, move, ... until it is finished
+      challenger, not deployed -> workflow promotion: each automatic environment in turn
+      window complete          -> workflow look:      `lockgate monitor` as a child process
+      data or alert            -> workflow pipeline:  `lockgate run` as a child process
+    cron                       -> workflow pipeline
+
+A workflow has a name for its occasion, so one occasion starts one workflow, and DBOS starts it again after a crash at
+the first step that was not finished. Each step may be repeated: a move of a rollout is a transaction that only one
+driver wins, a run finds finished stages in the cache, a look records its window once.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lockgate.automation.promotion import automatic_environments
+from lockgate.automation.steps import Steps
+from lockgate.automation.triggers import Seen, find_cause, first_sight, started, window_ending
+from lockgate.client.client import Client
+from lockgate.clock import Clock
+from lockgate.project import Folder, duration_s
+from lockgate.store.atomic import write_atomically
+from lockgate.store.snapshot import snapshot
+from lockgate.store.stat_cache import StatCache
+
+# DBOS recovers the workflows of this executor and version: fixed, so that a restart finds what was left.
+EXECUTOR = "local"
+VERSION = "1"
+
+_TRIGGERS_EVERY_S = 2.0
+
+
+class Automation:
+    """The workflows of one project in this process. `start` once, then `watch` again and again, `stop` at the end."""
+
+    def __init__(self, folder: Folder, client: Client, *, clock: Clock, user: str) -> None:
+        self._folder = folder
+        self._client = client
+        self._clock = clock
+        self._steps = Steps(folder, client, clock=clock, user=user)
+        self._driven: set[str] = set()
+        self._begun: set[str] = set()
+        self._triggers_due = 0.0
+        self._begin: Callable[..., None] = _not_started
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Import DBOS, register the workflows, and go on with what a crash left. Takes about two seconds of CPU."""
+        from dbos import DBOS, SetWorkflowID
+
+        path = self._folder.state / "automation.db"
+        prepare_database(path)
+        workflows = self._workflows(DBOS)
+        DBOS(
+            config={
+                "name": "lockgate",
+                "system_database_url": f"sqlite:///{path}",
+                "sys_db_pool_size": 4,
+                "executor_id": EXECUTOR,
+                "application_version": VERSION,
+                "log_level": "ERROR",
+                "enable_otlp": False,
+                "max_executor_threads": 16,
+                "scheduler_polling_interval_sec": 30.0,
+            }
+        )
+        DBOS.launch()
+        self._keep_schedule(DBOS, workflows["scheduled"])
+
+        def begin(name: str, occasion: str, *arguments: object) -> None:
+            with SetWorkflowID(f"{name}-{self._folder.project.model}-{occasion}"):
+                DBOS.start_workflow(workflows[name], *arguments)
+
+        self._begin = begin
+
+    def stop(self) -> None:
+        """Take no more steps and stop the children; the process must then end with `os._exit` (see `Steps.stop`)."""
+        self._steps.stop()
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """One look at the project: begin a workflow for everything that calls for one."""
+        model = self._folder.project.model
+        for environment in self._folder.project.environments:
+            rollout = self._client.delivery.current_rollout(model, environment)
+            if rollout is not None and rollout.rollout_id not in self._driven:
+                # Each start of this process may drive it anew: a workflow that ended in an error is not started again.
+                self._begin(
+                    "rollout", f"{rollout.rollout_id}-{rollout.revision}-{self._clock.now_ms()}", rollout.rollout_id
+                )
+                self._driven.add(rollout.rollout_id)
+        self._watch_challenger(model)
+        self._watch_windows()
+        if self._clock.monotonic() >= self._triggers_due:
+            self._triggers_due = self._clock.monotonic() + _TRIGGERS_EVERY_S
+            self._watch_triggers(model)
+
+    def _watch_challenger(self, model: str) -> None:
+        if not automatic_environments(self._folder):
+            return
+        challenger = self._client.registry.list_aliases(model).get("challenger")
+        if challenger is not None:
+            self._begin_once("promotion", str(challenger), challenger)
+
+    def _watch_windows(self) -> None:
+        monitor = self._folder.project.monitor
+        environment = (monitor.environment if monitor else None) or self._folder.project.production
+        if monitor is None or environment is None:
+            return
+        start, end = window_ending(self._clock.now_ms(), duration_s(monitor.window))
+        self._begin_once("look", f"{environment}-{end}", environment, start, end)
+
+    def _watch_triggers(self, model: str) -> None:
+        retrain = self._folder.project.retrain
+        if not retrain.on:
+            return
+        seen = self._seen()
+        data = self._data()
+        seen_now = first_sight(seen, data)
+        alerts = self._client.monitoring.list_alerts(model=model, open_only=True)
+        now = self._clock.now_ms()
+        cause = find_cause(retrain, seen=seen_now, data=data, alerts=alerts, now=now)
+        if cause is not None:
+            # The same data may come back later, so the last start is a part of the occasion. Begun before it is
+            # remembered: in between lies a crash that finds the same occasion again, and DBOS starts it once.
+            self._begin("pipeline", f"{cause.key}-{seen_now.started_at or 0}", cause.reason)
+            seen_now = started(seen_now, data=data, alerts=alerts, now=now)
+        if seen_now != seen:
+            write_atomically(self._seen_path, msgspec.json.encode(seen_now))
+
+    def _begin_once(self, name: str, occasion: str, *arguments: object) -> None:
+        """DBOS knows what was begun; asking it every quarter second is not needed."""
+        if f"{name}-{occasion}" not in self._begun:
+            self._begin(name, occasion, *arguments)
+            self._begun.add(f"{name}-{occasion}")
+
+    # -- the workflows ----------------------------------------------------------------------------------------------
+
+    def _workflows(self, dbos: Any) -> dict[str, Callable[..., Any]]:  # DBOS gives what it decorates no useful type
+        steps = self._steps
+
+        def rollout(rollout_id: str) -> str:
+            while True:
+                state: str = dbos.run_step({"name": "until_moved"}, steps.until_moved, rollout_id)
+                if state in ("succeeded", "superseded"):
+                    return state
+                if state == "rolled_back":
+                    environment = self._client.delivery.get_rollout(rollout_id).environment
+                    dbos.run_step({"name": "send_alerts"}, steps.send_alerts, environment)
+                    return state
+
+        def promotion(version: int) -> str:
+            for environment in automatic_environments(self._folder):
+                state = dbos.run_step({"name": "promote"}, steps.promote, environment, version)
+                if state == "rolled_back":
+                    return f"rolled back in {environment}"
+            return "done"
+
+        def look(environment: str, start_at: int, end_at: int) -> int:
+            code: int = dbos.run_step({"name": "look"}, steps.look, environment, start_at, end_at)
+            return code
+
+        def pipeline(reason: str) -> int:
+            code: int = dbos.run_step({"name": "run_pipeline"}, steps.run_pipeline, reason)
+            return code
+
+        def scheduled(at: datetime, cron: str) -> int:
+            return pipeline(f"schedule {cron} at {at.isoformat()}")
+
+        return {
+            function.__name__: dbos.workflow(name=function.__name__)(function)
+            for function in (rollout, promotion, look, pipeline, scheduled)
+        }
+
+    def _keep_schedule(self, dbos: Any, scheduled: Callable[..., Any]) -> None:
+        cron = self._folder.project.retrain.schedule
+        if cron:
+            schedule = {"schedule_name": "retrain", "workflow_fn": scheduled, "schedule": cron, "context": cron}
+            dbos.apply_schedules([schedule])
+        elif dbos.get_schedule("retrain") is not None:
+            dbos.delete_schedule("retrain")
+
+    # -- what is remembered -----------------------------------------------------------------------------------------
+
+    @property
+    def _seen_path(self) -> Path:
+        return self._folder.state / "triggers.json"
+
+    def _seen(self) -> Seen:
+        try:
+            return msgspec.json.decode(self._seen_path.read_bytes(), type=Seen)
+        except FileNotFoundError:
+            return Seen()
+
+    def _data(self) -> dict[str, str]:
+        stats = StatCache(self._folder.state / "tmp" / "watched.stats", clock=self._clock)
+        found = {
+            name: snapshot(self._folder.root / data.path, stats) for name, data in self._folder.project.data.items()
+        }
+        stats.save()
+        return {name: content.digest for name, content in found.items() if content is not None}
+
+
+def prepare_database(path: Path) -> None:
+    """SQLite keeps the journal mode in the file, so DBOS gets the write-ahead log without asking for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+
+
+def _not_started(*_: object) -> None:
+    raise AssertionError("Automation.start has not been called")

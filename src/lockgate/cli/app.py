@@ -1,0 +1,50 @@
+"""What every command is handed: the project it works on and the way to its records, each made on first use."""
+
+import getpass
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockgate.clock import Clock, SystemClock
+from lockgate.config import Settings, load_settings
+from lockgate.project import Folder, find_project, load_project
+
+if TYPE_CHECKING:
+    from lockgate.client.client import Client
+    from lockgate.store.store import Store
+
+
+class App:
+    """`ctx.obj` of every command."""
+
+    def __init__(self, *, start: Path, uri: str | None = None, clock: Clock | None = None) -> None:
+        self.start = start.resolve()
+        self.clock: Clock = clock or SystemClock()
+        self.flags = {"uri": uri}
+
+    @cached_property
+    def settings(self) -> Settings:
+        return load_settings(environ=os.environ, home=Path.home(), **self.flags)
+
+    @cached_property
+    def folder(self) -> Folder:
+        """The project at or above the folder that we were started in. Raises NotFound or InvalidInput."""
+        return load_project(find_project(self.start))
+
+    @cached_property
+    def client(self) -> "Client":
+        """Records of this project: over HTTP where a server is configured, in this process otherwise."""
+        from lockgate.connect import connect
+
+        return connect(self.settings, state=self.folder.state, user=self.user, clock=self.clock)
+
+    @cached_property
+    def store(self) -> "Store":
+        from lockgate.store.store import Store
+
+        return Store(self.folder.state / "store")
+
+    @cached_property
+    def user(self) -> str:
+        return self.settings.user or getpass.getuser()

@@ -1,0 +1,193 @@
+"""`lockgate doctor`: are this machine and the project in this folder ready? It leaves everything as it was.
+
+Each check is a function that returns one `Finding`; what a finding says to do must be a command or a setting.
+"""
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import click
+
+from lockgate.errors import InvalidInput, LockgateError, NotFound
+
+if TYPE_CHECKING:
+    from lockgate.cli.app import App
+    from lockgate.config import Settings
+
+_GIB = 1 << 30
+# extra -> the module that shows whether it is there, and what it is for
+_EXTRAS = {
+    "mlflow": ("mlflow", "training code that logs with mlflow"),
+    "onnx": ("onnxruntime", "ONNX models"),
+}
+
+
+class Finding(NamedTuple):
+    """One line of the answer. `advice` is empty where there is nothing to do."""
+
+    check: str
+    status: Literal["ok", "warn", "fail"]
+    found: str
+    advice: str = ""
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.pass_obj
+def doctor(app: "App", as_json: bool) -> None:
+    """Check that this machine and the project in this folder are ready.
+
+    Each line is ok, warn (works, but something is lost) or fail (will not work), with what to do. Exit code 2 when
+    anything failed.
+
+    Example: lockgate -C examples/churn doctor
+    """
+    from lockgate.cli.output import print_json
+
+    findings = list(_findings(app))
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(f"{finding.status:4}  {finding.check:9}  {finding.found}")
+            if finding.advice:
+                click.echo(f"                 next: {finding.advice}")
+    failed = [finding.check for finding in findings if finding.status == "fail"]
+    if failed:
+        raise InvalidInput(f"not ready: {', '.join(failed)}.")
+
+
+def _findings(app: "App") -> Iterator[Finding]:
+    yield check_python()
+    yield check_git(app.start)
+    for extra, (module, purpose) in _EXTRAS.items():
+        yield check_extra(extra, module, purpose)
+    try:
+        folder = app.folder
+    except NotFound as error:
+        yield Finding("project", "warn", error.message, error.hint or "")
+        state = app.start
+    except InvalidInput as error:
+        yield Finding("project", "fail", error.message, error.hint or "correct lockgate.yaml")
+        state = app.start
+    else:
+        yield Finding("project", "ok", f"{folder.project.model} in {folder.root}")
+        state = folder.state
+        yield check_writable(state)
+        yield check_database(state / "lockgate.db")
+    yield check_disk(state)
+    try:
+        settings = app.settings
+    except LockgateError as error:
+        yield Finding("settings", "fail", error.message, error.hint or "correct the setting")
+        return
+    yield Finding("settings", "ok", f"records go to {settings.uri or 'the project itself'}")
+    yield from check_ports(settings)
+
+
+def check_python() -> Finding:
+    """The interpreter that stages which say `python` should also find first on PATH."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    first = shutil.which("python")
+    if first is None or Path(first).resolve() != Path(sys.executable).resolve():
+        found = f"{version} ({sys.executable}), but `python` in a stage is {first or 'not found'}"
+        return Finding("python", "warn", found, f"export PATH={Path(sys.executable).parent}:$PATH")
+    return Finding("python", "ok", f"{version} ({sys.executable})")
+
+
+def check_git(folder: Path) -> Finding:
+    """Git, and whether the folder is in a repository with a commit: without one a release has no commit."""
+    if shutil.which("git") is None:
+        return Finding("git", "warn", "git is not on PATH; releases will have no commit", "install git")
+    done = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return Finding("git", "ok", f"at commit {done.stdout.strip()}")
+    if "not a git repository" in done.stderr:
+        return Finding("git", "warn", "no git repository; releases will have no commit", "git init")
+    return Finding("git", "warn", "the repository has no commit yet", "git add . && git commit")
+
+
+def check_extra(extra: str, module: str, purpose: str) -> Finding:
+    """An optional part of the installation; found without importing it."""
+    if find_spec(module) is not None:
+        return Finding(extra, "ok", f"installed: {purpose}")
+    return Finding(extra, "warn", f"not installed: {purpose}", f"pip install 'lockgate[{extra}]', if you need it")
+
+
+def check_disk(folder: Path) -> Finding:
+    """Room for models and the content store."""
+    free = shutil.disk_usage(_existing(folder)).free
+    found = f"{free / _GIB:.1f} GiB free"
+    if free < _GIB // 4:
+        return Finding("disk", "fail", found, "make room, then: lockgate gc")
+    if free < 2 * _GIB:
+        return Finding("disk", "warn", found, "lockgate gc deletes what nothing refers to")
+    return Finding("disk", "ok", found)
+
+
+def check_writable(state: Path) -> Finding:
+    """A file can be made where the project's state lives, or will live."""
+    folder = _existing(state)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lockgate-doctor-"):
+            pass
+    except OSError as error:
+        advice = f"make {folder} writable for {_user_name()}"
+        return Finding("state", "fail", f"{state} cannot be written: {error.strerror}", advice)
+    return Finding("state", "ok", str(state) if state.is_dir() else f"{state} will be made by the first command")
+
+
+def check_database(path: Path) -> Finding:
+    """The revision of the project's records. Reads it without opening the database for writing."""
+    from lockgate.metadata.schema import HEAD
+
+    if not path.is_file():
+        return Finding("database", "ok", "none yet")
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Finding("database", "fail", f"{path} cannot be read: {error}", "restore it from a copy")
+    if row is None or row[0] != HEAD:
+        found = f"revision {row[0] if row else 'unknown'}, this Lockgate needs {HEAD}"
+        return Finding("database", "fail", found, "lockgate migrate")
+    return Finding("database", "ok", f"revision {HEAD}")
+
+
+def check_ports(settings: "Settings") -> Iterator[Finding]:
+    """The ports of `lockgate up`. A taken one may be Lockgate itself at work, so it is no failure."""
+    for name in ("api_port", "serve_port"):
+        port = getattr(settings, name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                advice = f"stop what uses it, or set LOCKGATE_{name.upper()}"
+                yield Finding("port", "warn", f"{settings.host}:{port} ({name}): {error.strerror}", advice)
+            else:
+                yield Finding("port", "ok", f"{settings.host}:{port} is free ({name})")
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _user_name() -> str:
+    return os.environ.get("USER") or str(os.getuid())

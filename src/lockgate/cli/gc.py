@@ -1,0 +1,117 @@
+"""`lockgate gc`: delete stored content that nothing refers to."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from lockgate.cli.app import App
+
+if TYPE_CHECKING:
+    from lockgate.store.actions import Actions
+
+# Results of one stage that are kept: going back to the inputs of the last few runs stays free.
+RESULTS_A_STAGE = 5
+_ALL = 2**31 - 1
+_PAGE = 1000
+
+
+@click.command
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def gc(app: App, dry_run: bool, as_json: bool) -> None:
+    """Delete stored content that nothing refers to.
+
+    Kept is what releases, runs, monitor windows and lockgate.lock name, the last results of every stage, and everything
+    written within the last hour, so it is safe while other commands work.
+
+    \b
+    Example: lockgate gc --dry-run
+    """
+    from lockgate.cli.output import print_json
+    from lockgate.pipelines.status import open_stats
+    from lockgate.store.actions import Actions
+    from lockgate.store.gc import GRACE_S
+    from lockgate.store.gc import gc as collect
+
+    actions = Actions(app.store.root / "actions")
+    youngest_ns = int((app.clock.now_ms() - GRACE_S * 1000) * 1_000_000)
+    forgotten = _old_results(actions, youngest_ns)
+    keep = {digest for document in _documents(app, actions, forgotten) for digest in _digests(document)}
+    done = collect(app.store, keep, clock=app.clock, dry_run=dry_run)
+    if not dry_run:
+        # After the content: a result without its content is one that must be built again, and nothing worse.
+        for key in forgotten:
+            actions.remove(key)
+        stats = open_stats(app.folder.state, app.clock)
+        stats.prune()
+        stats.save()
+    if as_json:
+        print_json({"dry_run": dry_run, "results": len(forgotten), "content": done})
+        return
+    verb = "would be deleted" if dry_run else "deleted"
+    click.echo(
+        f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {len(forgotten)} old results {verb}; "
+        f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."
+    )
+
+
+def _digests(document: bytes) -> set[str]:
+    from lockgate.store.gc import digests_in
+
+    return digests_in(document)
+
+
+def _documents(app: App, actions: "Actions", forgotten: set[str]) -> Iterator[bytes]:
+    """Every record that may name stored content."""
+    import msgspec
+
+    from lockgate.pipelines.definition import LOCK_FILE
+
+    lock = app.folder.root / LOCK_FILE
+    if lock.exists():
+        yield lock.read_bytes()
+    for key, _ in actions.newest_first():
+        if key not in forgotten:
+            yield actions.get(key) or b""
+    for model in app.client.registry.list_models():
+        for release in app.client.registry.list_releases(model.name, limit=_ALL):
+            yield msgspec.json.encode(release)
+        for environment in app.folder.project.environments:
+            for window in app.client.monitoring.list_windows(model.name, environment, limit=_ALL):
+                yield msgspec.json.encode(window)
+    yield from _runs(app)
+
+
+def _runs(app: App) -> Iterator[bytes]:
+    """The tags of runs: they name the environment and the difference to the commit."""
+    import msgspec
+
+    experiments = [experiment.experiment_id for experiment in app.client.tracking.list_experiments()]
+    token: str | None = None
+    while experiments and token != "":
+        page = app.client.tracking.search_runs(experiments, max_results=_PAGE, page_token=token)
+        for found in page.runs:
+            yield msgspec.json.encode(found.data.tags)
+        token = page.next_page_token
+
+
+def _old_results(actions: "Actions", youngest_ns: int) -> set[str]:
+    """Results of stages beyond the last few of each. A stage is known by the outputs that it writes.
+
+    Other results (verdicts, data checks) are small, and some are the only word on their question: they stay.
+    """
+    from lockgate.pipelines.record import decode_record
+
+    seen: Counter[tuple[str, ...]] = Counter()
+    old = set()
+    for key, written_ns in actions.newest_first():
+        record = decode_record(actions.get(key))
+        if record is None:
+            continue
+        seen[record.inputs.outs] += 1
+        if seen[record.inputs.outs] > RESULTS_A_STAGE and written_ns < youngest_ns:
+            old.add(key)
+    return old

@@ -1,0 +1,88 @@
+"""Models, releases, aliases and approvals."""
+
+from lockgate.client.transport import Transport
+from lockgate.entities import AliasChange, Approval, Release
+from lockgate.wire import registry as wire
+from lockgate.wire.operation import Empty
+
+
+class Registry:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def ensure_model(self, name: str) -> wire.ModelSummary:
+        """The model, made where there is none."""
+        return self._transport.call(wire.ENSURE_MODEL, wire.OneModel(model=name))
+
+    def get_model(self, name: str) -> wire.ModelSummary:
+        """Raises NotFound."""
+        return self._transport.call(wire.GET_MODEL, wire.OneModel(model=name))
+
+    def list_models(self) -> list[wire.ModelSummary]:
+        """By name."""
+        return list(self._transport.call(wire.LIST_MODELS, Empty()).models)
+
+    def get_version(self, model: str, version: int) -> wire.VersionSummary:
+        """What people see of a version: its tags, aliases and description. Raises NotFound."""
+        return self._transport.call(wire.GET_VERSION, wire.OneVersion(model=model, version=version))
+
+    def create_release(self, release: Release) -> Release:
+        """The release with the version it was given; `release.version` is ignored. The model is made when absent."""
+        return self._transport.call(wire.CREATE_RELEASE, wire.ReleaseMessage(release=release)).release
+
+    def get_release(self, model: str, version: int) -> Release:
+        """Raises NotFound."""
+        return self._transport.call(wire.GET_RELEASE, wire.OneVersion(model=model, version=version)).release
+
+    def list_releases(self, model: str, limit: int = 100) -> list[Release]:
+        """Newest first."""
+        return list(self._transport.call(wire.LIST_RELEASES, wire.ListReleases(model=model, limit=limit)).releases)
+
+    def find_release(self, model: str, content_digest: str) -> Release | None:
+        """The newest release of the model with exactly that content."""
+        request = wire.FindRelease(model=model, content_digest=content_digest)
+        return self._transport.call(wire.FIND_RELEASE, request).release
+
+    def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> None:
+        """Point an alias at a version. Raises NotFound for the model or version, InvalidInput for a reserved name."""
+        self._transport.call(wire.SET_ALIAS, wire.SetAlias(model=model, alias=alias, version=version, reason=reason))
+
+    def get_alias(self, model: str, alias: str) -> int | None:
+        """The version that an alias points at."""
+        return self.list_aliases(model).get(alias)
+
+    def delete_alias(self, model: str, alias: str, *, reason: str = "") -> None:
+        """Nothing happens where there is no such alias."""
+        self._transport.call(wire.DELETE_ALIAS, wire.DeleteAlias(model=model, alias=alias, reason=reason))
+
+    def list_aliases(self, model: str) -> dict[str, int]:
+        """By name; empty also where there is no such model."""
+        return self._transport.call(wire.LIST_ALIASES, wire.OneModel(model=model)).aliases
+
+    def alias_history(self, model: str) -> list[AliasChange]:
+        """Every move of every alias, newest first."""
+        return list(self._transport.call(wire.ALIAS_HISTORY, wire.OneModel(model=model)).changes)
+
+    def set_model_tag(self, model: str, key: str, value: str | None) -> None:
+        """None removes the tag."""
+        self._transport.call(wire.SET_TAG, wire.SetTag(model=model, key=key, value=value))
+
+    def set_version_tag(self, model: str, version: int, key: str, value: str | None) -> None:
+        """None removes the tag."""
+        self._transport.call(wire.SET_TAG, wire.SetTag(model=model, version=version, key=key, value=value))
+
+    def set_model_description(self, model: str, description: str) -> None:
+        self._transport.call(wire.SET_DESCRIPTION, wire.SetDescription(model=model, description=description))
+
+    def set_version_description(self, model: str, version: int, description: str) -> None:
+        request = wire.SetDescription(model=model, version=version, description=description)
+        self._transport.call(wire.SET_DESCRIPTION, request)
+
+    def approve(self, approval: Approval) -> Approval:
+        """The recorded approval; an approver's first word about a version and environment stands."""
+        return self._transport.call(wire.APPROVE, wire.ApprovalMessage(approval=approval)).approval
+
+    def list_approvals(self, model: str, version: int, environment: str | None = None) -> list[Approval]:
+        """Oldest first."""
+        request = wire.ListApprovals(model=model, version=version, environment=environment)
+        return list(self._transport.call(wire.LIST_APPROVALS, request).approvals)

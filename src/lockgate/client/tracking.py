@@ -1,0 +1,187 @@
+"""Experiments, runs, what is logged to them and their files, over MLflow's protocol like all training code."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from lockgate.client.transport import Transport
+from lockgate.clock import Clock
+from lockgate.errors import AlreadyExists, InvalidInput, NotFound
+from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
+from lockgate.wire.mlflow.experiments import Tag
+
+EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
+# MLflow's own limits for one batch; a larger one is sent in parts.
+_METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+
+T = TypeVar("T")
+
+
+class Tracking:
+    def __init__(self, transport: Transport, clock: Clock) -> None:
+        self._transport = transport
+        self._clock = clock
+
+    def ensure_experiment(self, name: str) -> str:
+        """The id of the experiment of that name, made where there is none."""
+        try:
+            return self._experiment_id(name)
+        except NotFound:
+            pass
+        try:
+            request = experiments.CreateExperiment(name=name)
+            return self._transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+        except AlreadyExists:  # somebody else made it between the two calls
+            return self._experiment_id(name)
+
+    def create_run(self, experiment_id: str, *, run_name: str = "", tags: Mapping[str, str] | None = None) -> str:
+        """The id of a new run with status RUNNING."""
+        request = runs.CreateRun(
+            experiment_id=experiment_id,
+            run_name=run_name,
+            start_time=self._clock.now_ms(),
+            tags=_tags(tags or {}),
+        )
+        return self._transport.call(runs.CREATE_RUN, request).run.info.run_id
+
+    def log_batch(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[runs.Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raises InvalidInput where a param has another value already; what fits one batch is all or nothing."""
+        metric_parts = list(_parts(metrics, _METRICS_A_BATCH))
+        param_parts = list(_parts(_tags(params or {}), _PARAMS_A_BATCH))
+        tag_parts = list(_parts(_tags(tags or {}), _PARAMS_A_BATCH))
+        for i in range(max(len(metric_parts), len(param_parts), len(tag_parts))):
+            request = runs.LogBatch(
+                run_id=run_id,
+                metrics=tuple(metric_parts[i]) if i < len(metric_parts) else (),
+                params=tuple(param_parts[i]) if i < len(param_parts) else (),
+                tags=tuple(tag_parts[i]) if i < len(tag_parts) else (),
+            )
+            self._transport.call(runs.LOG_BATCH, request)
+
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Values of now."""
+        at = self._clock.now_ms()
+        self.log_batch(
+            run_id,
+            metrics=[
+                runs.Metric(key=key, value=runs.number_out(float(value)), timestamp=at, step=step)
+                for key, value in metrics.items()
+            ],
+        )
+
+    def finish_run(self, run_id: str, status: EndStatus = "FINISHED") -> None:
+        """The run ends now."""
+        self._transport.call(runs.UPDATE_RUN, runs.UpdateRun(run_id=run_id, status=status))
+
+    def get_run(self, run_id: str) -> runs.Run:
+        """With the latest value of each metric. Raises NotFound."""
+        return self._transport.call(runs.GET_RUN, runs.OfRun(run_id=run_id)).run
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        *,
+        filter: str = "",  # the protocol's word
+        order_by: Sequence[str] = (),
+        max_results: int = 100,
+        page_token: str | None = None,
+    ) -> runs.RunPage:
+        """One page; `next_page_token` is empty on the last. Raises InvalidInput for an unreadable filter."""
+        request = runs.SearchRuns(
+            experiment_ids=tuple(experiment_ids),
+            filter=filter,
+            order_by=tuple(order_by),
+            max_results=max_results,
+            page_token=page_token or "",
+        )
+        return self._transport.call(runs.SEARCH_RUNS, request)
+
+    def list_experiments(self) -> list[experiments.Experiment]:
+        """All that are not deleted, newest first."""
+        found: list[experiments.Experiment] = []
+        token = ""
+        while True:
+            request = experiments.SearchExperiments(page_token=token)
+            page = self._transport.call(experiments.SEARCH_EXPERIMENTS, request)
+            found.extend(page.experiments)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def metric_history(self, run_id: str, key: str) -> list[runs.Metric]:
+        """Every value of one metric by step, then time."""
+        request = runs.MetricHistory(run_id=run_id, metric_key=key)
+        return list(self._transport.call(runs.METRIC_HISTORY, request).metrics)
+
+    def upload_artifact(self, run_id: str, local: Path, artifact_path: str = "") -> None:
+        """Store a file, or a folder with all it holds, in the folder `artifact_path` of the run."""
+        root = _proxied(self.get_run(run_id).info.artifact_uri)
+        if not local.exists():
+            raise NotFound(f"there is no file {local} to upload.")
+        folder = _join(root, artifact_path)
+        if local.is_file():
+            self._transport.put_file(_join(folder, local.name), local)
+            return
+        for path in sorted(local.rglob("*")):
+            if path.is_file():
+                self._transport.put_file(_join(folder, path.relative_to(local).as_posix()), path)
+
+    def list_artifacts(self, run_id: str, path: str = "") -> list[artifacts.FileInfo]:
+        """One folder of the run's files; each `path` is relative to the run."""
+        request = artifacts.ListArtifacts(run_id=run_id, path=path)
+        return list(self._transport.call(artifacts.LIST_ARTIFACTS, request).files)
+
+    def download_artifact(self, run_id: str, artifact_path: str, target: Path) -> None:
+        """Write one file of the run to `target`, or a folder below it. Raises NotFound."""
+        self._download(_join(_proxied(self.get_run(run_id).info.artifact_uri), artifact_path), target)
+
+    def list_logged_models(self, run_id: str) -> list[logged_models.LoggedModel]:
+        """Models that were logged to the run, newest first; `info.artifact_uri` says where their files are."""
+        request = logged_models.RunModels(run_id=run_id)
+        return list(self._transport.call(logged_models.LIST_RUN_MODELS, request).models)
+
+    def download_logged_model(self, model: logged_models.LoggedModel, target: Path) -> None:
+        """Write the model's directory to `target`. Raises NotFound where it has no files."""
+        self._download(_proxied(model.info.artifact_uri), target)
+
+    def _download(self, path: str, target: Path) -> None:
+        files = self._transport.call(artifacts.LIST_PROXY, artifacts.ListProxy(path=path)).files
+        if not files:
+            self._transport.get_file(path, target)
+        for item in files:
+            inner = _join(path, item.path)
+            if item.is_dir:
+                self._download(inner, target / item.path)
+            else:
+                self._transport.get_file(inner, target / item.path)
+
+    def _experiment_id(self, name: str) -> str:
+        request = experiments.ExperimentName(experiment_name=name)
+        return self._transport.call(experiments.GET_EXPERIMENT_BY_NAME, request).experiment.experiment_id
+
+
+def _proxied(uri: str) -> str:
+    """The path below the artifact root. Raises InvalidInput for files that are kept elsewhere."""
+    if not uri.startswith(artifacts.PROXY_SCHEME):
+        raise InvalidInput(f"the files at {uri} are not kept by Lockgate.")
+    return uri.removeprefix(artifacts.PROXY_SCHEME).strip("/")
+
+
+def _join(folder: str, name: str) -> str:
+    return "/".join(part for part in (folder, name.strip("/")) if part)
+
+
+def _tags(values: Mapping[str, str]) -> tuple[Tag, ...]:
+    return tuple(Tag(key=key, value=str(value)) for key, value in values.items())
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,26 @@
+"""The seam between client and server: one call, and files in both directions."""
+
+from pathlib import Path
+from typing import Protocol
+
+from lockgate.wire.operation import Operation, Req, Res
+
+
+class Transport(Protocol):
+    """Raises the LockgateError that the handler raised, or Unavailable where the server cannot be reached."""
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        """Perform one operation."""
+        ...
+
+    def put_file(self, path: str, local: Path) -> None:
+        """Store a local file at `path` below the artifact root."""
+        ...
+
+    def get_file(self, path: str, target: Path) -> None:
+        """Write the artifact at `path` to `target`, whole or not at all. Raises NotFound."""
+        ...
+
+    def close(self) -> None:
+        """Release connections; calls after it raise."""
+        ...

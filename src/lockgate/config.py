@@ -1,0 +1,135 @@
+"""The one settings table: flag > `LOCKGATE_NAME` > the user's `lockgate.toml` > the machine's > default.
+
+The user's file is `~/.config/lockgate/lockgate.toml` (`XDG_CONFIG_HOME` is honoured), the machine's
+`/etc/lockgate.toml`. Settings are resolved once, by the edge, into a frozen object that is handed down.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from lockgate.errors import InvalidInput
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, resolved. The field's default and `HELP` are its documentation."""
+
+    uri: str = ""
+    user: str = ""
+    jobs: int = 0
+    log_format: str = "text"
+    api_port: int = 5000
+    serve_port: int = 8080
+    host: str = "127.0.0.1"
+    max_body_mb: int = 64
+    prediction_log_days: int = 30
+    prediction_log_mb: int = 4096
+    traffic_poll_ms: int = 50
+
+
+HELP: Mapping[str, str] = {
+    "uri": "Address of a Lockgate server; empty means the project's own state in .lockgate/.",
+    "user": "Name recorded with what you do; empty means the login name.",
+    "jobs": "Stages that run at the same time; 0 means one per core.",
+    "log_format": "text or json.",
+    "api_port": "Port of the API and the pages under `lockgate up` and `lockgate server`.",
+    "serve_port": "Port of the first environment's replica; further environments take the next ones.",
+    "host": "Address that servers bind to.",
+    "max_body_mb": "Largest request body that is read.",
+    "prediction_log_days": "Days that prediction logs are kept.",
+    "prediction_log_mb": "Largest size of one environment's prediction logs; the oldest segments go first.",
+    "traffic_poll_ms": "How often a replica looks for a changed traffic split.",
+}
+
+_TYPES: Mapping[str, type] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+class Resolved(NamedTuple):
+    """One setting with where its value came from, as `lockgate config` shows it."""
+
+    name: str
+    value: Any  # of the type that `Settings` declares
+    origin: str
+
+
+def resolve(*, flags: Mapping[str, object], environ: Mapping[str, str], files: tuple[Path, ...]) -> list[Resolved]:
+    """Each setting from the first place that has it. Raises InvalidInput for unknown names and wrong values."""
+    from_files: dict[str, Resolved] = {}
+    for path in reversed(files):
+        for name, value in _read_toml(path).items():
+            _require_known(name, str(path))
+            from_files[name] = Resolved(name, value, str(path))
+    resolved = []
+    for name, type_ in _TYPES.items():
+        variable = f"LOCKGATE_{name.upper()}"
+        if flags.get(name) is not None:
+            found = Resolved(name, flags[name], "flag")
+        elif variable in environ:
+            found = Resolved(name, environ[variable], variable)
+        elif name in from_files:
+            found = from_files[name]
+        else:
+            found = Resolved(name, getattr(Settings(), name), "default")
+        resolved.append(found._replace(value=_convert(found, type_)))
+    return resolved
+
+
+def load_settings(*, environ: Mapping[str, str], home: Path, **flags: object) -> Settings:
+    """The settings of this process."""
+    found = resolve(flags=flags, environ=environ, files=config_files(environ=environ, home=home))
+    return Settings(**{item.name: item.value for item in found})
+
+
+def config_files(*, environ: Mapping[str, str], home: Path) -> tuple[Path, ...]:
+    """The files that are read, the strongest first."""
+    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "lockgate" / "lockgate.toml"
+    return (user, Path("/etc/lockgate.toml"))
+
+
+def read_secret(reference: str, *, environ: Mapping[str, str]) -> str:
+    """The value behind `env:NAME` or `file:PATH`; a plain text is returned as it is."""
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        if rest not in environ:
+            raise InvalidInput(f"{reference!r} names the environment variable {rest}, which is not set.")
+        return environ[rest]
+    if kind == "file":
+        try:
+            return Path(rest).read_text().strip()
+        except OSError as error:
+            raise InvalidInput(f"{reference!r} cannot be read: {error.strerror}.") from error
+    return reference
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _require_known(name: str, origin: str) -> None:
+    if name not in _TYPES:
+        nearest = get_close_matches(name, _TYPES, n=1)
+        raise InvalidInput(
+            f"{origin}: there is no setting {name!r}.",
+            hint=f"did you mean {nearest[0]!r}?" if nearest else "lockgate config lists them all",
+        )
+
+
+def _convert(found: Resolved, type_: type) -> Any:
+    try:
+        return msgspec.convert(found.value, type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            f"setting {found.name} from {found.origin}: {found.value!r} is not of type {type_.__name__}."
+        ) from error

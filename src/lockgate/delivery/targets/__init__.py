@@ -1,0 +1,1 @@
+"""Where traffic is published and replicas are observed, one kind of place a file."""

@@ -1,0 +1,19 @@
+"""The only source of new identifiers. Ids that are handed to strangers are random; none tells a count."""
+
+import secrets
+import time
+
+
+def new_run_id() -> str:
+    """32 hexadecimal digits, as MLflow's clients expect of a run."""
+    return secrets.token_hex(16)
+
+
+def new_model_id() -> str:
+    """`m-` and 32 hexadecimal digits, as MLflow's clients expect of a logged model."""
+    return "m-" + secrets.token_hex(16)
+
+
+def new_sortable_id() -> str:
+    """26 hexadecimal digits that sort by creation time (48 bits of milliseconds, then 56 random bits)."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(7)}"

@@ -1,0 +1,1 @@
+"""All SQL: SQLAlchemy Core on SQLite, written so that PostgreSQL fits; one file an entity."""

@@ -1,0 +1,102 @@
+"""Aliases: movable names of versions, each move kept with who, when and why."""
+
+import re
+
+from sqlalchemy import Connection, delete, insert, select
+
+from lockgate.entities import AliasChange
+from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.events import append_event
+from lockgate.metadata.models import get_model
+from lockgate.metadata.tables import alias_changes, aliases
+from lockgate.metadata.versions import get_version
+
+_VALID = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+# These would be read as a version (models:/m/1, v1) or as MLflow's `latest`.
+_RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
+
+
+def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") -> bool:
+    """Point `alias` at `version`; True where that moved it. Raises NotFound, InvalidInput for a reserved name."""
+    if not _VALID.fullmatch(alias) or _RESERVED.fullmatch(alias):
+        raise InvalidInput(
+            f"{alias!r} cannot be an alias: letters, digits, _ . - and neither a version number nor 'latest'."
+        )
+    get_version(tx.connection, name, version)
+    before = find_alias(tx.connection, name, alias)
+    if before == version:
+        return False
+    tx.connection.execute(
+        upsert(tx.is_sqlite, aliases)
+        .values(name=name, alias=alias, version=version)
+        .on_conflict_do_update(index_elements=["name", "alias"], set_={"version": version})
+    )
+    _record(tx, name, alias, before, version, reason)
+    return True
+
+
+def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> None:
+    """Nothing happens where the model has no such alias. Raises NotFound where there is no such model."""
+    get_model(tx.connection, name)
+    before = find_alias(tx.connection, name, alias)
+    if before is None:
+        return
+    tx.connection.execute(delete(aliases).where(aliases.c.name == name, aliases.c.alias == alias))
+    _record(tx, name, alias, before, None, reason)
+
+
+def find_alias(connection: Connection, name: str, alias: str) -> int | None:
+    return connection.scalar(select(aliases.c.version).where(aliases.c.name == name, aliases.c.alias == alias))
+
+
+def get_alias(connection: Connection, name: str, alias: str) -> int:
+    """Raises NotFound naming the aliases that are there."""
+    version = find_alias(connection, name, alias)
+    if version is None:
+        get_model(connection, name)
+        known = ", ".join(list_aliases(connection, name)) or "none"
+        raise NotFound(
+            f"model {name!r} has no alias {alias!r}; it has: {known}.",
+            hint=f"lockgate models alias {name} {alias} --version N",
+        )
+    return version
+
+
+def list_aliases(connection: Connection, name: str) -> dict[str, int]:
+    query = select(aliases.c.alias, aliases.c.version).where(aliases.c.name == name).order_by(aliases.c.alias)
+    return {row.alias: row.version for row in connection.execute(query)}
+
+
+def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
+    """Every move of every alias of a model, newest first."""
+    t = alias_changes.c
+    query = select(alias_changes).where(t.name == name).order_by(t.change_id.desc())
+    return tuple(
+        AliasChange(
+            model=row.name,
+            alias=row.alias,
+            from_version=row.from_version,
+            to_version=row.to_version,
+            changed_at=row.changed_at,
+            changed_by=row.changed_by,
+            reason=row.reason,
+        )
+        for row in connection.execute(query)
+    )
+
+
+def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None, reason: str) -> None:
+    tx.connection.execute(
+        insert(alias_changes),
+        {
+            "name": name,
+            "alias": alias,
+            "from_version": before,
+            "to_version": after,
+            "changed_at": tx.at,
+            "changed_by": tx.by,
+            "reason": reason,
+        },
+    )
+    append_event(tx, "alias.moved", name, {"alias": alias, "from": before, "to": after, "reason": reason})

@@ -1,0 +1,104 @@
+"""Experiments: named groups of runs. Experiment 0, `Default`, is there from the start."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from lockgate.errors import AlreadyExists, InvalidInput, NotFound
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.events import append_event
+from lockgate.metadata.tables import experiment_tags, experiments
+
+ACTIVE, DELETED = "active", "deleted"
+DEFAULT_ID = 0
+
+
+def create_experiment(tx: Tx, name: str, *, artifact_location: str = "", tags: Mapping[str, str] | None = None) -> int:
+    """The new id. Raises AlreadyExists, also where the experiment of that name is deleted."""
+    if not name.strip():
+        raise InvalidInput("an experiment needs a name.")
+    other = find_experiment(tx.connection, name)
+    if other is not None:
+        deleted = other["lifecycle_stage"] == DELETED
+        state = "is deleted: restore it or take another name" if deleted else "exists already"
+        raise AlreadyExists(f"the experiment {name!r} {state}.")
+    row = {
+        "name": name,
+        "artifact_location": artifact_location,
+        "lifecycle_stage": ACTIVE,
+        "created_at": tx.at,
+        "updated_at": tx.at,
+    }
+    created: int = tx.connection.execute(insert(experiments).returning(experiments.c.experiment_id), row).scalar_one()
+    if not artifact_location:
+        # The location holds the id, so it can only be written once there is one.
+        _update(tx, created, artifact_location=f"mlflow-artifacts:/{created}")
+    for key, value in (tags or {}).items():
+        set_experiment_tag(tx, created, key, value)
+    append_event(tx, "experiment.created", name, {"experiment_id": created})
+    return created
+
+
+def find_experiment(connection: Connection, name: str) -> RowMapping | None:
+    return connection.execute(select(experiments).where(experiments.c.name == name)).mappings().first()
+
+
+def get_experiment(connection: Connection, experiment_id: int) -> RowMapping:
+    """Raises NotFound."""
+    query = select(experiments).where(experiments.c.experiment_id == experiment_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no experiment with id {experiment_id}.")
+    return row
+
+
+def require_active(connection: Connection, experiment_id: int) -> RowMapping:
+    """Raises NotFound, or InvalidInput where it is deleted."""
+    row = get_experiment(connection, experiment_id)
+    if row["lifecycle_stage"] != ACTIVE:
+        raise InvalidInput(f"the experiment {row['name']!r} is deleted.", hint="restore it first")
+    return row
+
+
+def experiment_tags_of(connection: Connection, experiment_id: int) -> dict[str, str]:
+    t = experiment_tags.c
+    query = select(t.key, t.value).where(t.experiment_id == experiment_id).order_by(t.key)
+    return {row.key: row.value for row in connection.execute(query)}
+
+
+def set_experiment_tag(tx: Tx, experiment_id: int, key: str, value: str) -> None:
+    require_active(tx.connection, experiment_id)
+    tx.connection.execute(
+        upsert(tx.is_sqlite, experiment_tags)
+        .values(experiment_id=experiment_id, key=key, value=value)
+        .on_conflict_do_update(index_elements=["experiment_id", "key"], set_={"value": value})
+    )
+
+
+def delete_experiment_tag(tx: Tx, experiment_id: int, key: str) -> None:
+    require_active(tx.connection, experiment_id)
+    t = experiment_tags.c
+    tx.connection.execute(delete(experiment_tags).where(t.experiment_id == experiment_id, t.key == key))
+
+
+def rename_experiment(tx: Tx, experiment_id: int, name: str) -> None:
+    require_active(tx.connection, experiment_id)
+    other = find_experiment(tx.connection, name)
+    if other is not None and other["experiment_id"] != experiment_id:
+        raise AlreadyExists(f"the experiment {name!r} exists already.")
+    _update(tx, experiment_id, name=name, updated_at=tx.at)
+
+
+def set_experiment_stage(tx: Tx, experiment_id: int, stage: str) -> None:
+    """Delete or restore; a deleted experiment keeps its runs."""
+    row = get_experiment(tx.connection, experiment_id)
+    if experiment_id == DEFAULT_ID and stage == DELETED:
+        raise InvalidInput("the experiment 'Default' cannot be deleted.")
+    if row["lifecycle_stage"] == stage:
+        raise InvalidInput(f"the experiment {row['name']!r} is {stage} already.")
+    _update(tx, experiment_id, lifecycle_stage=stage, updated_at=tx.at)
+    append_event(tx, f"experiment.{'deleted' if stage == DELETED else 'restored'}", row["name"])
+
+
+def _update(tx: Tx, experiment_id: int, **values: str | int) -> None:
+    tx.connection.execute(update(experiments).where(experiments.c.experiment_id == experiment_id).values(**values))

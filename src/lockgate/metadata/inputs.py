@@ -1,0 +1,76 @@
+"""What a run read and made: datasets, and logged models as inputs and outputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.runs import get_run
+from lockgate.metadata.tables import datasets, run_datasets, run_models
+
+Direction = Literal["input", "output"]
+
+
+class DatasetUse(NamedTuple):
+    """One dataset as a run used it; `tags` carry the context (`mlflow.data.context: training`)."""
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+    schema: str | None
+    profile: str | None
+    tags: Mapping[str, str]
+
+
+def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
+    """Once a run and dataset: a repetition changes nothing."""
+    experiment_id = get_run(tx.connection, run_id)["experiment_id"]
+    tx.connection.execute(
+        upsert(tx.is_sqlite, datasets)
+        .values(experiment_id=experiment_id, **{k: v for k, v in use._asdict().items() if k != "tags"})
+        .on_conflict_do_nothing()
+    )
+    t = datasets.c
+    query = select(t.dataset_id).where(t.experiment_id == experiment_id, t.name == use.name, t.digest == use.digest)
+    dataset_id = tx.connection.execute(query).scalar_one()
+    tags = msgspec.json.encode(dict(use.tags)).decode()
+    tx.connection.execute(
+        upsert(tx.is_sqlite, run_datasets)
+        .values(run_id=run_id, dataset_id=dataset_id, tags=tags)
+        .on_conflict_do_nothing()
+    )
+
+
+def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, step: int = 0) -> None:
+    tx.connection.execute(
+        upsert(tx.is_sqlite, run_models)
+        .values(run_id=run_id, model_id=model_id, direction=direction, step=step)
+        .on_conflict_do_nothing()
+    )
+
+
+def datasets_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[DatasetUse]]:
+    d, u = datasets.c, run_datasets.c
+    query = (
+        select(u.run_id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, u.tags)
+        .join(datasets, d.dataset_id == u.dataset_id)
+        .where(u.run_id.in_(run_ids))
+        .order_by(u.run_id, d.dataset_id)
+    )
+    found: dict[str, list[DatasetUse]] = {}
+    for run_id, *fields, tags in connection.execute(query):
+        found.setdefault(run_id, []).append(DatasetUse(*fields, tags=msgspec.json.decode(tags)))
+    return found
+
+
+def models_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[Direction, str, int]]]:
+    """(direction, model id, step) by run."""
+    t = run_models.c
+    query = select(t.run_id, t.direction, t.model_id, t.step).where(t.run_id.in_(run_ids))
+    found: dict[str, list[tuple[Direction, str, int]]] = {}
+    for run_id, direction, model_id, step in connection.execute(query.order_by(t.run_id, t.step, t.model_id)):
+        found.setdefault(run_id, []).append((direction, model_id, step))
+    return found

@@ -1,0 +1,152 @@
+"""Logged models: model files that a run made. They become READY when all their files are there."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import insert as plain_insert
+
+from lockgate.errors import NotFound
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.events import append_event
+from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
+from lockgate.metadata.metrics import ModelPoint, Point
+from lockgate.metadata.tables import (
+    logged_model_metrics,
+    logged_model_params,
+    logged_model_tags,
+    logged_models,
+    model_versions,
+)
+
+
+def create_logged_model(
+    tx: Tx,
+    model_id: str,
+    *,
+    experiment_id: int,
+    name: str,
+    model_type: str,
+    source_run_id: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+) -> None:
+    """Pending until it is finalised. Raises NotFound or InvalidInput for the experiment."""
+    experiment = require_active(tx.connection, experiment_id)
+    tx.connection.execute(
+        plain_insert(logged_models),
+        {
+            "model_id": model_id,
+            "experiment_id": experiment_id,
+            "name": name,
+            "model_type": model_type or None,
+            "source_run_id": source_run_id or None,
+            "status": "LOGGED_MODEL_PENDING",
+            "artifact_uri": f"{experiment['artifact_location'].rstrip('/')}/models/{model_id}/artifacts",
+            "lifecycle_stage": ACTIVE,
+            "created_at": tx.at,
+            "updated_at": tx.at,
+        },
+    )
+    log_logged_model_params(tx, model_id, params)
+    set_logged_model_tags(tx, model_id, tags)
+
+
+def get_logged_model(connection: Connection, model_id: str) -> RowMapping:
+    """Raises NotFound, also for a deleted one."""
+    query = select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no logged model {model_id!r}.")
+    return row
+
+
+def finalize_logged_model(tx: Tx, model_id: str, status: str) -> None:
+    row = get_logged_model(tx.connection, model_id)
+    _update(tx, model_id, status=status)
+    append_event(tx, "model.logged", model_id, {"status": status, "run_id": row["source_run_id"], "name": row["name"]})
+
+
+def delete_logged_model(tx: Tx, model_id: str) -> None:
+    get_logged_model(tx.connection, model_id)
+    _update(tx, model_id, lifecycle_stage=DELETED)
+
+
+def log_logged_model_params(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
+    _upsert_pairs(tx, logged_model_params, model_id, values)
+
+
+def set_logged_model_tags(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
+    _upsert_pairs(tx, logged_model_tags, model_id, values)
+
+
+def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
+    """Raises NotFound where the model has no such tag."""
+    get_logged_model(tx.connection, model_id)
+    t = logged_model_tags.c
+    removed = tx.connection.execute(delete(logged_model_tags).where(t.model_id == model_id, t.key == key))
+    if not removed.rowcount:
+        raise NotFound(f"the logged model {model_id} has no tag {key!r}.")
+
+
+def models_of_run(connection: Connection, run_id: str) -> Sequence[RowMapping]:
+    """Newest first."""
+    t = logged_models.c
+    query = select(logged_models).where(t.source_run_id == run_id, t.lifecycle_stage == ACTIVE)
+    return connection.execute(query.order_by(t.created_at.desc(), t.model_id)).mappings().all()
+
+
+def logged_params_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    return _pairs(connection, logged_model_params, model_ids)
+
+
+def logged_tags_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    return _pairs(connection, logged_model_tags, model_ids)
+
+
+def logged_metrics_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, ModelPoint]]]:
+    """(run id, value) by model."""
+    t = logged_model_metrics.c
+    query = select(logged_model_metrics).where(t.model_id.in_(model_ids)).order_by(t.model_id, t.key, t.timestamp)
+    found: dict[str, list[tuple[str, ModelPoint]]] = {}
+    for row in connection.execute(query):
+        point = Point(row.key, math.nan if row.is_nan else row.value, row.timestamp, row.step)
+        item = ModelPoint(row.model_id, point, row.dataset_name, row.dataset_digest)
+        found.setdefault(row.model_id, []).append((row.run_id, item))
+    return found
+
+
+def registrations_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """(registered name, version) by model."""
+    t = model_versions.c
+    query = select(t.model_id, t.name, t.version).where(t.model_id.in_(model_ids)).order_by(t.name, t.version)
+    found: dict[str, list[tuple[str, int]]] = {}
+    for model_id, name, version in connection.execute(query):
+        found.setdefault(model_id, []).append((name, version))
+    return found
+
+
+def _update(tx: Tx, model_id: str, **values: str) -> None:
+    tx.connection.execute(
+        update(logged_models).where(logged_models.c.model_id == model_id).values(updated_at=tx.at, **values)
+    )
+
+
+def _upsert_pairs(tx: Tx, table: object, model_id: str, values: Mapping[str, str]) -> None:
+    if not values:
+        return
+    get_logged_model(tx.connection, model_id)
+    statement = upsert(tx.is_sqlite, table)
+    statement = statement.on_conflict_do_update(
+        index_elements=["model_id", "key"], set_={"value": statement.excluded.value}
+    )
+    tx.connection.execute(statement, [{"model_id": model_id, "key": k, "value": v} for k, v in values.items()])
+
+
+def _pairs(connection: Connection, table: object, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    t = table.c  # type: ignore[attr-defined]  # logged_model_params or logged_model_tags: same columns
+    query = select(t.model_id, t.key, t.value).where(t.model_id.in_(model_ids)).order_by(t.model_id, t.key)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for model_id, key, value in connection.execute(query):
+        found.setdefault(model_id, []).append((key, value))
+    return found

@@ -1,0 +1,67 @@
+"""Releases: the record behind a version, written once in the transaction that makes the version."""
+
+import msgspec
+from sqlalchemy import Connection, insert, select
+
+from lockgate.entities import Release
+from lockgate.errors import NotFound
+from lockgate.metadata.database import Tx
+from lockgate.metadata.events import append_event
+from lockgate.metadata.models import ensure_model
+from lockgate.metadata.tables import releases
+from lockgate.metadata.versions import create_version, get_version
+
+_decoder = msgspec.json.Decoder(Release)
+
+
+def create_release(tx: Tx, release: Release, *, source: str) -> Release:
+    """The release with the version it was given; `source` is where MLflow's clients find its files."""
+    ensure_model(tx, release.model)
+    version = create_version(tx, release.model, source=source, run_id=release.run_id)
+    created = msgspec.structs.replace(release, version=version)
+    tx.connection.execute(
+        insert(releases),
+        {
+            "name": created.model,
+            "version": version,
+            "content_digest": created.content.digest,
+            "record": msgspec.json.encode(created).decode(),
+        },
+    )
+    subject = f"{created.model}@{version}"
+    append_event(tx, "release.created", subject, {"digest": created.content.digest, "commit": created.commit})
+    if created.verdict is not None:
+        refused = ", ".join(check.gate for check in created.verdict.refusals)
+        append_event(tx, "gate.decided", subject, {"passed": created.verdict.passed, "refused_by": refused})
+    return created
+
+
+def get_release(connection: Connection, name: str, version: int) -> Release:
+    """Raises NotFound, also for a version that was registered from outside and never released."""
+    query = select(releases.c.record).where(releases.c.name == name, releases.c.version == version)
+    record = connection.scalar(query)
+    if record is None:
+        get_version(connection, name, version)
+        raise NotFound(f"{name}@{version} was registered from outside: it has no release record.")
+    return _decoder.decode(record)
+
+
+def list_releases(connection: Connection, name: str, *, limit: int) -> tuple[Release, ...]:
+    """Newest first."""
+    t = releases.c
+    query = select(t.record).where(t.name == name).order_by(t.version.desc()).limit(limit)
+    return tuple(_decoder.decode(record) for record in connection.scalars(query))
+
+
+def find_release(connection: Connection, name: str, content_digest: str) -> Release | None:
+    """The newest release of the model with exactly that content."""
+    t = releases.c
+    query = select(t.record).where(t.name == name, t.content_digest == content_digest)
+    record = connection.scalar(query.order_by(t.version.desc()).limit(1))
+    return None if record is None else _decoder.decode(record)
+
+
+def is_released(connection: Connection, content_digest: str) -> bool:
+    """Whether any release has that content: only then may its files be read from outside."""
+    query = select(releases.c.version).where(releases.c.content_digest == content_digest).limit(1)
+    return connection.scalar(query) is not None

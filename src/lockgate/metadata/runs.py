@@ -1,0 +1,154 @@
+"""Runs: one execution of training code, with its params and tags."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+
+from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.events import append_event
+from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
+from lockgate.metadata.tables import params, run_tags, runs
+
+ENDED = ("FINISHED", "FAILED", "KILLED")
+NAME_TAG = "mlflow.runName"
+_MAX_KEY = 250
+_STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
+
+
+def create_run(
+    tx: Tx, run_id: str, *, experiment_id: int, run_name: str, user_id: str, start_time: int, tags: Mapping[str, str]
+) -> None:
+    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment."""
+    experiment = require_active(tx.connection, experiment_id)
+    tx.connection.execute(
+        insert(runs),
+        {
+            "run_id": run_id,
+            "experiment_id": experiment_id,
+            "run_name": run_name,
+            "user_id": user_id,
+            "status": "RUNNING",
+            "start_time": start_time,
+            "end_time": None,
+            "lifecycle_stage": ACTIVE,
+            "artifact_uri": f"{experiment['artifact_location'].rstrip('/')}/{run_id}/artifacts",
+        },
+    )
+    set_run_tags(tx, run_id, {**tags, NAME_TAG: run_name})
+    append_event(tx, "run.created", run_id, {"experiment_id": experiment_id, "name": run_name})
+
+
+def get_run(connection: Connection, run_id: str) -> RowMapping:
+    """Raises NotFound."""
+    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no run {run_id!r}.", hint="lockgate runs lists them")
+    return row
+
+
+def require_active_run(connection: Connection, run_id: str) -> None:
+    """Raises NotFound, or InvalidInput where the run is deleted. The cheapest question: every logged metric asks it."""
+    stage = connection.scalar(_STAGE, {"run_id": run_id})
+    if stage is None:
+        get_run(connection, run_id)
+    if stage != ACTIVE:
+        raise InvalidInput(f"the run {run_id} is deleted.", hint="restore it first")
+
+
+def update_run(
+    tx: Tx, run_id: str, *, status: str | None = None, end_time: int | None = None, run_name: str | None = None
+) -> None:
+    """Change what is given; an end status without a time ends now, a run that goes on has no end time."""
+    require_active_run(tx.connection, run_id)
+    values: dict[str, str | int | None] = {}
+    if status is not None:
+        values["status"] = status
+        values["end_time"] = (end_time if end_time is not None else tx.at) if status in ENDED else None
+    elif end_time is not None:
+        values["end_time"] = end_time
+    if run_name:
+        values["run_name"] = run_name
+        set_run_tags(tx, run_id, {NAME_TAG: run_name})
+    if values:
+        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+    if status in ENDED:
+        append_event(tx, "run.finished", run_id, {"status": status})
+
+
+def set_run_stage(tx: Tx, run_id: str, *, deleted: bool) -> None:
+    """Delete or restore; a deleted run keeps what it has."""
+    get_run(tx.connection, run_id)
+    stage = DELETED if deleted else ACTIVE
+    tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(lifecycle_stage=stage))
+    append_event(tx, "run.deleted" if deleted else "run.restored", run_id)
+
+
+def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
+    """A param is said once: the same value again is fine, another one raises InvalidInput and nothing is written."""
+    for key in values:
+        require_key(key, "param")
+    known = dict(params_of(tx.connection, [run_id], keys=list(values)).get(run_id, ()))
+    for key, value in values.items():
+        if known.get(key, value) != value:
+            raise InvalidInput(
+                f"the param {key!r} of run {run_id} is {known[key]!r} and cannot become {value!r}.",
+                hint="params are logged once a run; log what changes as a metric or a tag",
+            )
+    rows = [{"run_id": run_id, "key": k, "value": v} for k, v in values.items() if k not in known]
+    if rows:
+        tx.connection.execute(insert(params), rows)
+
+
+def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
+    """Set or overwrite. `mlflow.runName` renames the run."""
+    if not values:
+        return
+    for key in values:
+        require_key(key, "tag")
+    statement = upsert(tx.is_sqlite, run_tags)
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "key"], set_={"value": statement.excluded.value}
+    )
+    tx.connection.execute(statement, [{"run_id": run_id, "key": k, "value": v} for k, v in values.items()])
+    if NAME_TAG in values:
+        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=values[NAME_TAG]))
+
+
+def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:
+    """Raises NotFound where the run has no such tag."""
+    removed = tx.connection.execute(delete(run_tags).where(run_tags.c.run_id == run_id, run_tags.c.key == key))
+    if not removed.rowcount:
+        raise NotFound(f"the run {run_id} has no tag {key!r}.")
+
+
+def params_of(
+    connection: Connection, run_ids: Sequence[str], *, keys: Sequence[str] | None = None
+) -> dict[str, list[tuple[str, str]]]:
+    """(key, value) by run, sorted by key; of all keys or of some."""
+    return _pairs(connection, params, run_ids, keys)
+
+
+def tags_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """(key, value) by run, sorted by key."""
+    return _pairs(connection, run_tags, run_ids, None)
+
+
+def require_key(key: str, what: str) -> None:
+    """Raises InvalidInput for a name that cannot be stored or put into a path."""
+    if not key or len(key) > _MAX_KEY:
+        raise InvalidInput(f"the name of a {what} has 1 to {_MAX_KEY} characters, {key[:40]!r} has {len(key)}.")
+
+
+def _pairs(
+    connection: Connection, table: Any, run_ids: Sequence[str], keys: Sequence[str] | None
+) -> dict[str, list[tuple[str, str]]]:  # `table` is params or run_tags: same columns, no shared type
+    t = table.c
+    query = select(t.run_id, t.key, t.value).where(t.run_id.in_(run_ids)).order_by(t.run_id, t.key)
+    if keys is not None:
+        query = query.where(t.key.in_(keys))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for run_id, key, value in connection.execute(query):
+        found.setdefault(run_id, []).append((key, value))
+    return found

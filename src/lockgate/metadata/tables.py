@@ -1,0 +1,437 @@
+"""Every table. Records that are read whole are kept as JSON text beside the columns that are searched by.
+
+Times are milliseconds since the epoch. Names of models cascade on rename. A change here needs a new revision in
+`migrations/versions`; a test compares what the revisions build with what is written here.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only counts up a column that is exactly INTEGER PRIMARY KEY.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+# A table that is always read by its key is stored in the order of its key.
+_CLUSTERED = {"sqlite_with_rowid": False}
+
+
+def _of_run() -> ForeignKey:
+    return ForeignKey("runs.run_id", ondelete="CASCADE")
+
+
+def _of_model() -> ForeignKey:
+    return ForeignKey("registered_models.name", onupdate="CASCADE", ondelete="CASCADE")
+
+
+# -- tracking ---------------------------------------------------------------------------------------------------------
+
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("experiment_id", _Serial, primary_key=True),
+    Column("name", String(500), nullable=False, unique=True),
+    Column("artifact_location", Text, nullable=False),
+    Column("lifecycle_stage", String(20), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment_id", ForeignKey("experiments.experiment_id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("experiment_id", "key"),
+    **_CLUSTERED,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(32), primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.experiment_id", ondelete="CASCADE"), nullable=False),
+    Column("run_name", Text, nullable=False),
+    Column("user_id", String(256), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("start_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("lifecycle_stage", String(20), nullable=False),
+    Column("artifact_uri", Text, nullable=False),
+    Index(None, "experiment_id", "lifecycle_stage", "start_time"),
+)
+
+params = Table(
+    "params",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+    Index(None, "key", "value"),
+    **_CLUSTERED,
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+    Index(None, "key", "value"),
+    **_CLUSTERED,
+)
+
+# NaN is kept as 0 with is_nan set, because SQLite stores a NaN as NULL. The key makes a repeated request harmless.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("is_nan", Boolean, nullable=False),
+    PrimaryKeyConstraint("run_id", "key", "step", "timestamp", "value", "is_nan"),
+    **_CLUSTERED,
+)
+
+latest_metrics = Table(
+    "latest_metrics",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Double, nullable=False),
+    Column("is_nan", Boolean, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_id", "key"),
+    Index(None, "key", "value"),
+    **_CLUSTERED,
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("dataset_id", _Serial, primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.experiment_id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(500), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("source_type", String(64), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text),
+    Column("profile", Text),
+    UniqueConstraint("experiment_id", "name", "digest"),
+)
+
+run_datasets = Table(
+    "run_datasets",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("dataset_id", ForeignKey("datasets.dataset_id", ondelete="CASCADE"), nullable=False),
+    Column("tags", Text, nullable=False),  # JSON object
+    PrimaryKeyConstraint("run_id", "dataset_id"),
+)
+
+run_models = Table(
+    "run_models",
+    metadata,
+    Column("run_id", _of_run(), nullable=False),
+    Column("model_id", String(40), nullable=False),
+    Column("direction", String(10), nullable=False),  # input, output
+    Column("step", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_id", "model_id", "direction"),
+)
+
+logged_models = Table(
+    "logged_models",
+    metadata,
+    Column("model_id", String(40), primary_key=True),
+    Column("experiment_id", ForeignKey("experiments.experiment_id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model_type", Text),
+    Column("source_run_id", String(32), index=True),
+    Column("status", String(40), nullable=False),
+    Column("artifact_uri", Text, nullable=False),
+    Column("lifecycle_stage", String(20), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index(None, "experiment_id", "created_at"),
+)
+
+
+def _of_logged_model() -> ForeignKey:
+    return ForeignKey("logged_models.model_id", ondelete="CASCADE")
+
+
+logged_model_params = Table(
+    "logged_model_params",
+    metadata,
+    Column("model_id", _of_logged_model(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("model_id", "key"),
+)
+
+logged_model_tags = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model_id", _of_logged_model(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("model_id", "key"),
+)
+
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model_id", _of_logged_model(), nullable=False),
+    Column("run_id", _of_run(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("dataset_name", String(500), nullable=False),  # empty: not measured on a named dataset
+    Column("dataset_digest", String(64), nullable=False),
+    Column("value", Double, nullable=False),
+    Column("is_nan", Boolean, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model_id", "run_id", "key", "dataset_name", "dataset_digest"),
+)
+
+# -- registry ---------------------------------------------------------------------------------------------------------
+
+registered_models = Table(
+    "registered_models",
+    metadata,
+    Column("name", String(256), primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("last_version", Integer, nullable=False),  # a number is never given twice, not even after a deletion
+)
+
+registered_model_tags = Table(
+    "registered_model_tags",
+    metadata,
+    Column("name", _of_model(), nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("name", "key"),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    Column("name", _of_model(), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("run_id", String(32), nullable=False, index=True),
+    Column("run_link", Text, nullable=False),
+    Column("model_id", String(40), nullable=False),
+    Column("stage", String(20), nullable=False),
+    PrimaryKeyConstraint("name", "version"),
+)
+
+
+def _of_version() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["name", "version"],
+        ["model_versions.name", "model_versions.version"],
+        onupdate="CASCADE",
+        ondelete="CASCADE",
+    )
+
+
+model_version_tags = Table(
+    "model_version_tags",
+    metadata,
+    Column("name", String(256), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("key", String(250), nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("name", "version", "key"),
+    _of_version(),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", String(256), nullable=False),
+    Column("alias", String(256), nullable=False),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("name", "alias"),
+    _of_version(),
+    Index(None, "name", "version"),
+)
+
+alias_changes = Table(
+    "alias_changes",
+    metadata,
+    Column("change_id", _Serial, primary_key=True),
+    Column("name", _of_model(), nullable=False),
+    Column("alias", String(256), nullable=False),
+    Column("from_version", Integer),
+    Column("to_version", Integer),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", String(256), nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "name", "change_id"),
+)
+
+# No cascade: what was released is kept, so its version and model cannot be deleted or renamed.
+releases = Table(
+    "releases",
+    metadata,
+    Column("name", String(256), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_digest", String(64), nullable=False, index=True),
+    Column("record", Text, nullable=False),
+    PrimaryKeyConstraint("name", "version"),
+    ForeignKeyConstraint(["name", "version"], ["model_versions.name", "model_versions.version"]),
+    Index(None, "name", "content_digest"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("name", String(256), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("approver", String(256), nullable=False),
+    Column("approved_at", BigInteger, nullable=False),
+    Column("comment", Text, nullable=False),
+    PrimaryKeyConstraint("name", "version", "environment", "approver"),
+    ForeignKeyConstraint(["name", "version"], ["model_versions.name", "model_versions.version"]),
+)
+
+# -- delivery ---------------------------------------------------------------------------------------------------------
+
+_UNFINISHED = text("state IN ('pending', 'progressing', 'baking', 'rolling_back')")
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("rollout_id", String(64), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+    ForeignKeyConstraint(["model", "version"], ["model_versions.name", "model_versions.version"]),
+    Index(None, "model", "environment", "created_at"),
+    Index(
+        "uq_rollouts_unfinished",
+        "model",
+        "environment",
+        unique=True,
+        sqlite_where=_UNFINISHED,
+        postgresql_where=_UNFINISHED,
+    ),
+)
+
+rollout_transitions = Table(
+    "rollout_transitions",
+    metadata,
+    Column("rollout_id", ForeignKey("rollouts.rollout_id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("record", Text, nullable=False),
+    PrimaryKeyConstraint("rollout_id", "revision"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("record", Text, nullable=False),
+    PrimaryKeyConstraint("model", "environment"),
+)
+
+# -- monitoring -------------------------------------------------------------------------------------------------------
+
+monitor_windows = Table(
+    "monitor_windows",
+    metadata,
+    Column("window_id", String(200), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("start_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+    CheckConstraint("start_at <= end_at", name="interval"),
+    Index(None, "model", "environment", "end_at"),
+)
+
+_OPEN = text("closed_at IS NULL")
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", String(200), primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("environment", String(100), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("window_id", String(200)),
+    Column("closed_at", BigInteger),
+    Column("notified_at", BigInteger),
+    Index(None, "model", "opened_at"),
+    Index(
+        "uq_alerts_open",
+        "model",
+        "environment",
+        "kind",
+        unique=True,
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
+)
+
+# -- history ----------------------------------------------------------------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", _Serial, primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", String(256), nullable=False),
+    Column("details", Text, nullable=False),
+    Index(None, "kind", "sequence"),
+    sqlite_autoincrement=True,
+)

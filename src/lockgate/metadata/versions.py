@@ -1,0 +1,179 @@
+"""Model versions: numbered, immutable in what they are, open to tags and a description."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tuple_, update
+
+from lockgate.errors import Conflict, InvalidInput, NotFound
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.events import append_event
+from lockgate.metadata.models import next_version
+from lockgate.metadata.tables import alias_changes, aliases, model_version_tags, model_versions, releases
+
+STAGES = ("None", "Staging", "Production", "Archived")
+
+
+def create_version(
+    tx: Tx,
+    name: str,
+    *,
+    source: str,
+    run_id: str = "",
+    run_link: str = "",
+    model_id: str = "",
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> int:
+    """The number of the new version. Raises NotFound where the model is missing."""
+    version = next_version(tx, name)
+    tx.connection.execute(
+        insert(model_versions),
+        {
+            "name": name,
+            "version": version,
+            "created_at": tx.at,
+            "updated_at": tx.at,
+            "created_by": tx.by,
+            "description": description,
+            "source": source,
+            "run_id": run_id,
+            "run_link": run_link,
+            "model_id": model_id,
+            "stage": "None",
+        },
+    )
+    for key, value in (tags or {}).items():
+        set_version_tag(tx, name, version, key, value)
+    append_event(tx, "version.created", f"{name}@{version}", {"run_id": run_id})
+    return version
+
+
+def get_version(connection: Connection, name: str, version: int) -> RowMapping:
+    """Raises NotFound naming the versions that are there."""
+    t = model_versions.c
+    row = connection.execute(select(model_versions).where(t.name == name, t.version == version)).mappings().first()
+    if row is None:
+        newest = connection.scalar(select(func.max(t.version)).where(t.name == name))
+        there = f"its newest is {newest}" if newest else "it has none"
+        raise NotFound(f"the model {name!r} has no version {version}; {there}.", hint=f"lockgate models show {name}")
+    return row
+
+
+def latest_versions(connection: Connection, name: str, stages: Sequence[str] = ()) -> Sequence[RowMapping]:
+    """The newest version in each stage (all stages where none is named), oldest first."""
+    t = model_versions.c
+    newest = select(func.max(t.version)).where(t.name == name).group_by(t.stage)
+    if stages:
+        newest = newest.where(t.stage.in_([_stage(stage) for stage in stages]))
+    query = select(model_versions).where(t.name == name, t.version.in_(newest)).order_by(t.version)
+    return connection.execute(query).mappings().all()
+
+
+def newest_version(connection: Connection, name: str) -> int | None:
+    return connection.scalar(select(func.max(model_versions.c.version)).where(model_versions.c.name == name))
+
+
+def version_tags(connection: Connection, name: str, version: int) -> dict[str, str]:
+    t = model_version_tags.c
+    query = select(t.key, t.value).where(t.name == name, t.version == version)
+    return {row.key: row.value for row in connection.execute(query)}
+
+
+def version_aliases(connection: Connection, name: str, version: int) -> tuple[str, ...]:
+    query = select(aliases.c.alias).where(aliases.c.name == name, aliases.c.version == version)
+    return tuple(connection.scalars(query.order_by(aliases.c.alias)))
+
+
+def tags_of_versions(
+    connection: Connection, keys: Sequence[tuple[str, int]]
+) -> dict[tuple[str, int], list[tuple[str, str]]]:
+    """(key, value) by (name, version)."""
+    t = model_version_tags.c
+    query = select(t.name, t.version, t.key, t.value).where(tuple_(t.name, t.version).in_(keys)).order_by(t.key)
+    found: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for name, version, key, value in connection.execute(query):
+        found.setdefault((name, version), []).append((key, value))
+    return found
+
+
+def aliases_of_versions(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[str]]:
+    """Aliases by (name, version)."""
+    t = aliases.c
+    query = select(t.name, t.version, t.alias).where(tuple_(t.name, t.version).in_(keys)).order_by(t.alias)
+    found: dict[tuple[str, int], list[str]] = {}
+    for name, version, alias in connection.execute(query):
+        found.setdefault((name, version), []).append(alias)
+    return found
+
+
+def set_version_tag(tx: Tx, name: str, version: int, key: str, value: str) -> None:
+    get_version(tx.connection, name, version)
+    tx.connection.execute(
+        upsert(tx.is_sqlite, model_version_tags)
+        .values(name=name, version=version, key=key, value=value)
+        .on_conflict_do_update(index_elements=["name", "version", "key"], set_={"value": value})
+    )
+
+
+def delete_version_tag(tx: Tx, name: str, version: int, key: str) -> None:
+    get_version(tx.connection, name, version)
+    t = model_version_tags.c
+    tx.connection.execute(delete(model_version_tags).where(t.name == name, t.version == version, t.key == key))
+
+
+def describe_version(tx: Tx, name: str, version: int, description: str) -> None:
+    _update(tx, name, version, description=description)
+
+
+def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existing: bool) -> None:
+    """MLflow's stages, kept for its clients; aliases are what Lockgate goes by."""
+    stage = _stage(stage)
+    if archive_existing:
+        if stage not in ("Staging", "Production"):
+            raise InvalidInput(f"archive_existing_versions goes with Staging or Production, not {stage!r}.")
+        t = model_versions.c
+        tx.connection.execute(
+            update(model_versions)
+            .where(t.name == name, t.stage == stage, t.version != version)
+            .values(stage="Archived", updated_at=tx.at)
+        )
+    _update(tx, name, version, stage=stage)
+    append_event(tx, "version.staged", f"{name}@{version}", {"stage": stage})
+
+
+def delete_version(tx: Tx, name: str, version: int) -> None:
+    """With its aliases. Raises Conflict where it is a release."""
+    get_version(tx.connection, name, version)
+    if tx.connection.scalar(select(releases.c.version).where(releases.c.name == name, releases.c.version == version)):
+        raise Conflict(f"{name}@{version} is a release and cannot be deleted: what was released is kept.")
+    for alias in version_aliases(tx.connection, name, version):
+        tx.connection.execute(
+            insert(alias_changes),
+            {
+                "name": name,
+                "alias": alias,
+                "from_version": version,
+                "to_version": None,
+                "changed_at": tx.at,
+                "changed_by": tx.by,
+                "reason": "version deleted",
+            },
+        )
+    t = model_versions.c
+    tx.connection.execute(delete(model_versions).where(t.name == name, t.version == version))
+    append_event(tx, "version.deleted", f"{name}@{version}")
+
+
+def _update(tx: Tx, name: str, version: int, **values: str) -> None:
+    get_version(tx.connection, name, version)
+    t = model_versions.c
+    tx.connection.execute(
+        update(model_versions).where(t.name == name, t.version == version).values(updated_at=tx.at, **values)
+    )
+
+
+def _stage(text: str) -> str:
+    for stage in STAGES:
+        if stage.lower() == text.lower():
+            return stage
+    raise InvalidInput(f"there is no stage {text!r}; the stages are {', '.join(STAGES)}.")

@@ -1,0 +1,1 @@
+"""One file a flavor: how the files of a model directory become something that predicts."""

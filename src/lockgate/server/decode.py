@@ -1,0 +1,96 @@
+"""From the bytes of a request to the struct of its operation."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import Receive, Scope
+
+from lockgate.errors import InvalidInput, PayloadTooLarge, Unavailable
+from lockgate.wire.operation import Operation, Req, Res
+
+# A body that is too large is read to its end and thrown away, so that the client gets our answer and not a reset
+# connection; but not for ever.
+_LONGEST_DISCARD = 1 << 30
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    """Raises PayloadTooLarge above `limit` bytes."""
+    if scope["method"] == "GET":
+        return b""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Unavailable("the client went away before its request was complete.")
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        else:
+            parts.clear()
+        if not message.get("more_body", False) or size > _LONGEST_DISCARD:
+            break
+    if size > limit:
+        raise PayloadTooLarge(
+            f"the request body has more than {limit >> 20} MiB.",
+            hint="send less at once, or raise the server's setting max_body_mb",
+        )
+    return b"".join(parts)
+
+
+def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes, path_params: Mapping[str, str]) -> Req:
+    """The typed request. Raises InvalidInput naming the field that does not fit."""
+    if operation.method == "GET":
+        return _convert(operation, {**_query(operation, query), **path_params})
+    if not path_params:
+        try:
+            return msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
+        except msgspec.DecodeError:
+            pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
+    return _convert(operation, {**_object(body), **path_params})
+
+
+def _convert(operation: Operation[Req, Res], values: dict[str, Any]) -> Req:
+    try:
+        return msgspec.convert(values, operation.request, strict=False)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        missing = text.removeprefix("Object missing required field `").partition("`")[0]
+        if missing != text.partition("`")[0]:
+            raise InvalidInput(f"Missing value for required parameter '{missing}'.") from error
+        raise InvalidInput(f"Invalid value for a parameter: {text}.") from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """A JSON object without its nulls: for protobuf's JSON mapping a null is an absent field."""
+    try:
+        # The standard library reads the bare NaN that some clients write.
+        value = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the request body is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InvalidInput("the request body is not a JSON object.")
+    found: dict[str, Any] = _without_nulls(value)
+    return found
+
+
+def _without_nulls(value: Any) -> Any:  # any JSON value
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _query(operation: Operation[Req, Res], query: bytes) -> dict[str, Any]:
+    """Query parameters; one that the struct holds many of stays a list."""
+    try:
+        pairs = parse_qs(query.decode(), keep_blank_values=True, max_num_fields=10_000)
+    except ValueError as error:
+        raise InvalidInput(f"the query string cannot be read: {error}.") from error
+    many = operation.list_fields
+    return {key: values if key in many else values[-1] for key, values in pairs.items()}

@@ -1,0 +1,37 @@
+"""The in-process transport: the client's calls go straight to the handlers, without a server and without JSON."""
+
+import secrets
+from pathlib import Path
+
+from lockgate.server import files
+from lockgate.server.context import Context
+from lockgate.server.table import BY_NAME
+from lockgate.wire.operation import Operation, Req, Res
+
+
+class LocalTransport:
+    """`lockgate.client.transport.Transport` on an installation of this machine."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        answer: Res = BY_NAME[operation.name].handler(self.context, request)
+        return answer
+
+    def put_file(self, path: str, local: Path) -> None:
+        files.store_file(self.context, path, local)
+
+    def get_file(self, path: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+        try:
+            with files.open_file(self.context, path) as source, partial.open("xb") as file:
+                while chunk := source.read(1 << 20):
+                    file.write(chunk)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.context.close()

@@ -1,0 +1,138 @@
+"""The pages: one read transaction of records each, handed to `ui/`, which turns them into HTML."""
+
+import mimetypes
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from lockgate.data.profile import Profile, decode_profile
+from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, windows
+from lockgate.server.context import Context
+from lockgate.ui.monitor_page import render_monitor
+from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
+from lockgate.ui.problem_page import render_problem
+from lockgate.ui.release_page import render_release
+
+_VERSIONS = 12
+_EVENTS = 20
+_WINDOWS = 24
+# A report is made by this installation, but it shows names that others chose.
+_SECURITY = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+Page = Callable[[Context, Request], Response]
+
+
+def page_routes(context: Context) -> list[BaseRoute]:
+    """Every page. Starlette runs plain functions in a thread, off the event loop."""
+
+    def route(path: str, page: Page) -> Route:
+        def endpoint(request: Request) -> Response:
+            try:
+                answer = page(context, request)
+            except LockgateError as error:
+                answer = HTMLResponse(render_problem(error), error.http_status)
+            answer.headers.update(_SECURITY)
+            return answer
+
+        return Route(path, endpoint)
+
+    return [
+        route("/", overview),
+        route("/releases/{model}/{version:int}", release),
+        route("/monitor/{window_id}", monitor),
+        route("/reports/{model}/{version:int}", report),
+        route("/reports/{model}/{version:int}/{name:path}", report_file),
+    ]
+
+
+def overview(context: Context, request: Request) -> Response:
+    with context.read() as connection:
+        page = Overview(
+            models=tuple(_model_card(connection, row["name"]) for row in models.list_models(connection)),
+            environments=tuple(
+                EnvironmentCard(
+                    model=split.model,
+                    name=split.environment,
+                    traffic=split,
+                    rollout=next(
+                        iter(rollouts.list_rollouts(connection, split.model, split.environment, limit=1)), None
+                    ),
+                    window=next(iter(windows.list_windows(connection, split.model, split.environment, limit=1)), None),
+                )
+                for split in traffic.list_traffic(connection)
+            ),
+            alerts=alerts.list_alerts(connection, model=None, open_only=True),
+            events=events.newest_events(connection, limit=_EVENTS),
+            at=context.clock.now_ms(),
+        )
+    return HTMLResponse(render_overview(page))
+
+
+def release(context: Context, request: Request) -> Response:
+    model, version = _version(request)
+    with context.read() as connection:
+        found = releases.get_release(connection, model, version)
+        said = approvals.list_approvals(connection, model, version, None)
+        history = aliases.alias_history(connection, model)
+    return HTMLResponse(render_release(found, approvals=said, history=history))
+
+
+def monitor(context: Context, request: Request) -> Response:
+    with context.read() as connection:
+        window = windows.get_window(connection, request.path_params["window_id"])
+        made = releases.get_release(connection, window.model, window.version)
+        history = windows.list_windows(connection, window.model, window.environment, limit=_WINDOWS)
+    page = render_monitor(
+        window,
+        reference=_profile(context, made.profile),
+        current=_profile(context, window.profile),
+        history=tuple(past for past in history if past.window_id != window.window_id),
+    )
+    return HTMLResponse(page)
+
+
+def report(context: Context, request: Request) -> Response:
+    return RedirectResponse(f"{request.url.path}/report.html")
+
+
+def report_file(context: Context, request: Request) -> Response:
+    model, version = _version(request)
+    with context.read() as connection:
+        found = releases.get_release(connection, model, version)
+    if found.report is None:
+        raise NotFound(f"{model} version {version} has no report: it was registered without gates.")
+    name = request.path_params["name"]
+    # The name is looked up among the report's own files, so no path of the machine is ever made of it.
+    digest = next((entry.digest for entry in context.store.read_tree(found.report) if entry.path == name), None)
+    if digest is None:
+        raise NotFound(f"the report of {model} version {version} has no file {name!r}.")
+    kind = mimetypes.guess_type(PurePosixPath(name).name)[0] or "application/octet-stream"
+    return Response(context.store.get_bytes(digest), media_type=kind)
+
+
+def _model_card(connection: Connection, name: str) -> ModelCard:
+    return ModelCard(
+        name=name,
+        aliases=aliases.list_aliases(connection, name),
+        releases=releases.list_releases(connection, name, limit=_VERSIONS),
+    )
+
+
+def _profile(context: Context, digest: str | None) -> Profile | None:
+    return None if digest is None else decode_profile(context.store.get_bytes(digest))
+
+
+def _version(request: Request) -> tuple[str, int]:
+    version = int(request.path_params["version"])
+    if version > 2**31:
+        raise InvalidInput(f"there is no version {version}.")
+    return request.path_params["model"], version

@@ -1,0 +1,67 @@
+"""Rollouts and traffic."""
+
+from lockgate.metadata import aliases, rollouts, traffic
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.wire import delivery as wire
+from lockgate.wire.operation import Empty
+
+
+def create_rollout(ctx: Context, request: wire.CreateRollout) -> wire.RolloutMessage:
+    with ctx.write() as tx:
+        created = rollouts.create_rollout(tx, request.rollout, supersede=request.supersede)
+        return wire.RolloutMessage(rollout=created)
+
+
+def get_rollout(ctx: Context, request: wire.OneRollout) -> wire.RolloutMessage:
+    with ctx.read() as connection:
+        return wire.RolloutMessage(rollout=rollouts.get_rollout(connection, request.rollout_id))
+
+
+def current_rollout(ctx: Context, request: wire.OneEnvironment) -> wire.FoundRollout:
+    with ctx.read() as connection:
+        found = rollouts.current_rollout(connection, request.model, request.environment)
+        return wire.FoundRollout(rollout=found)
+
+
+def list_rollouts(ctx: Context, request: wire.ListRollouts) -> wire.RolloutList:
+    with ctx.read() as connection:
+        found = rollouts.list_rollouts(connection, request.model, request.environment, limit=request.limit)
+        return wire.RolloutList(rollouts=found)
+
+
+def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutMessage:
+    """The move, its traffic and its aliases: all of it or nothing."""
+    with ctx.write() as tx:
+        moved = rollouts.advance_rollout(tx, request.rollout, request.transition)
+        if request.traffic is not None:
+            traffic.set_traffic(tx, request.traffic)
+        for alias, version in request.aliases.items():
+            aliases.set_alias(tx, moved.model, alias, version, reason=f"rollout {moved.rollout_id}: {moved.state}")
+        return wire.RolloutMessage(rollout=moved)
+
+
+def list_transitions(ctx: Context, request: wire.OneRollout) -> wire.TransitionList:
+    with ctx.read() as connection:
+        return wire.TransitionList(transitions=rollouts.list_transitions(connection, request.rollout_id))
+
+
+def get_traffic(ctx: Context, request: wire.OneEnvironment) -> wire.FoundTraffic:
+    with ctx.read() as connection:
+        return wire.FoundTraffic(traffic=traffic.get_traffic(connection, request.model, request.environment))
+
+
+def list_traffic(ctx: Context, request: Empty) -> wire.TrafficList:
+    with ctx.read() as connection:
+        return wire.TrafficList(traffic=traffic.list_traffic(connection))
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.CREATE_ROLLOUT, create_rollout),
+    Route(wire.GET_ROLLOUT, get_rollout),
+    Route(wire.CURRENT_ROLLOUT, current_rollout),
+    Route(wire.LIST_ROLLOUTS, list_rollouts),
+    Route(wire.ADVANCE_ROLLOUT, advance_rollout),
+    Route(wire.LIST_TRANSITIONS, list_transitions),
+    Route(wire.GET_TRAFFIC, get_traffic),
+    Route(wire.LIST_TRAFFIC, list_traffic),
+)

@@ -1,0 +1,113 @@
+"""MLflow's experiments."""
+
+from sqlalchemy import Connection, RowMapping
+
+from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata import experiment_search, experiments
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.wire.mlflow import experiments as wire
+from lockgate.wire.operation import Empty
+
+
+def create_experiment(ctx: Context, request: wire.CreateExperiment) -> wire.ExperimentId:
+    with ctx.write() as tx:
+        created = experiments.create_experiment(
+            tx,
+            request.name,
+            artifact_location=request.artifact_location,
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+    return wire.ExperimentId(experiment_id=str(created))
+
+
+def get_experiment(ctx: Context, request: wire.ExperimentId) -> wire.ExperimentMessage:
+    with ctx.read() as connection:
+        row = experiments.get_experiment(connection, experiment_number(request.experiment_id))
+        return wire.ExperimentMessage(experiment=_experiment(connection, row))
+
+
+def get_experiment_by_name(ctx: Context, request: wire.ExperimentName) -> wire.ExperimentMessage:
+    with ctx.read() as connection:
+        row = experiments.find_experiment(connection, request.experiment_name)
+        if row is None:
+            raise NotFound(f"there is no experiment {request.experiment_name!r}.")
+        return wire.ExperimentMessage(experiment=_experiment(connection, row))
+
+
+def update_experiment(ctx: Context, request: wire.UpdateExperiment) -> Empty:
+    if request.new_name:
+        with ctx.write() as tx:
+            experiments.rename_experiment(tx, experiment_number(request.experiment_id), request.new_name)
+    return Empty()
+
+
+def delete_experiment(ctx: Context, request: wire.ExperimentId) -> Empty:
+    with ctx.write() as tx:
+        experiments.set_experiment_stage(tx, experiment_number(request.experiment_id), experiments.DELETED)
+    return Empty()
+
+
+def restore_experiment(ctx: Context, request: wire.ExperimentId) -> Empty:
+    with ctx.write() as tx:
+        experiments.set_experiment_stage(tx, experiment_number(request.experiment_id), experiments.ACTIVE)
+    return Empty()
+
+
+def set_experiment_tag(ctx: Context, request: wire.SetExperimentTag) -> Empty:
+    with ctx.write(decision=False) as tx:
+        experiments.set_experiment_tag(tx, experiment_number(request.experiment_id), request.key, request.value)
+    return Empty()
+
+
+def delete_experiment_tag(ctx: Context, request: wire.DeleteExperimentTag) -> Empty:
+    with ctx.write(decision=False) as tx:
+        experiments.delete_experiment_tag(tx, experiment_number(request.experiment_id), request.key)
+    return Empty()
+
+
+def search_experiments(ctx: Context, request: wire.SearchExperiments) -> wire.ExperimentPage:
+    with ctx.read() as connection:
+        page = experiment_search.search_experiments(
+            connection,
+            filter_=request.filter,
+            order_by=request.order_by,
+            view=request.view_type,
+            max_results=request.max_results,
+            page_token=request.page_token,
+        )
+        found = tuple(_experiment(connection, row) for row in page.rows)
+        return wire.ExperimentPage(experiments=found, next_page_token=page.next_token)
+
+
+def experiment_number(text: str) -> int:
+    """Ids travel as strings. Raises InvalidInput for what is none."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise InvalidInput(f"{text!r} is not an experiment id.")
+    return int(text)
+
+
+def _experiment(connection: Connection, row: RowMapping) -> wire.Experiment:
+    tags = experiments.experiment_tags_of(connection, row["experiment_id"])
+    return wire.Experiment(
+        experiment_id=str(row["experiment_id"]),
+        name=row["name"],
+        artifact_location=row["artifact_location"],
+        lifecycle_stage=row["lifecycle_stage"],
+        creation_time=row["created_at"],
+        last_update_time=row["updated_at"],
+        tags=tuple(wire.Tag(key=key, value=value) for key, value in tags.items()),
+    )
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.CREATE_EXPERIMENT, create_experiment),
+    Route(wire.GET_EXPERIMENT, get_experiment),
+    Route(wire.GET_EXPERIMENT_BY_NAME, get_experiment_by_name),
+    Route(wire.UPDATE_EXPERIMENT, update_experiment),
+    Route(wire.DELETE_EXPERIMENT, delete_experiment),
+    Route(wire.RESTORE_EXPERIMENT, restore_experiment),
+    Route(wire.SET_EXPERIMENT_TAG, set_experiment_tag),
+    Route(wire.DELETE_EXPERIMENT_TAG, delete_experiment_tag),
+    Route(wire.SEARCH_EXPERIMENTS, search_experiments),
+    Route(wire.SEARCH_EXPERIMENTS_GET, search_experiments),
+)

@@ -1,0 +1,156 @@
+"""MLflow's logged models: what a run made, before anybody registers it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping
+
+from lockgate.ids import new_model_id
+from lockgate.metadata import logged_model_search, logged_models
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.routes.experiments import experiment_number
+from lockgate.wire.mlflow import logged_models as wire
+from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.runs import Metric, number_out
+from lockgate.wire.operation import Empty
+
+
+def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.LoggedModelMessage:
+    model_id = new_model_id()
+    with ctx.write(decision=False) as tx:
+        logged_models.create_logged_model(
+            tx,
+            model_id,
+            experiment_id=experiment_number(request.experiment_id),
+            name=request.name or f"model-{model_id[2:10]}",
+            model_type=request.model_type,
+            source_run_id=request.source_run_id,
+            params={param.key: param.value for param in request.params},
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+        return wire.LoggedModelMessage(model=_model(tx.connection, model_id))
+
+
+def get_logged_model(ctx: Context, request: wire.OneLoggedModel) -> wire.LoggedModelMessage:
+    with ctx.read() as connection:
+        return wire.LoggedModelMessage(model=_model(connection, request.model_id))
+
+
+def finalize_logged_model(ctx: Context, request: wire.FinalizeLoggedModel) -> wire.LoggedModelMessage:
+    with ctx.write() as tx:
+        logged_models.finalize_logged_model(tx, request.model_id, request.status)
+        return wire.LoggedModelMessage(model=_model(tx.connection, request.model_id))
+
+
+def delete_logged_model(ctx: Context, request: wire.OneLoggedModel) -> Empty:
+    with ctx.write() as tx:
+        logged_models.delete_logged_model(tx, request.model_id)
+    return Empty()
+
+
+def log_model_params(ctx: Context, request: wire.LogModelParams) -> Empty:
+    with ctx.write(decision=False) as tx:
+        values = {param.key: param.value for param in request.params}
+        logged_models.log_logged_model_params(tx, request.model_id, values)
+    return Empty()
+
+
+def set_logged_model_tags(ctx: Context, request: wire.SetLoggedModelTags) -> wire.LoggedModelMessage:
+    with ctx.write(decision=False) as tx:
+        logged_models.set_logged_model_tags(tx, request.model_id, {tag.key: tag.value for tag in request.tags})
+        return wire.LoggedModelMessage(model=_model(tx.connection, request.model_id))
+
+
+def delete_logged_model_tag(ctx: Context, request: wire.DeleteLoggedModelTag) -> Empty:
+    with ctx.write(decision=False) as tx:
+        logged_models.delete_logged_model_tag(tx, request.model_id, request.tag_key)
+    return Empty()
+
+
+def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire.LoggedModelPage:
+    with ctx.read() as connection:
+        page = logged_model_search.search_logged_models(
+            connection,
+            experiment_ids=[experiment_number(text) for text in request.experiment_ids],
+            filter_=request.filter,
+            datasets=[(item.dataset_name, item.dataset_digest) for item in request.datasets],
+            order_by=[
+                logged_model_search.Order(item.field_name, item.ascending, item.dataset_name, item.dataset_digest)
+                for item in request.order_by
+            ],
+            max_results=request.max_results,
+            page_token=request.page_token,
+        )
+        return wire.LoggedModelPage(models=_models(connection, page.rows), next_page_token=page.next_token)
+
+
+def list_run_models(ctx: Context, request: wire.RunModels) -> wire.LoggedModelPage:
+    with ctx.read() as connection:
+        return wire.LoggedModelPage(models=_models(connection, logged_models.models_of_run(connection, request.run_id)))
+
+
+def _model(connection: Connection, model_id: str) -> wire.LoggedModel:
+    return _models(connection, [logged_models.get_logged_model(connection, model_id)])[0]
+
+
+def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.LoggedModel, ...]:
+    """Whole models with a fixed number of queries, however many there are."""
+    ids = [row["model_id"] for row in rows]
+    tags = logged_models.logged_tags_of(connection, ids)
+    params = logged_models.logged_params_of(connection, ids)
+    measured = logged_models.logged_metrics_of(connection, ids)
+    registered = logged_models.registrations_of(connection, ids)
+    return tuple(
+        wire.LoggedModel(
+            info=wire.LoggedModelInfo(
+                model_id=row["model_id"],
+                experiment_id=str(row["experiment_id"]),
+                name=row["name"],
+                creation_timestamp_ms=row["created_at"],
+                last_updated_timestamp_ms=row["updated_at"],
+                artifact_uri=row["artifact_uri"],
+                status=row["status"],
+                model_type=row["model_type"] or "",
+                source_run_id=row["source_run_id"] or "",
+                tags=_pairs(tags.get(row["model_id"], ())),
+                registrations=tuple(
+                    wire.Registration(name=name, version=str(version))
+                    for name, version in registered.get(row["model_id"], ())
+                ),
+            ),
+            data=wire.LoggedModelData(
+                params=_pairs(params.get(row["model_id"], ())),
+                metrics=tuple(_metric(run_id, item) for run_id, item in measured.get(row["model_id"], ())),
+            ),
+        )
+        for row in rows
+    )
+
+
+def _metric(run_id: str, item: logged_models.ModelPoint) -> Metric:
+    return Metric(
+        key=item.point.key,
+        value=number_out(item.point.value),
+        timestamp=item.point.at,
+        step=item.point.step,
+        model_id=item.model_id,
+        dataset_name=item.dataset_name or None,
+        dataset_digest=item.dataset_digest or None,
+        run_id=run_id,
+    )
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
+    return tuple(Tag(key=key, value=value) for key, value in pairs)
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.CREATE_LOGGED_MODEL, create_logged_model),
+    Route(wire.GET_LOGGED_MODEL, get_logged_model),
+    Route(wire.FINALIZE_LOGGED_MODEL, finalize_logged_model),
+    Route(wire.DELETE_LOGGED_MODEL, delete_logged_model),
+    Route(wire.LOG_MODEL_PARAMS, log_model_params),
+    Route(wire.SET_LOGGED_MODEL_TAGS, set_logged_model_tags),
+    Route(wire.DELETE_LOGGED_MODEL_TAG, delete_logged_model_tag),
+    Route(wire.SEARCH_LOGGED_MODELS, search_logged_models),
+    Route(wire.LIST_RUN_MODELS, list_run_models),
+)

@@ -1,0 +1,252 @@
+"""MLflow's model registry over the same models, versions and aliases as our own."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping
+
+from lockgate.errors import InvalidInput
+from lockgate.metadata import aliases, logged_models, models, registry_search, versions
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.wire.mlflow import registry as wire
+from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.operation import Empty
+
+
+def create_model(ctx: Context, request: wire.CreateRegisteredModel) -> wire.RegisteredModelMessage:
+    with ctx.write() as tx:
+        tags = {tag.key: tag.value for tag in request.tags}
+        models.create_model(tx, request.name, description=request.description, tags=tags)
+        return _answer_model(tx.connection, request.name)
+
+
+def get_model(ctx: Context, request: wire.ModelName) -> wire.RegisteredModelMessage:
+    with ctx.read() as connection:
+        return _answer_model(connection, request.name)
+
+
+def rename_model(ctx: Context, request: wire.RenameModel) -> wire.RegisteredModelMessage:
+    with ctx.write() as tx:
+        models.rename_model(tx, request.name, request.new_name)
+        return _answer_model(tx.connection, request.new_name)
+
+
+def update_model(ctx: Context, request: wire.UpdateModel) -> wire.RegisteredModelMessage:
+    with ctx.write() as tx:
+        models.describe_model(tx, request.name, request.description)
+        return _answer_model(tx.connection, request.name)
+
+
+def delete_model(ctx: Context, request: wire.ModelName) -> Empty:
+    with ctx.write() as tx:
+        models.delete_model(tx, request.name)
+    return Empty()
+
+
+def search_models(ctx: Context, request: wire.Search) -> wire.ModelPage:
+    with ctx.read() as connection:
+        page = registry_search.search_models(
+            connection,
+            filter_=request.filter,
+            order_by=request.order_by,
+            max_results=request.max_results,
+            page_token=request.page_token,
+        )
+        found = tuple(_model(connection, row) for row in page.rows)
+        return wire.ModelPage(registered_models=found, next_page_token=page.next_token)
+
+
+def latest_versions(ctx: Context, request: wire.LatestVersions) -> wire.VersionList:
+    with ctx.read() as connection:
+        models.get_model(connection, request.name)
+        rows = versions.latest_versions(connection, request.name, request.stages)
+        return wire.VersionList(model_versions=_versions(connection, rows))
+
+
+def set_model_tag(ctx: Context, request: wire.SetModelTag) -> Empty:
+    with ctx.write() as tx:
+        models.set_model_tag(tx, request.name, request.key, request.value)
+    return Empty()
+
+
+def delete_model_tag(ctx: Context, request: wire.DeleteModelTag) -> Empty:
+    with ctx.write() as tx:
+        models.delete_model_tag(tx, request.name, request.key)
+    return Empty()
+
+
+def set_model_alias(ctx: Context, request: wire.SetModelAlias) -> Empty:
+    with ctx.write() as tx:
+        aliases.set_alias(tx, request.name, request.alias, version_number(request.version))
+    return Empty()
+
+
+def delete_model_alias(ctx: Context, request: wire.OneAlias) -> Empty:
+    with ctx.write() as tx:
+        aliases.delete_alias(tx, request.name, request.alias)
+    return Empty()
+
+
+def get_version_by_alias(ctx: Context, request: wire.OneAlias) -> wire.VersionMessage:
+    with ctx.read() as connection:
+        version = aliases.get_alias(connection, request.name, request.alias)
+        return _answer_version(connection, request.name, version)
+
+
+def create_version(ctx: Context, request: wire.CreateVersion) -> wire.VersionMessage:
+    if not request.source.strip():
+        raise InvalidInput("a model version needs a source.")
+    with ctx.write() as tx:
+        if request.model_id:
+            logged_models.get_logged_model(tx.connection, request.model_id)
+        version = versions.create_version(
+            tx,
+            request.name,
+            source=request.source,
+            run_id=request.run_id,
+            run_link=request.run_link,
+            model_id=request.model_id,
+            description=request.description,
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+        return _answer_version(tx.connection, request.name, version)
+
+
+def get_version(ctx: Context, request: wire.OneModelVersion) -> wire.VersionMessage:
+    with ctx.read() as connection:
+        return _answer_version(connection, request.name, version_number(request.version))
+
+
+def update_version(ctx: Context, request: wire.UpdateVersion) -> wire.VersionMessage:
+    version = version_number(request.version)
+    with ctx.write() as tx:
+        versions.describe_version(tx, request.name, version, request.description)
+        return _answer_version(tx.connection, request.name, version)
+
+
+def delete_version(ctx: Context, request: wire.OneModelVersion) -> Empty:
+    with ctx.write() as tx:
+        versions.delete_version(tx, request.name, version_number(request.version))
+    return Empty()
+
+
+def search_versions(ctx: Context, request: wire.SearchVersions) -> wire.VersionPage:
+    with ctx.read() as connection:
+        page = registry_search.search_versions(
+            connection,
+            filter_=request.filter,
+            order_by=request.order_by,
+            max_results=request.max_results,
+            page_token=request.page_token,
+        )
+        return wire.VersionPage(model_versions=_versions(connection, page.rows), next_page_token=page.next_token)
+
+
+def version_download_uri(ctx: Context, request: wire.OneModelVersion) -> wire.DownloadUri:
+    with ctx.read() as connection:
+        row = versions.get_version(connection, request.name, version_number(request.version))
+        return wire.DownloadUri(artifact_uri=row["source"])
+
+
+def transition_stage(ctx: Context, request: wire.TransitionStage) -> wire.VersionMessage:
+    version = version_number(request.version)
+    with ctx.write() as tx:
+        versions.move_to_stage(
+            tx, request.name, version, request.stage, archive_existing=request.archive_existing_versions
+        )
+        return _answer_version(tx.connection, request.name, version)
+
+
+def set_version_tag(ctx: Context, request: wire.SetVersionTag) -> Empty:
+    with ctx.write() as tx:
+        versions.set_version_tag(tx, request.name, version_number(request.version), request.key, request.value)
+    return Empty()
+
+
+def delete_version_tag(ctx: Context, request: wire.DeleteVersionTag) -> Empty:
+    with ctx.write() as tx:
+        versions.delete_version_tag(tx, request.name, version_number(request.version), request.key)
+    return Empty()
+
+
+def version_number(text: str) -> int:
+    """Versions travel as strings. Raises InvalidInput for what is none."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise InvalidInput(f"{text!r} is not a model version; versions are whole numbers.")
+    return int(text)
+
+
+def _answer_model(connection: Connection, name: str) -> wire.RegisteredModelMessage:
+    return wire.RegisteredModelMessage(registered_model=_model(connection, models.get_model(connection, name)))
+
+
+def _answer_version(connection: Connection, name: str, version: int) -> wire.VersionMessage:
+    row = versions.get_version(connection, name, version)
+    return wire.VersionMessage(model_version=_versions(connection, [row])[0])
+
+
+def _model(connection: Connection, row: RowMapping) -> wire.RegisteredModel:
+    name = row["name"]
+    return wire.RegisteredModel(
+        name=name,
+        creation_timestamp=row["created_at"],
+        last_updated_timestamp=row["updated_at"],
+        user_id=row["created_by"],
+        description=row["description"],
+        latest_versions=_versions(connection, versions.latest_versions(connection, name)),
+        tags=tuple(Tag(key=k, value=v) for k, v in models.model_tags(connection, name).items()),
+        aliases=tuple(
+            wire.Alias(alias=alias, version=str(version))
+            for alias, version in aliases.list_aliases(connection, name).items()
+        ),
+    )
+
+
+def _versions(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.ModelVersion, ...]:
+    keys = [(row["name"], row["version"]) for row in rows]
+    tags = versions.tags_of_versions(connection, keys)
+    named = versions.aliases_of_versions(connection, keys)
+    return tuple(
+        wire.ModelVersion(
+            name=row["name"],
+            version=str(row["version"]),
+            creation_timestamp=row["created_at"],
+            last_updated_timestamp=row["updated_at"],
+            user_id=row["created_by"],
+            current_stage=row["stage"],
+            description=row["description"],
+            source=row["source"],
+            run_id=row["run_id"],
+            status="READY",
+            tags=tuple(Tag(key=k, value=v) for k, v in tags.get((row["name"], row["version"]), ())),
+            run_link=row["run_link"],
+            aliases=tuple(named.get((row["name"], row["version"]), ())),
+            model_id=row["model_id"] or None,
+        )
+        for row in rows
+    )
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.CREATE_MODEL, create_model),
+    Route(wire.GET_MODEL, get_model),
+    Route(wire.RENAME_MODEL, rename_model),
+    Route(wire.UPDATE_MODEL, update_model),
+    Route(wire.DELETE_MODEL, delete_model),
+    Route(wire.SEARCH_MODELS, search_models),
+    Route(wire.LATEST_VERSIONS, latest_versions),
+    Route(wire.LATEST_VERSIONS_GET, latest_versions),
+    Route(wire.SET_MODEL_TAG, set_model_tag),
+    Route(wire.DELETE_MODEL_TAG, delete_model_tag),
+    Route(wire.SET_MODEL_ALIAS, set_model_alias),
+    Route(wire.DELETE_MODEL_ALIAS, delete_model_alias),
+    Route(wire.GET_VERSION_BY_ALIAS, get_version_by_alias),
+    Route(wire.CREATE_VERSION, create_version),
+    Route(wire.GET_VERSION, get_version),
+    Route(wire.UPDATE_VERSION, update_version),
+    Route(wire.DELETE_VERSION, delete_version),
+    Route(wire.SEARCH_VERSIONS, search_versions),
+    Route(wire.VERSION_DOWNLOAD_URI, version_download_uri),
+    Route(wire.TRANSITION_STAGE, transition_stage),
+    Route(wire.SET_VERSION_TAG, set_version_tag),
+    Route(wire.DELETE_VERSION_TAG, delete_version_tag),
+)

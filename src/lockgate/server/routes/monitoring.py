@@ -1,0 +1,51 @@
+"""Monitor windows and alerts."""
+
+from lockgate.metadata import alerts, windows
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.wire import monitoring as wire
+from lockgate.wire.operation import Empty
+
+
+def record_window(ctx: Context, request: wire.WindowMessage) -> wire.WindowMessage:
+    with ctx.write() as tx:
+        return wire.WindowMessage(window=windows.record_window(tx, request.window))
+
+
+def list_windows(ctx: Context, request: wire.ListWindows) -> wire.WindowList:
+    with ctx.read() as connection:
+        found = windows.list_windows(connection, request.model, request.environment, limit=request.limit)
+        return wire.WindowList(windows=found)
+
+
+def open_alert(ctx: Context, request: wire.OpenAlert) -> wire.OpenedAlert:
+    with ctx.write() as tx:
+        alert, opened = alerts.open_alert(tx, request.alert)
+        return wire.OpenedAlert(alert=alert, opened=opened)
+
+
+def close_alerts(ctx: Context, request: wire.CloseAlerts) -> wire.ClosedAlerts:
+    with ctx.write() as tx:
+        closed = alerts.close_alerts(tx, request.model, request.environment, request.kind, at=request.at)
+        return wire.ClosedAlerts(alerts=closed)
+
+
+def mark_notified(ctx: Context, request: wire.MarkNotified) -> Empty:
+    with ctx.write() as tx:
+        alerts.mark_notified(tx, request.alert_id, at=request.at)
+    return Empty()
+
+
+def list_alerts(ctx: Context, request: wire.ListAlerts) -> wire.AlertList:
+    with ctx.read() as connection:
+        found = alerts.list_alerts(connection, model=request.model, open_only=request.open_only)
+        return wire.AlertList(alerts=found)
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.RECORD_WINDOW, record_window),
+    Route(wire.LIST_WINDOWS, list_windows),
+    Route(wire.OPEN_ALERT, open_alert),
+    Route(wire.CLOSE_ALERTS, close_alerts),
+    Route(wire.MARK_NOTIFIED, mark_notified),
+    Route(wire.LIST_ALERTS, list_alerts),
+)

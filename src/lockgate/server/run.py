@@ -1,0 +1,168 @@
+"""Running an ASGI application on granian, embedded in this process: in a thread, or as a coroutine.
+
+Signals stay with the caller: neither form installs a handler. The port is taken before granian starts, with a socket
+that stays bound (and never listens) for as long as the server runs. So a taken port is an error with a name, port 0
+is known before the first request, and no two servers share a port by accident.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from lockgate.errors import DeadlineExceeded, InvalidInput, Unavailable
+from lockgate.server.origin import require_loopback
+
+_START_LIMIT_S = 30.0
+_POLL_S = 0.01
+
+
+class RunningServer:
+    """A server in a thread of this process. `url` has no slash at its end."""
+
+    def __init__(
+        self, url: str, port: int, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, thread: threading.Thread
+    ) -> None:
+        self.url = url
+        self.port = port
+        self._loop = loop
+        self._stop = stop
+        self._thread = thread
+
+    def stop(self) -> None:
+        """Answer what is being asked, then end. A second call does nothing."""
+        if self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # the loop ended by itself in between
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+
+    def __enter__(self) -> "RunningServer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+
+def serve_in_thread(
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, setting: str = "api_port"
+) -> RunningServer:
+    """A server that answers when this returns; port 0 means any free one.
+
+    Raises InvalidInput for an address that others could reach and for a taken port (naming `setting`).
+    """
+    reserved = reserve_port(host, port, setting=setting)
+    port = reserved.getsockname()[1]
+    started = threading.Event()
+    shared: dict[str, Any] = {}
+
+    async def main() -> None:
+        shared["loop"], shared["stop"] = asyncio.get_running_loop(), asyncio.Event()
+        ready = asyncio.ensure_future(wait_until_listening(host, port))
+        serving = asyncio.ensure_future(_serve_reserved(app, host, port, shared["stop"]))
+        await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            ready.cancel()
+        else:
+            shared["ready"] = ready.exception() is None
+            if not shared["ready"]:
+                shared["stop"].set()
+            started.set()
+        await serving
+
+    def run() -> None:
+        try:
+            with reserved:
+                asyncio.run(main())
+        except BaseException as error:  # noqa: BLE001  # handed to the caller below; a thread has nobody to raise to
+            shared["error"] = error
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name=f"lockgate-server-{port}", daemon=True)
+    thread.start()
+    started.wait()
+    if not shared.get("ready"):
+        thread.join()
+        raise Unavailable(f"the server on {host}:{port} did not start.") from shared.get("error")
+    return RunningServer(f"http://{_netloc(host, port)}", port, shared["loop"], shared["stop"], thread)
+
+
+async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event, *, setting: str = "api_port") -> None:
+    """Serve until `stop` is set, then answer what is being asked and return. Raises like `serve_in_thread`."""
+    with reserve_port(host, port, setting=setting) as reserved:
+        await _serve_reserved(app, host, reserved.getsockname()[1], stop)
+
+
+def reserve_port(host: str, port: int, *, setting: str = "api_port") -> socket.socket:
+    """A bound socket that keeps the port for us. Raises InvalidInput where it is taken or the host is not ours."""
+    require_loopback(host)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host}: {error.strerror}.") from error
+    try:
+        # REUSEADDR forgives connections that linger from before a restart, but not somebody who listens. REUSEPORT
+        # comes after the bind: now granian may bind beside us, while before it a second server would have slipped in.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        taken.close()
+        if isinstance(error, PermissionError):
+            raise InvalidInput(f"port {port} needs more rights than we have.", hint="use a port above 1023") from error
+        raise InvalidInput(
+            f"port {port} on {host} is taken by another program.",
+            hint=f"stop it, or choose another port: LOCKGATE_{setting.upper()}=N (setting {setting})",
+        ) from error
+    return taken
+
+
+async def _serve_reserved(app: ASGIApp, host: str, port: int, stop: asyncio.Event) -> None:
+    from granian.constants import Interfaces
+    from granian.server.embed import Server
+
+    logging.getLogger("_granian").setLevel(logging.ERROR)
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        log_enabled=False,
+        backlog=1024,
+    )
+    serving = asyncio.ensure_future(server.serve())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            server.stop()
+        await serving
+    finally:
+        stopping.cancel()
+
+
+async def wait_until_listening(host: str, port: int) -> None:
+    """Return as soon as something accepts connections there. Raises DeadlineExceeded."""
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + _START_LIMIT_S
+    while loop.time() < limit:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(_POLL_S)
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return
+    raise DeadlineExceeded(f"the server on {host}:{port} did not listen within {_START_LIMIT_S:g} seconds.")
+
+
+def _netloc(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

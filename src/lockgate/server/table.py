@@ -1,0 +1,31 @@
+"""Every operation that a server performs: the one table that HTTP and the in-process client look things up in."""
+
+from collections.abc import Mapping
+
+from lockgate.server.context import AnyRoute
+from lockgate.server.routes import (
+    artifacts,
+    delivery,
+    events,
+    experiments,
+    logged_models,
+    mlflow_registry,
+    monitoring,
+    registry,
+    runs,
+)
+
+ROUTES: tuple[AnyRoute, ...] = (
+    *experiments.ROUTES,
+    *runs.ROUTES,
+    *logged_models.ROUTES,
+    *mlflow_registry.ROUTES,
+    *artifacts.ROUTES,
+    *registry.ROUTES,
+    *delivery.ROUTES,
+    *monitoring.ROUTES,
+    *events.ROUTES,
+)
+
+BY_NAME: Mapping[str, AnyRoute] = {route.operation.name: route for route in ROUTES}
+assert len(BY_NAME) == len(ROUTES), "two routes share an operation"

@@ -1,0 +1,1 @@
+"""The HTTP inference runtime: a replica that serves an environment's traffic, and batch scoring of files."""

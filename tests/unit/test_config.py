@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from lockgate.config import HELP, Settings, config_files, load_settings, read_secret, resolve
+from lockgate.errors import InvalidInput
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_flag_beats_variable_beats_user_file_beats_machine_file_beats_default(tmp_path: Path) -> None:
+    user = write(tmp_path / "user.toml", "jobs = 2\nlog_format = 'json'\n")
+    machine = write(tmp_path / "machine.toml", "jobs = 1\nlog_format = 'text'\nuser = 'm'\n")
+
+    def jobs(flags: dict[str, object], environ: dict[str, str], *files: Path) -> tuple[object, str]:
+        return {i.name: (i.value, i.origin) for i in resolve(flags=flags, environ=environ, files=files)}["jobs"]
+
+    assert jobs({"jobs": 4}, {"LOCKGATE_JOBS": "3"}, user, machine) == (4, "flag")
+    assert jobs({"jobs": None}, {"LOCKGATE_JOBS": "3"}, user, machine) == (3, "LOCKGATE_JOBS")
+    assert jobs({}, {}, user, machine) == (2, str(user))
+    assert jobs({}, {}, machine) == (1, str(machine))
+    assert jobs({}, {}) == (0, "default")
+
+
+def test_files_are_merged_setting_by_setting(tmp_path: Path) -> None:
+    user = write(tmp_path / "user.toml", "jobs = 2\n")
+    machine = write(tmp_path / "machine.toml", "user = 'm'\n")
+    found = {i.name: i.value for i in resolve(flags={}, environ={}, files=(user, machine))}
+    assert (found["jobs"], found["user"]) == (2, "m")
+
+
+def test_settings_are_loaded_from_the_users_folder(tmp_path: Path) -> None:
+    write(tmp_path / ".config" / "lockgate" / "lockgate.toml", "serve_port = 9000\n")
+    assert load_settings(environ={}, home=tmp_path).serve_port == 9000
+    assert load_settings(environ={"XDG_CONFIG_HOME": str(tmp_path / "else")}, home=tmp_path).serve_port == 8080
+    assert load_settings(environ={}, home=tmp_path, uri="http://x").uri == "http://x"
+
+
+def test_xdg_folder_is_honoured(tmp_path: Path) -> None:
+    files = config_files(environ={"XDG_CONFIG_HOME": "/x"}, home=tmp_path)
+    assert files == (Path("/x/lockgate/lockgate.toml"), Path("/etc/lockgate.toml"))
+
+
+def test_variable_of_the_wrong_type_names_setting_value_and_origin() -> None:
+    with pytest.raises(InvalidInput, match=r"setting jobs from LOCKGATE_JOBS: 'many' is not of type int"):
+        resolve(flags={}, environ={"LOCKGATE_JOBS": "many"}, files=())
+
+
+def test_unknown_name_in_a_file_names_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.toml", "job = 2\n")
+    with pytest.raises(InvalidInput) as caught:
+        resolve(flags={}, environ={}, files=(path,))
+    assert caught.value.message == f"{path}: there is no setting 'job'."
+    assert caught.value.hint == "did you mean 'jobs'?"
+
+
+def test_broken_toml_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.toml", "jobs = \n")
+    with pytest.raises(InvalidInput, match="is not valid TOML"):
+        resolve(flags={}, environ={}, files=(path,))
+
+
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").mkdir()
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        resolve(flags={}, environ={}, files=(tmp_path / "x.toml",))
+
+
+def test_other_variables_with_our_prefix_are_left_alone() -> None:
+    # LOCKGATE_RUN_ID and the like belong to stages, not to the settings
+    assert resolve(flags={}, environ={"LOCKGATE_RUN_ID": "1"}, files=())
+
+
+def test_every_setting_is_explained() -> None:
+    assert set(HELP) == set(Settings.__struct_fields__)
+
+
+def test_secret_is_a_reference(tmp_path: Path) -> None:
+    write(tmp_path / "token", "s3cret\n")
+    assert read_secret("env:TOKEN", environ={"TOKEN": "x"}) == "x"
+    assert read_secret(f"file:{tmp_path / 'token'}", environ={}) == "s3cret"
+    assert read_secret("json://localhost", environ={}) == "json://localhost"
+
+
+def test_missing_secret_is_named_but_never_shown(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="TOKEN, which is not set"):
+        read_secret("env:TOKEN", environ={})
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_secret(f"file:{tmp_path / 'gone'}", environ={})
