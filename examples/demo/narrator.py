@@ -12,7 +12,9 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-BOLD, DIM, GREEN, RED, OFF = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else [""] * 5
+BOLD, DIM, GREEN, RED, OFF = (
+    ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else [""] * 5
+)
 
 
 class DidNotHappen(Exception):

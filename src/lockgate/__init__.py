@@ -1,3 +1,44 @@
-"""Lockgate: CI/CD for machine learning in one tool."""
+"""Lockgate: CI/CD for machine learning in one tool.
+
+A training script needs nothing but `import lockgate` and the functions named in `__all__`; they are loaded on first
+use, so that the import itself costs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lockgate.training import (
+        log_artifact,
+        log_metric,
+        log_metrics,
+        log_model,
+        log_param,
+        log_params,
+        set_tag,
+        set_tags,
+        start_run,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "log_artifact",
+    "log_metric",
+    "log_metrics",
+    "log_model",
+    "log_param",
+    "log_params",
+    "set_tag",
+    "set_tags",
+    "start_run",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'lockgate' has no attribute {name!r}")
+    from lockgate import training
+
+    value: object = getattr(training, name)
+    return value

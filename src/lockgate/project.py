@@ -299,9 +299,15 @@ def output_paths(stage: Stage) -> Iterator[tuple[str, Output]]:
             entries = {item: None} if isinstance(item, str) else item
             for path, options in entries.items():
                 named.add(path)
-                yield path, options if isinstance(options, Output) else Output()
+                yield path, options if isinstance(options, Output) else _plot_output(options)
     if stage.model and stage.model not in named:
         yield stage.model, Output()
+
+
+def _plot_output(options: Any) -> Output:
+    """The options of a plot that concern the file; the others are DVC's own."""
+    given = options if isinstance(options, dict) else {}
+    return Output(cache=given.get("cache") is not False, persist=given.get("persist") is True)
 
 
 def _gates_decoded(document: Document) -> list[Gate]:

@@ -1,6 +1,6 @@
 """Processes that this one starts and that must not outlive it.
 
-A child is started as `python -m lockgate.automation.child ARGUMENTS`: it asks the kernel to be stopped when its parent
+A child is started as `python -m lockgate.cli.child ARGUMENTS`: it asks the kernel to be stopped when its parent
 dies, however it dies, and then becomes the `lockgate` command with those arguments.
 """
 
@@ -15,7 +15,7 @@ PARENT = "LOCKGATE_PARENT_PID"
 
 def command(root: Path, *arguments: str) -> list[str]:
     """The command line of a child that works in the project at `root`."""
-    return [sys.executable, "-m", "lockgate.automation.child", "-C", str(root), *arguments]
+    return [sys.executable, "-m", "lockgate.cli.child", "-C", str(root), *arguments]
 
 
 def child_environment() -> Mapping[str, str]:

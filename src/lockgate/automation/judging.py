@@ -7,6 +7,7 @@ where it was: the same verdict, one release. Where nothing changed, all of it is
 database is opened: the key needs the champion's content, and that is known from what production serves.
 """
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,7 @@ class Judge:
         from lockgate.data.profile import encode_profile
         from lockgate.gates.judge import judge
         from lockgate.gates.report import write_report
+        from lockgate.pipelines.search_path import with_our_python
         from lockgate.store.checkout import checkout
 
         champion_path = None
@@ -125,6 +127,7 @@ class Judge:
             root=self._folder.root,
             clock=self._clock,
             seed=SEED,
+            environ=with_our_python(os.environ),
         )
         temporary = self._folder.state / "tmp"
         temporary.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from lockgate.automation.steps import Steps
 from lockgate.automation.triggers import Seen, find_cause, first_sight, started, window_ending
 from lockgate.client.client import Client
 from lockgate.clock import Clock
+from lockgate.delivery.targets.local import LocalTarget
 from lockgate.project import Folder, duration_s
 from lockgate.store.atomic import write_atomically
 from lockgate.store.snapshot import snapshot
@@ -72,6 +73,7 @@ class Automation:
                 "scheduler_polling_interval_sec": 30.0,
             }
         )
+        self._publish_traffic()
         DBOS.launch()
         self._keep_schedule(DBOS, workflows["scheduled"])
 
@@ -84,6 +86,13 @@ class Automation:
     def stop(self) -> None:
         """Take no more steps and stop the children; the process must then end with `os._exit` (see `Steps.stop`)."""
         self._steps.stop()
+
+    def _publish_traffic(self) -> None:
+        """What was decided last, once more: whoever decided it may have died before replicas could read it."""
+        for environment in self._folder.project.environments:
+            traffic = self._client.delivery.get_traffic(self._folder.project.model, environment)
+            if traffic is not None:
+                LocalTarget(self._folder.state, environment).apply(traffic)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 

@@ -49,12 +49,15 @@ def check(
     for option, given in (("--output", output), ("--label", label), ("--force", force or None)):
         if given is not None:
             raise InvalidInput(f"{option} goes with --infer.")
-    reports = [_check_file(app, _one_file(app, names), contract)] if contract else _check_project(app, names, accept_)
     if contract and accept_:
         raise InvalidInput("--accept goes with a NAME of lockgate.yaml, not with --contract.")
-    _print(reports, as_json=as_json)
-    from lockgate.data.check import refusal
+    from lockgate.data.check import check_file, refusal
 
+    if contract:
+        reports = [check_file(_one_file(app, names), app.start / contract)]
+    else:
+        reports = _check_project(app, names, accept_)
+    _print(reports, as_json=as_json)
     if not accept_ and (error := refusal(reports)) is not None:
         raise error
 
@@ -74,15 +77,6 @@ def _check_project(app: App, names: tuple[str, ...], accept_: bool) -> "list[Dat
             )
         accept(app.folder, report)
     return reports
-
-
-def _check_file(app: App, path: Path, contract: Path) -> "DataReport":
-    from lockgate.data.check import check_file
-    from lockgate.entities import Content
-    from lockgate.hashing import digest_file
-
-    content = Content(kind="file", digest=digest_file(path), size_bytes=path.stat().st_size)
-    return check_file(path, app.start / contract, name=path.name, content=content)
 
 
 def _one_file(app: App, names: tuple[str, ...]) -> Path:

@@ -69,13 +69,18 @@ def _documents(app: App, actions: "Actions", forgotten: set[str]) -> Iterator[by
     import msgspec
 
     from lockgate.pipelines.definition import LOCK_FILE
+    from lockgate.pipelines.record import decode_record
 
     lock = app.folder.root / LOCK_FILE
     if lock.exists():
         yield lock.read_bytes()
     for key, _ in actions.newest_first():
-        if key not in forgotten:
-            yield actions.get(key) or b""
+        data = actions.get(key)
+        if key in forgotten or data is None:
+            continue
+        record = decode_record(data)
+        # What a stage wrote is kept; what it read is somebody else's output, or the user's own file.
+        yield data if record is None else msgspec.json.encode(record.outs)
     for model in app.client.registry.list_models():
         for release in app.client.registry.list_releases(model.name, limit=_ALL):
             yield msgspec.json.encode(release)

@@ -31,6 +31,7 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *,
 
 
 def format_cell(value: object) -> str:
+    """One value in a table's cell, short."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -19,27 +19,39 @@ def rollback(app: App, environment: str, reason: str, as_json: bool) -> None:
     \b
     Example: lockgate rollback production --reason "complaints about scores"
     """
+    from lockgate.automation.guard import is_driven
     from lockgate.cli.output import print_json
+    from lockgate.delivery.advance import drive, watch
     from lockgate.delivery.deploy import find_environment
     from lockgate.delivery.rollback import rollback as roll_back
     from lockgate.delivery.targets.local import LocalTarget
 
     find_environment(app.folder, environment)
     started = app.clock.monotonic()
+    target = LocalTarget(app.folder.state, environment)
+    production = app.folder.project.production
     rollout = roll_back(
         app.client,
-        LocalTarget(app.folder.state, environment),
+        target,
         model=app.folder.project.model,
         environment=environment,
         by=app.user,
         reason=reason,
         clock=app.clock,
-        production=app.folder.project.production,
+        production=production,
     )
+    took_ms = (app.clock.monotonic() - started) * 1000
+    version = rollout.version if rollout.strategy == "rollback" else rollout.baseline_version
+    if version is None:
+        click.echo(f"{environment} had no version before; its rollout has ended.", err=as_json)
+    else:
+        click.echo(f"traffic of {environment} went back to version {version} in {took_ms:.0f} ms.", err=as_json)
+    # Traffic has moved; what is left is to hear from the replicas.
+    if is_driven(app.folder.state):
+        rollout = watch(app.client, rollout, clock=app.clock, on_change=lambda rollout: None)
+    else:
+        rollout = drive(app.client, target, rollout, clock=app.clock, by=app.user, production=production)
     if as_json:
         print_json(rollout)
-        return
-    version = rollout.version if rollout.strategy == "rollback" else rollout.baseline_version
-    took_ms = (app.clock.monotonic() - started) * 1000
-    serves = f"version {version}" if version is not None else "what it served; it had no version before"
-    click.echo(f"{environment} serves {serves} again ({rollout.state}, {took_ms:.0f} ms).")
+    else:
+        click.echo(f"{environment}: {rollout.state}: {rollout.reason}")

@@ -186,7 +186,9 @@ def _python(value: Any) -> str:  # text, a number, or a tuple of text
         items = [_python(item) for item in value]
         line = f"[{', '.join(items)}]"
         return line if len(line) <= 100 else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    if isinstance(value, str) and '"' not in value:
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)
 
 
 def _yaml(value: object) -> str:

@@ -9,6 +9,8 @@ from lockgate.wire.operation import Empty
 
 
 class Delivery:
+    """Rollouts, their transitions and what an environment shall serve."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -6,6 +6,8 @@ from lockgate.wire import events as wire
 
 
 class Events:
+    """The history of the installation."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

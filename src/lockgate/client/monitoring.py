@@ -6,6 +6,8 @@ from lockgate.wire import monitoring as wire
 
 
 class Monitoring:
+    """Finished windows, and alerts that are open until a healthy one."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

@@ -7,6 +7,8 @@ from lockgate.wire.operation import Empty
 
 
 class Registry:
+    """Models, versions, releases, aliases, approvals."""
+
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 

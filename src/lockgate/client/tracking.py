@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 
 class Tracking:
+    """Experiments, runs, what they logged, and their artifacts."""
+
     def __init__(self, transport: Transport, clock: Clock) -> None:
         self._transport = transport
         self._clock = clock

@@ -76,14 +76,25 @@ def check_data(
 
 
 def check_file(
-    path: Path, contract_path: Path, *, name: str, content: Content, accepted: Accepted | None = None
+    path: Path,
+    contract_path: Path,
+    *,
+    name: str | None = None,
+    content: Content | None = None,
+    accepted: Accepted | None = None,
 ) -> DataReport:
-    """Check one file now. Drift is asked for where the contract wants it and a version was accepted."""
+    """Check one file now. Drift is asked for where the contract wants it and a version was accepted.
+
+    Raises NotFound, or InvalidInput for a file that is no readable table and for a wrong contract.
+    """
     from lockgate.data.expectations import check_table
 
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder; a contract is for one table.")
+    if not path.is_file():
+        raise NotFound(f"there is no data file {path}.")
     contract = load_contract(contract_path)
+    content = content or Content(kind="file", digest=digest_file(path), size_bytes=path.stat().st_size)
     checked = check_table(path, contract)
     drift: tuple[ColumnDrift, ...] = ()
     failures = checked.failures
@@ -92,7 +103,7 @@ def check_file(
         drift = _drift(path, contract, accepted.profile)
         failures += tuple(_drift_failure(item) for item in drift if item.drift_detected)
     return DataReport(
-        name=name,
+        name=name or path.name,
         path=str(path),
         content=content,
         contract=str(contract_path),
@@ -132,11 +143,9 @@ def refusal(reports: Sequence[DataReport]) -> GateFailed | None:
     for report in refused:
         lines.append(f"{report.path} breaks its contract {report.contract}:")
         lines += [f"  - {failure}" for failure in report.failures]
-    return GateFailed(
-        "\n".join(lines),
-        hint=f"mend the data, or edit {refused[0].contract} where the data is right "
-        f"(drift: lockgate check --accept {refused[0].name})",
-    )
+    drifted = [r.name for r in refused if all(failure.expectation == "drift" for failure in r.failures)]
+    hint = f"mend the data, or edit {refused[0].contract} where the data is right"
+    return GateFailed("\n".join(lines), hint=f"lockgate check --accept {' '.join(drifted)}" if drifted else hint)
 
 
 def _kept_or_checked(folder: Folder, store: Store, name: str, content: Content, path: str, contract: str) -> DataReport:

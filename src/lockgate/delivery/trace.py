@@ -8,6 +8,7 @@ from lockgate.project import Folder
 
 if TYPE_CHECKING:
     from lockgate.client.client import Client
+    from lockgate.wire.mlflow.runs import Run
 
 _LOOK_BACK = 200
 
@@ -27,10 +28,7 @@ def trace(folder: Folder, client: "Client", prediction_id: str) -> Trace:
     """Follow `prediction_id` through the prediction logs of all environments. Raises NotFound."""
     prediction = _find(folder, prediction_id)
     release = client.registry.get_release(prediction.model, prediction.version)
-    try:
-        run = client.tracking.get_run(release.run_id)
-    except NotFound:
-        run = None
+    run = _run_of(client, release)
     approvals = client.registry.list_approvals(prediction.model, prediction.version, prediction.environment)
     return Trace(
         prediction=prediction,
@@ -40,6 +38,16 @@ def trace(folder: Folder, client: "Client", prediction_id: str) -> Trace:
         approvals=tuple(approvals),
         rollout=_rollout_of(client, prediction),
     )
+
+
+def _run_of(client: "Client", release: Release) -> "Run | None":
+    """The run that made a version; None where it was registered without one, or its record is gone."""
+    if not release.run_id:
+        return None
+    try:
+        return client.tracking.get_run(release.run_id)
+    except NotFound:
+        return None
 
 
 def _find(folder: Folder, prediction_id: str) -> Prediction:

@@ -28,7 +28,7 @@ def check_bound(gate: BoundGate, measured: Measured) -> Check:
     else:
         low, high, confidence = interval.low, interval.high, CONFIDENCE
         if (low < limit <= value) or (value <= limit < high):
-            reason += f", but {number(low)} to {number(high)} is as likely on other rows: more rows would tell"
+            reason += f" (between {number(low)} and {number(high)} on other rows of this kind; more rows would tell)"
     champion = measured.champion.metrics.get(gate.metric) if measured.champion else None
     return Check(
         gate=name,

@@ -91,7 +91,7 @@ def _ranking(models: Sequence[Model]) -> Plot:
     left.plot([0, 1], [0, 1], color=_FAINT, linewidth=0.8, linestyle=":")
     left.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
     right.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    right.legend(frameon=False, labelcolor=INK)
+    right.legend(frameon=False, labelcolor=INK, loc="lower left")
     how = "" if models[0][2].rows.task == BINARY else " Each class against the rest, all pooled."
     caption = f"Every threshold of the score. Further to the upper left, and to the upper right, is better.{how}"
     return Plot("ranking", "Ranking", caption, _svg(figure))

@@ -51,7 +51,8 @@ class SliceValue:
 
     @property
     def name(self) -> str:
-        return f"{self.column} = {self.label}"
+        is_bound = self.label.startswith(("<= ", "> "))
+        return f"{self.column} {'' if is_bound else '= '}{self.label}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def delete_experiment_tag(tx: Tx, experiment_id: int, key: str) -> None:
 
 
 def rename_experiment(tx: Tx, experiment_id: int, name: str) -> None:
+    """Raises NotFound for a deleted one, AlreadyExists for a name that is taken."""
     require_active(tx.connection, experiment_id)
     other = find_experiment(tx.connection, name)
     if other is not None and other["experiment_id"] != experiment_id:

@@ -53,6 +53,7 @@ def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, s
 
 
 def datasets_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[DatasetUse]]:
+    """The datasets that each run read, in the order they were logged."""
     d, u = datasets.c, run_datasets.c
     query = (
         select(u.run_id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, u.tags)

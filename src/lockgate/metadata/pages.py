@@ -32,6 +32,7 @@ def encode_offset(offset: int) -> str:
 
 
 def decode_offset(token: str) -> int:
+    """Where the page that `token` asks for begins. Raises InvalidInput for a token that is not ours."""
     if not token:
         return 0
     try:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from lockgate.data.profile import PREDICTION, CategoricalProfile, ColumnProfile, NumericProfile, Profile
 
-_LEAST_SHARE = 0.01  # fewer broken rows than this share are not worth an alarm, however significant
+# Fewer broken rows than this share are not worth an alarm, however significant. A tail that moves beyond the range is
+# drift, and told as such; a wrong unit or a sentinel moves more.
+_LEAST_SHARE = 0.01
+_LEAST_OUTSIDE = 0.05
 
 
 class _Expectation(NamedTuple):
@@ -23,6 +26,7 @@ class _Expectation(NamedTuple):
     rows: int
     expected: int  # rows of the reference that broke it, or would have
     reference_rows: int
+    least_share: float = _LEAST_SHARE
 
 
 def broken_expectations(reference: Profile, current: Profile, *, alpha: float) -> tuple[str, ...]:
@@ -37,7 +41,7 @@ def broken_expectations(reference: Profile, current: Profile, *, alpha: float) -
     ]
     found = []
     for item in asked:
-        if item.broken == 0 or item.broken < _LEAST_SHARE * item.rows:
+        if item.broken == 0 or item.broken < item.least_share * item.rows:
             continue
         total, marked = item.rows + item.reference_rows, item.broken + item.expected
         p = float(hypergeom.sf(item.broken - 1, total, marked, item.rows))
@@ -58,10 +62,9 @@ def _expectations(name: str, past: ColumnProfile, now: ColumnProfile) -> Iterato
         nan_was = "never in training" if not past.nan else f"{past.nan / past.rows:.2%} in training"
         yield _Expectation(name, f"are not a number ({nan_was})", now.nan, now.rows, past.nan, past.rows)
         if past.low is not None and past.high is not None:
-            below, above = now.counts[0], now.counts[-1]
-            yield _Expectation(
-                name, f"are below the training range ({past.low:.6g})", below, now.rows, past.counts[0], past.rows
+            sides = (
+                (f"are below the training range ({past.low:.6g})", now.counts[0], past.counts[0]),
+                (f"are above the training range ({past.high:.6g})", now.counts[-1], past.counts[-1]),
             )
-            yield _Expectation(
-                name, f"are above the training range ({past.high:.6g})", above, now.rows, past.counts[-1], past.rows
-            )
+            for says, outside, was_outside in sides:
+                yield _Expectation(name, says, outside, now.rows, was_outside, past.rows, _LEAST_OUTSIDE)

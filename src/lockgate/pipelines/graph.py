@@ -3,8 +3,10 @@
 A stage waits for another when one of its dependencies is an output of the other, lies inside one, or contains one.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import islice, takewhile
 from pathlib import Path
 
 import msgspec
@@ -57,7 +59,8 @@ def build_graph(nodes: Iterable[Node]) -> Graph:
     by_name = {node.name: node for node in nodes}
     owners = _owners(by_name.values())
     # A frozen stage never looks at its dependencies, so it waits for nobody.
-    parents = {name: () if node.frozen else _parents(node, owners) for name, node in by_name.items()}
+    outs = sorted(owners)
+    parents = {name: () if node.frozen else _parents(node, owners, outs) for name, node in by_name.items()}
     order = _order(parents)
     return Graph({name: by_name[name] for name in order}, {name: parents[name] for name in order})
 
@@ -101,14 +104,20 @@ def _owners(nodes: Iterable[Node]) -> dict[str, str]:
     return owners
 
 
-def _parents(node: Node, owners: dict[str, str]) -> tuple[str, ...]:
+def _parents(node: Node, owners: dict[str, str], outs: list[str]) -> tuple[str, ...]:
+    """The stages whose outputs (`outs`, sorted) are what `node` reads, or lie around or inside it."""
     found: dict[str, None] = {}
     for dep in (*node.deps, *(use.path for use in node.params)):
-        for path in (dep, *_ancestors(dep)):
-            if path in owners:
-                found[owners[path]] = None
-        found.update({name: None for path, name in owners.items() if path.startswith(f"{dep}/") or dep == "."})
+        read = [path for path in (dep, *_ancestors(dep)) if path in owners] + _inside(dep, outs)
+        found.update(dict.fromkeys(owners[path] for path in read))
     return tuple(found)
+
+
+def _inside(folder: str, outs: list[str]) -> list[str]:
+    if folder == ".":
+        return outs
+    start = bisect_left(outs, f"{folder}/")
+    return list(takewhile(lambda path: path.startswith(f"{folder}/"), islice(outs, start, None)))
 
 
 def _is_written(path: str, owners: dict[str, str]) -> bool:

@@ -178,10 +178,14 @@ class _Lines:
 
     def read(self) -> bool:
         """Take what is there; False at the end."""
+        return self._take() is not False
+
+    def _take(self) -> bool | None:
+        """True where there was something, None where there was nothing yet, False at the end."""
         try:
             data = os.read(self.fd, 1 << 16)
         except BlockingIOError:
-            return True
+            return None
         if not data:
             return False
         self._log.write(data)
@@ -196,18 +200,11 @@ class _Lines:
 
     def drain(self) -> None:
         """What was written before the end and not read yet."""
-        while True:
-            try:
-                data = os.read(self.fd, 1 << 16)
-            except BlockingIOError:
-                break
-            if not data:
-                break
-            self._log.write(data)
-            self._rest += data
-        for line in self._rest.split(b"\n") if self._rest else ():
-            self._say(line)
-        self._rest = b""
+        while self._take():
+            pass
+        if self._rest:
+            self._say(self._rest)
+            self._rest = b""
 
     def _say(self, line: bytes) -> None:
         text = line.rstrip(b"\r").rsplit(b"\r", 1)[-1].decode(errors="replace")

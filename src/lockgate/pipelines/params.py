@@ -45,14 +45,6 @@ class ParamsFiles:
         return found
 
 
-def read_params(root: Path) -> dict[str, Scalar]:
-    """Everything in params.yaml by dotted name, lists as their JSON text; empty where there is no such file."""
-    try:
-        return {name: scalar(value) for name, value in flatten(read_values(root / PARAMS_FILE)).items()}
-    except NotFound:
-        return {}
-
-
 def read_values(path: Path) -> Value:
     """A file's values by its suffix. Raises NotFound, or InvalidInput with the line."""
     if path.suffix not in (".json", ".toml"):

@@ -20,7 +20,7 @@ import msgspec
 from lockgate.clock import Clock
 from lockgate.entities import Content
 from lockgate.errors import LockgateError, NotFound, StageFailed
-from lockgate.pipelines.definition import Node, nodes_of, read_stages
+from lockgate.pipelines.definition import LOCK_FILE, Node, nodes_of, read_stages
 from lockgate.pipelines.execute import Bench, execute, log_path
 from lockgate.pipelines.graph import Graph, build_graph, check_dependencies
 from lockgate.pipelines.local import LocalExecutor
@@ -36,6 +36,7 @@ from lockgate.pipelines.status import decide_now, open_stats
 from lockgate.pipelines.workspace import Workspace
 from lockgate.project import Folder
 from lockgate.store.actions import Actions
+from lockgate.store.atomic import orphans
 from lockgate.store.checkout import checkout
 from lockgate.store.snapshot import snapshot
 from lockgate.store.stat_cache import StatCache
@@ -84,8 +85,7 @@ def run_pipeline(
             reporter=Serialised(reporter),
             clock=clock,
         )
-        for orphan in bench.executor.stop_orphans():
-            bench.reporter.message(f"stage {orphan} was still running for a run that was killed; it was stopped.")
+        _clean_up_after_killed(folder.root, bench)
         run = _Run(graph, names, read_lock(folder.root), bench, actions, jobs or os.cpu_count() or 1, force, keep_going)
         try:
             run.go()
@@ -95,6 +95,14 @@ def run_pipeline(
         if outcome.failed:
             raise PipelineFailed(outcome)
         return outcome
+
+
+def _clean_up_after_killed(root: Path, bench: Bench) -> None:
+    """What a run that was killed could not do itself; we hold its lock, so it is dead."""
+    for stage in bench.executor.stop_orphans():
+        bench.reporter.message(f"stage {stage} was still running for a run that was killed; it was stopped.")
+    for path in orphans(root, LOCK_FILE):
+        path.unlink(missing_ok=True)
 
 
 class _Done(msgspec.Struct, frozen=True):

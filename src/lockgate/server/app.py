@@ -13,17 +13,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from starlette.applications import Starlette
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.routing import Route as HttpRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
-from lockgate.errors import LockgateError, NotFound
 from lockgate.server import origin
-from lockgate.server.answer import answer_error, answer_struct, send_bytes
+from lockgate.server.answer import ErrorBody, answer_error, answer_struct, send_bytes
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
@@ -57,27 +56,35 @@ class Api:
         proxy = ArtifactProxy(context, self._pool)
         routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
         routes += health_routes(context, self._meter)
-        self._router: ASGIApp = Starlette(routes=[*routes, *pages], exception_handlers={404: _no_such_path})
+        # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
+        self._router: ASGIApp = ExceptionMiddleware(Router([*routes, *pages]), handlers={404: _no_such_path})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
         with self._meter.request() as measured:
+            started = False
+
+            async def noting(message: Message) -> None:
+                nonlocal started
+                if message["type"] == "http.response.start":
+                    started, measured.status = True, message["status"]
+                await send(message)
+
             try:
                 origin.require_local(scope)
                 route = self._fixed.get((scope["method"], scope["path"]))
                 if route is not None:
                     measured.operation = route.operation.name
-                    await self._perform(route, scope, receive, send, {})
+                    await self._perform(route, scope, receive, noting, {})
                 else:
-                    await self._router(scope, receive, send)
-            except LockgateError as error:
-                measured.status = error.http_status
-                await answer_error(send, error)
-            except Exception as error:  # noqa: BLE001  # the outermost loop: one bad request must not end the server
-                measured.status = 500
-                await answer_error(send, error)
+                    # The router raises an HTTPException only where it finds an application in the scope.
+                    await self._router({**scope, "app": self}, receive, noting)
+            except Exception as error:  # the outermost loop: one bad request must not end the server
+                if started:
+                    raise  # half an answer is out: all that is left is to cut the connection
+                await answer_error(noting, error)
 
     async def _perform(
         self, route: AnyRoute, scope: Scope, receive: Receive, send: Send, path_params: Mapping[str, str]
@@ -124,6 +131,5 @@ def _paths(route: AnyRoute) -> tuple[str, ...]:
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
     # MLflow's clients look for this code to learn that a server is older than they are.
-    missing = NotFound(f"there is nothing at {request.method} {request.url.path}.")
-    body = {"error_code": "ENDPOINT_NOT_FOUND", "message": missing.message}
+    body = ErrorBody("ENDPOINT_NOT_FOUND", f"there is nothing at {request.method} {request.url.path}.")
     return Response(answer_struct(body), status_code=404, media_type="application/json")

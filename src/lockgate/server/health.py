@@ -23,6 +23,8 @@ SERVER_INFO = {
 
 
 def health_routes(context: Context, meter: Meter) -> list[BaseRoute]:
+    """Is it alive, which version is it, and its Prometheus metrics."""
+
     async def health(request: Request) -> Response:
         return PlainTextResponse("OK")
 

@@ -55,6 +55,7 @@ def page_routes(context: Context) -> list[BaseRoute]:
 
 
 def overview(context: Context, request: Request) -> Response:
+    """All models and environments."""
     with context.read() as connection:
         page = Overview(
             models=tuple(_model_card(connection, row["name"]) for row in models.list_models(connection)),
@@ -78,6 +79,7 @@ def overview(context: Context, request: Request) -> Response:
 
 
 def release(context: Context, request: Request) -> Response:
+    """One version: its release record, verdict, approvals, history."""
     model, version = _version(request)
     with context.read() as connection:
         found = releases.get_release(connection, model, version)
@@ -87,6 +89,7 @@ def release(context: Context, request: Request) -> Response:
 
 
 def monitor(context: Context, request: Request) -> Response:
+    """One monitor window: the drifted columns beside their profile from training."""
     with context.read() as connection:
         window = windows.get_window(connection, request.path_params["window_id"])
         made = releases.get_release(connection, window.model, window.version)
@@ -105,6 +108,7 @@ def report(context: Context, request: Request) -> Response:
 
 
 def report_file(context: Context, request: Request) -> Response:
+    """A file of a version's gate report. Raises NotFound."""
     model, version = _version(request)
     with context.read() as connection:
         found = releases.get_release(connection, model, version)

@@ -9,26 +9,44 @@ The log line of every row is written before its answer is sent: one write a turn
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from lockgate.clock import Clock
 from lockgate.data.predictions import PredictionLog
-from lockgate.entities import Prediction
 from lockgate.errors import StorageFull
 from lockgate.models.predictor import Answer
 from lockgate.serving.version import Inputs, ServedVersion
 
 _log = logging.getLogger("lockgate.serving")
-_lines = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder()
 
 # Above this a batch would be noticed by the requests beside it; below it a thread costs more than it saves.
 _INLINE_S = 0.010
 _LOG_TROUBLE_EVERY_S = 10.0
+_PLAIN = (str, int, float, bool, type(None), list)
+
+
+class Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """`entities.Prediction` with the same fields in the same order, made by place: half the time of the other."""
+
+    prediction_id: str
+    at: int
+    model: str
+    version: int
+    environment: str
+    inputs: msgspec.Struct
+    output: Any  # whatever plain value the model answers
+    latency_ms: float
+    status: int = 200
+    error: str | None = None
+    scores: list[float] | None = None
 
 
 class Reply(Protocol):
@@ -38,7 +56,7 @@ class Reply(Protocol):
 
 
 class Result(NamedTuple):
-    """Answers of a whole batch as plain values; a request's rows are [start, start + count)."""
+    """Answers of a whole batch as plain values; a request's rows are [start, start + height)."""
 
     predictions: list[Any]
     scores: list[list[float]] | None
@@ -53,18 +71,19 @@ class Job:
 
     __slots__ = ("client_id", "done", "id", "inputs", "is_routed", "render", "reply", "started", "version")
 
+    id: str
+    started: float
+    reply: Reply
+    done: "asyncio.Future[None]"
+
     def __init__(
-        self, version: ServedVersion, inputs: Inputs, *, render: Render, client_id: str | None, is_routed: bool
+        self, version: ServedVersion, inputs: Inputs, render: Render, client_id: str | None, is_routed: bool
     ) -> None:
         self.version = version
         self.inputs = inputs
         self.render = render
         self.client_id = client_id
         self.is_routed = is_routed
-        self.id = ""
-        self.started = 0.0
-        self.reply: Reply
-        self.done: asyncio.Future[None]
 
 
 class Outcome(NamedTuple):
@@ -86,12 +105,15 @@ class Batcher:
         self._pending: dict[ServedVersion, list[Job]] = {}
         self._is_scheduled = False
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lockgate-model")
-        self._trouble_at = 0.0
+        self._process = secrets.token_hex(3)
+        self._count = 0
+        self._trouble_at = float("-inf")
         self.log_errors = 0  # rows whose log line could not be written
 
-    def submit(self, job: Job, reply: Reply, *, id_: str, started: float) -> "asyncio.Future[None]":
+    def submit(self, job: Job, reply: Reply, started: float) -> "asyncio.Future[None]":
         """Queue a request; it is answered through `reply`, after which the future is done."""
-        job.id, job.started, job.reply = id_, started, reply
+        job.started = started
+        job.reply = reply
         job.done = self._loop.create_future()
         queue = self._pending.get(job.version)
         if queue is None:
@@ -99,14 +121,17 @@ class Batcher:
         else:
             queue.append(job)
         if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._turn)
+            self._schedule()
         return job.done
 
     def close(self) -> None:
         """After the last answer."""
         self._threads.shutdown(wait=True)
         self._log.close()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._is_scheduled = False
@@ -115,12 +140,23 @@ class Batcher:
         for version, jobs in due.items():
             if version.is_busy:
                 self._pending[version] = jobs
-            elif version.seconds_a_row * sum(job.inputs.count for job in jobs) > _INLINE_S:
+                continue
+            self._name(jobs)
+            if version.cost.estimate_s(sum([job.inputs.height for job in jobs])) > _INLINE_S:
                 self._start_in_thread(version, jobs)
             else:
                 outcomes += run(version, jobs)
         if outcomes:
             self._finish(outcomes)
+
+    def _name(self, jobs: list[Job]) -> None:
+        """Ids of 26 hexadecimal digits that sort by time: milliseconds, this process, a counter."""
+        head = f"{self._clock.now_ms():012x}{self._process}"
+        count = self._count
+        for job in jobs:
+            job.id = f"{head}{count:08x}"
+            count = (count + 1) & 0xFFFFFFFF
+        self._count = count
 
     def _start_in_thread(self, version: ServedVersion, jobs: list[Job]) -> None:
         version.is_busy = True
@@ -129,22 +165,20 @@ class Batcher:
             version.is_busy = False
             self._finish(future.result())
             if version in self._pending and not self._is_scheduled:
-                self._is_scheduled = True
-                self._loop.call_soon(self._turn)
+                self._schedule()
 
         self._loop.run_in_executor(self._threads, run, version, jobs).add_done_callback(finish)
 
     def _finish(self, outcomes: list[Outcome]) -> None:
         now_s = time.perf_counter()
-        now_ms = self._clock.now_ms()
-        records = [
-            record for outcome in outcomes for record in _records(outcome, now_ms=now_ms, now_s=now_s)
-        ]
+        lines: list[Line] = []
+        for outcome in outcomes:
+            _log_lines(lines, outcome, self._clock.now_ms(), now_s)
         try:
-            self._log.append_lines(_lines.encode_lines(records))
+            self._log.append_lines(_encoder.encode_lines(lines))
         except (StorageFull, OSError) as error:
             # Answers matter more than their log: they go out, and the loss is counted, said and shown in /metrics.
-            self.log_errors += len(records)
+            self.log_errors += len(lines)
             if now_s - self._trouble_at > _LOG_TROUBLE_EVERY_S:
                 self._trouble_at = now_s
                 _log.error("predictions are not logged: %s", error)
@@ -159,22 +193,24 @@ def run(version: ServedVersion, jobs: list[Job]) -> list[Outcome]:
     try:
         answer = version.answer(batch)
     # A model is the user's code and may raise anything; the failure belongs to the request and is counted there.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         if len(jobs) > 1:
             return [outcome for job in jobs for outcome in run(version, [job])]
         _log.exception("version %d of %s failed on request %s", version.version, version.model_name, jobs[0].id)
         return [Outcome(version, jobs, None, f"{type(error).__name__}: {error}"[:500])]
-    rows = sum(inputs.count for inputs in batch)
-    took = (time.perf_counter() - started) / rows
-    version.seconds_a_row = max(took, version.seconds_a_row * 0.9) if rows > 1 else took
-    version.counters.count_batch(rows)
+    rows = len(answer.predictions)
+    version.cost.learn(rows, time.perf_counter() - started)
+    version.batches.count(rows)
     return [Outcome(version, jobs, _result(answer), None)]
 
 
 def _result(answer: Answer) -> Result:
     predictions = answer.predictions
     scores = None if answer.scores is None else answer.scores.tolist()
-    return Result(predictions.tolist(), scores, oip_datatype(predictions.dtype.kind, predictions.dtype.itemsize))
+    values = predictions.tolist()
+    if predictions.dtype.kind not in "iufb":
+        values = [value if isinstance(value, _PLAIN) else str(value) for value in values]
+    return Result(values, scores, oip_datatype(predictions.dtype.kind, predictions.dtype.itemsize))
 
 
 def oip_datatype(kind: str, itemsize: int) -> str:
@@ -184,52 +220,52 @@ def oip_datatype(kind: str, itemsize: int) -> str:
     return "BOOL" if kind == "b" else "BYTES"
 
 
-def _records(outcome: Outcome, *, now_ms: int, now_s: float) -> list[Prediction]:
-    version, result = outcome.version, outcome.result
-    records = []
+def _log_lines(lines: list[Line], outcome: Outcome, now_ms: int, now_s: float) -> None:
+    """Add the line of each row. One row a request is the case that has to be fast."""
+    version, jobs, result, error = outcome
+    model, number, environment, logged = version.model_name, version.version, version.environment, version.logged
+    predictions = result.predictions if result is not None else None
+    scores = result.scores if result is not None else None
+    status = 200 if error is None else 500
     at = 0
-    for job in outcome.jobs:
+    for job in jobs:
         latency_ms = round((now_s - job.started) * 1000, 3)
-        count = job.inputs.count
-        for i, inputs in enumerate(version.logged(job.inputs)):
-            output = None if result is None else result.predictions[at + i]
-            records.append(
-                Prediction(
-                    prediction_id=job.id if count == 1 else f"{job.id}-{i}",
-                    at=now_ms,
-                    model=version.model_name,
-                    version=version.version,
-                    environment=version.environment,
-                    inputs=inputs,
-                    output=tuple(output) if isinstance(output, list) else output,
-                    latency_ms=latency_ms,
-                    status=200 if result is not None else 500,
-                    error=outcome.error,
-                    scores=None if result is None or result.scores is None else tuple(result.scores[at + i]),
+        id_ = job.id
+        records = logged(job.inputs)
+        for i, inputs in enumerate(records):
+            lines.append(
+                Line(
+                    id_ if len(records) == 1 else f"{id_}-{i}",
+                    now_ms,
+                    model,
+                    number,
+                    environment,
+                    inputs,
+                    predictions[at] if predictions is not None else None,
+                    latency_ms,
+                    status,
+                    error,
+                    scores[at] if scores is not None else None,
                 )
             )
-        at += count
-    return records
+            at += 1
 
 
 def _answer(outcome: Outcome, now_s: float) -> None:
-    version, result = outcome.version, outcome.result
+    version, jobs, result, _ = outcome
+    content_type = ("content-type", "application/json")
+    header = ("lockgate-model-version", version.header)
     at = 0
-    for job in outcome.jobs:
-        latency_ms = (now_s - job.started) * 1000
-        version.counters.count(latency_ms, failed=result is None)
-        if job.is_routed:
-            version.routed.count(latency_ms, failed=result is None)
-        headers = [
-            ("content-type", "application/json"),
-            ("lockgate-prediction-id", job.id),
-            ("lockgate-model-version", version.header),
-        ]
-        if result is None:
-            job.reply.response_bytes(500, headers, _failure(version, job))
-        else:
-            job.reply.response_bytes(200, headers, job.render(version, result, at, job))
-        at += job.inputs.count
+    for job in jobs:
+        counters = version.routed if job.is_routed else version.named
+        counters.count((now_s - job.started) * 1000, failed=result is None)
+        headers = [content_type, ("lockgate-prediction-id", job.id), header]
+        with suppress(RuntimeError):  # granian's way to say that the client went away
+            if result is None:
+                job.reply.response_bytes(500, headers, _failure(version, job))
+            else:
+                job.reply.response_bytes(200, headers, job.render(version, result, at, job))
+        at += job.inputs.height
         if not job.done.done():
             job.done.set_result(None)
 

@@ -18,15 +18,13 @@ assert all(low < high for low, high in pairwise(LATENCY_MS_EDGES))
 class Counters:
     """Counts that only grow. `since` subtracts an earlier look."""
 
-    __slots__ = ("batch_counts", "batch_rows", "errors", "latency_ms_counts", "latency_ms_sum", "requests")
+    __slots__ = ("errors", "latency_ms_counts", "latency_ms_sum", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
         self.latency_ms_counts = [0] * (len(LATENCY_MS_EDGES) + 1)
         self.latency_ms_sum = 0.0
-        self.batch_counts = [0] * (len(BATCH_EDGES) + 1)
-        self.batch_rows = 0
 
     def count(self, latency_ms: float, *, failed: bool) -> None:
         """One answered request."""
@@ -34,10 +32,6 @@ class Counters:
         self.errors += failed
         self.latency_ms_counts[bisect_left(LATENCY_MS_EDGES, latency_ms)] += 1
         self.latency_ms_sum += latency_ms
-
-    def count_batch(self, rows: int) -> None:
-        self.batch_counts[bisect_left(BATCH_EDGES, rows)] += 1
-        self.batch_rows += rows
 
     def snapshot(self, version: int) -> VersionCounters:
         return VersionCounters(
@@ -47,6 +41,20 @@ class Counters:
             latency_ms_edges=LATENCY_MS_EDGES,
             latency_ms_counts=tuple(self.latency_ms_counts),
         )
+
+
+class BatchCounters:
+    """How many rows each call of the model answered."""
+
+    __slots__ = ("counts", "rows")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BATCH_EDGES) + 1)
+        self.rows = 0
+
+    def count(self, rows: int) -> None:
+        self.counts[bisect_left(BATCH_EDGES, rows)] += 1
+        self.rows += rows
 
 
 def since(now: VersionCounters, before: VersionCounters) -> VersionCounters:

@@ -94,6 +94,6 @@ def _delete(store: Store, path: Path, youngest_ns: int) -> bool:
 
 
 def _sweep_temporary(store: Store, youngest_ns: int) -> None:
-    for path in (store.root / "tmp").glob("*"):
+    for path in (*(store.root / "tmp").glob("*"), *(store.root / "actions").glob("??/.lockgate-*")):
         if path.is_file() and path.stat().st_mtime_ns < youngest_ns:
             path.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ def refused(tmp_path: Path, frame: pl.DataFrame, text: str, name: str = "t.parqu
         ("columns: {a: {}}\nunique: [[a, b]]\n", 2, "names 'b'"),
         ("rows: {min: 2, max: 1}\ncolumns: {a: {}}\n", 1, "below min"),
         ("rows: {min: 2}\n", 1, "at least the key columns"),
-        ("columns:\n  a: [1\n", 3, "not valid YAML"),
+        ("columns:\n  a: {type: integer\n", 2, "not valid YAML"),
     ],
 )
 def test_a_wrong_contract_names_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:

@@ -78,7 +78,11 @@ class Scene:
         """Log one prediction a row, spread over the hour from `at`."""
         self.clock.sleep((at - self.clock.now_ms()) / 1000)
         log = PredictionLog(
-            self.serving / "predictions", replica=f"r{at}-{status}-{version}", clock=self.clock, keep_days=30, keep_mb=64
+            self.serving / "predictions",
+            replica=f"r{at}-{status}-{version}",
+            clock=self.clock,
+            keep_days=30,
+            keep_mb=64,
         )
         ids = [f"{at:x}-{version}-{status}-{i}" for i in range(rows.height)]
         log.append(
@@ -355,5 +359,3 @@ def test_looking_back_at_an_older_window_changes_no_alert(scene: Scene) -> None:
     assert scene.look(NOW).alerts == ()
 
     assert [alert.kind for alert in scene.client.monitoring.list_alerts("churn", open_only=True)] == ["drift"]
-
-

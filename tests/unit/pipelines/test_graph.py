@@ -82,7 +82,7 @@ def test_a_long_chain_is_no_problem() -> None:
 def test_every_lost_dependency_is_named_with_its_stage(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     found = graph(node("a", "there lost", "out"), node("b", "out out/inner also/lost"), node("c", "lost", frozen=True))
-    with pytest.raises(InvalidInput, match="stage a needs 'lost'.*stage b needs 'also/lost'"):
+    with pytest.raises(InvalidInput, match=r"stage a needs 'lost'.*stage b needs 'also/lost'"):
         check_dependencies(found, found.nodes, tmp_path)
     check_dependencies(found, ["c"], tmp_path)
 

@@ -41,7 +41,9 @@ def test_no_lock_is_an_empty_lock(tmp_path: Path) -> None:
 
 
 def test_the_file_is_sorted_and_one_fact_a_line() -> None:
-    assert format_lock(Lock({"b": record(params={}, env={}), "a": record(params={"x": 1}, env={})}, {})) == f"""\
+    assert (
+        format_lock(Lock({"b": record(params={}, env={}), "a": record(params={"x": 1}, env={})}, {}))
+        == f"""\
 # Written by `lockgate run`; commit it. It pins what every stage read and wrote.
 lockgate: 1
 stages:
@@ -62,6 +64,7 @@ stages:
       model: {{tree: {"b" * 64}, size: 7, files: 2}}
       run.sh: {{file: {"a" * 64}, size: 5, executable: true}}
 """
+    )
 
 
 def test_an_unchanged_lock_is_not_written_again(tmp_path: Path) -> None:

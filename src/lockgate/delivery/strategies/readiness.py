@@ -40,7 +40,8 @@ def readiness(rollout: Rollout, situation: Situation) -> Readiness:
 def _trouble(rollout: Rollout, situation: Situation, live: list[Observation], revision: int) -> str | None:
     for seen in live:
         if seen.revision == revision and not seen.ready:
-            return f"version {rollout.version} does not load on replica {seen.replica}."
+            why = f": {seen.error}" if seen.error else "."
+            return f"version {rollout.version} does not load on replica {seen.replica}{why}"
     if rollout.state == "progressing" and live and situation.now - rollout.updated_at > LOADING_LIMIT_MS:
         return f"version {rollout.version} was not loaded within {LOADING_LIMIT_MS // 1000} s."
     return None

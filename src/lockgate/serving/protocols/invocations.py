@@ -1,7 +1,7 @@
 """`POST /invocations`: the forms of MLflow's scoring server, which SageMaker's container contract shares.
 
-JSON with one of `dataframe_split`, `dataframe_records`, `instances` (rows) or `inputs` (columns, or rows), or CSV with a
-header. The answer is `{"predictions": [...]}`; the prediction's id is in the header `lockgate-prediction-id`.
+JSON with one of `dataframe_split`, `dataframe_records`, `instances` (rows) or `inputs` (columns, or rows), or CSV with
+a header. The answer is `{"predictions": [...]}`; the prediction's id is in the header `lockgate-prediction-id`.
 """
 
 import csv
@@ -43,16 +43,16 @@ def parse(version: ServedVersion, body: bytes, content_type: str, *, is_routed: 
         inputs = _numeric(version, body) or _from_json(version, body)
     else:
         raise InvalidInput(f"the content type {kind!r} is not known; send application/json or text/csv.")
-    return Job(version, inputs, render=render, client_id=None, is_routed=is_routed)
+    return Job(version, inputs, render, None, is_routed)
 
 
 def render(version: ServedVersion, result: Result, start: int, job: Job) -> bytes:
-    return _encode({"predictions": result.predictions[start : start + job.inputs.count]})
+    return _encode({"predictions": result.predictions[start : start + job.inputs.height]})
 
 
 def _numeric(version: ServedVersion, body: bytes) -> Inputs | None:
     """Rows of plain numbers, in one typed decode; None where it takes a closer look."""
-    if not version.is_fast_numeric and not version.is_positional_numeric:
+    if not version.is_fast_numeric:
         return None
     try:
         request = _numbers.decode(body)
@@ -130,7 +130,9 @@ def _by_place(version: ServedVersion, value: Any) -> dict[str, Array]:
     rows = [row if isinstance(row, list) else [row] for row in value]
     for i, row in enumerate(rows):
         if len(row) != width:
-            raise InvalidInput(f"row {i} has {len(row)} values, the model takes {width}: {', '.join(version.names[:20])}.")
+            raise InvalidInput(
+                f"row {i} has {len(row)} values, the model takes {width}: {', '.join(version.names[:20])}."
+            )
     return _columns(version, {name: [row[i] for row in rows] for i, name in enumerate(version.names)}, len(rows))
 
 

@@ -56,7 +56,7 @@ _encode = msgspec.json.Encoder().encode
 
 def parse(version: ServedVersion, body: bytes, *, is_routed: bool) -> Job:
     """A request's rows. Raises InvalidInput naming the field that does not fit."""
-    if version.is_fast_numeric or version.is_positional_numeric:
+    if version.is_fast_numeric:
         try:
             request = _numbers.decode(body)
         except msgspec.DecodeError:
@@ -69,7 +69,7 @@ def parse(version: ServedVersion, body: bytes, *, is_routed: bool) -> Job:
                 if len(tensor.data) == count * width > 0:
                     data = tensor.data
                     rows = [data] if count == 1 else [data[i : i + width] for i in range(0, len(data), width)]
-                    return Job(version, Inputs(count, rows), render=render, client_id=request.id, is_routed=is_routed)
+                    return Job(version, Inputs(count, rows), render, request.id, is_routed)
     try:
         careful = _any.decode(body)
     except msgspec.DecodeError as error:
@@ -77,7 +77,7 @@ def parse(version: ServedVersion, body: bytes, *, is_routed: bool) -> Job:
             f"the body is no inference request: {error}.",
             hint="send JSON; the binary tensor extension is not supported",
         ) from error
-    return Job(version, _inputs(version, careful), render=render, client_id=careful.id, is_routed=is_routed)
+    return Job(version, _inputs(version, careful), render, careful.id, is_routed)
 
 
 def _inputs(version: ServedVersion, request: _Request) -> Inputs:
@@ -108,7 +108,7 @@ def _by_column(version: ServedVersion, request: _Request) -> dict[str, list[Any]
         if tensor.name in values:
             raise InvalidInput(f"the tensor {tensor.name!r} is given twice.")
         if len(tensor.shape) not in (1, 2) or (len(tensor.shape) == 2 and tensor.shape[1] != 1):
-            raise InvalidInput(f"the tensor {tensor.name!r} is one column: its shape is [n] or [n, 1], not {tensor.shape}.")
+            raise InvalidInput(f"the tensor {tensor.name!r} is one column, of shape [n] or [n, 1], not {tensor.shape}.")
         values[tensor.name] = _flat(tensor)
     count = max(map(len, values.values()), default=0)
     for spec in version.specs:
@@ -129,13 +129,15 @@ def _flat(tensor: _Tensor) -> list[Any]:
     for length in tensor.shape:
         expected *= length
     if len(data) != expected:
-        raise InvalidInput(f"the tensor {tensor.name!r} of shape {tensor.shape} needs {expected} values, not {len(data)}.")
+        raise InvalidInput(
+            f"the tensor {tensor.name!r} of shape {tensor.shape} needs {expected} values, not {len(data)}."
+        )
     return data
 
 
 def render(version: ServedVersion, result: Result, start: int, job: Job) -> bytes:
     """The response; its envelope is text made once a version, only values are encoded."""
-    count = job.inputs.count
+    count = job.inputs.height
     end = start + count
     shown = f'"{job.id}"' if job.client_id is None else _encode(job.client_id).decode()
     predictions = result.predictions[start:end]
@@ -148,10 +150,10 @@ def render(version: ServedVersion, result: Result, start: int, job: Job) -> byte
     )
     if result.scores is not None:
         width = len(result.scores[start])
-        scores = (
-            result.scores[start] if count == 1 else [value for row in result.scores[start:end] for value in row]
+        scores = result.scores[start] if count == 1 else [value for row in result.scores[start:end] for value in row]
+        text += (
+            f',{{"name":"probabilities","datatype":"FP64","shape":[{count},{width}],"data":{_encode(scores).decode()}}}'
         )
-        text += f',{{"name":"probabilities","datatype":"FP64","shape":[{count},{width}],"data":{_encode(scores).decode()}}}'
     return (text + "]}").encode()
 
 

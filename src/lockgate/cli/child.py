@@ -1,4 +1,4 @@
-"""`python -m lockgate.automation.child ...`: the `lockgate` command, stopped when its parent is gone."""
+"""`python -m lockgate.cli.child ...`: the `lockgate` command, stopped when its parent is gone."""
 
 import ctypes
 import os

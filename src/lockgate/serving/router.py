@@ -1,0 +1,47 @@
+"""Which version answers a request: a draw by the traffic's shares, or the one that the request names."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from random import Random
+
+from lockgate.entities import Traffic
+from lockgate.errors import NotFound, Unavailable
+from lockgate.serving.version import ServedVersion
+
+
+class Router:
+    """One traffic split with its loaded versions. Never changed: another split is another router."""
+
+    def __init__(self, traffic: Traffic | None, versions: Sequence[ServedVersion], rng: Random) -> None:
+        self.traffic = traffic
+        self.versions = tuple(versions)
+        self._rng = rng
+        shares = {share.version: share.share for share in traffic.shares} if traffic else {}
+        drawn = [version for version in versions if shares.get(version.version, 0.0) > 0]
+        self._drawn = tuple(drawn)
+        self._limits = tuple(accumulate(shares[version.version] for version in drawn))
+
+    def draw(self) -> ServedVersion:
+        """A version by its share. Raises Unavailable where nothing is served yet."""
+        if len(self._drawn) == 1:
+            return self._drawn[0]
+        if not self._drawn:
+            raise Unavailable("nothing is deployed here yet.", hint="lockgate deploy MODEL@VERSION --to ENVIRONMENT")
+        # Scaled, so that shares that do not sum to one keep their proportion.
+        at = bisect_right(self._limits, self._rng.random() * self._limits[-1])
+        return self._drawn[min(at, len(self._drawn) - 1)]
+
+    def get(self, version: str) -> ServedVersion:
+        """That version. Raises NotFound naming those that are loaded."""
+        for served in self.versions:
+            if served.header == version:
+                return served
+        loaded = ", ".join(served.header for served in self.versions) or "none"
+        raise NotFound(f"version {version!r} is not loaded here; loaded: {loaded}.")
+
+    def require_model(self, model: str) -> None:
+        """Raise NotFound unless that is the model that is served."""
+        if self.traffic is None or model != self.traffic.model:
+            served = "nothing yet" if self.traffic is None else self.traffic.model
+            raise NotFound(f"model {model!r} is not served here; served: {served}.")

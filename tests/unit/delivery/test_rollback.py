@@ -1,0 +1,67 @@
+from typing import Any
+
+import pytest
+
+from lockgate.delivery.advance import advance
+from lockgate.delivery.rollback import rollback
+from lockgate.entities import Rollout
+from lockgate.errors import NotFound
+
+Place = Any  # conftest's Workplace: test folders are no packages
+
+
+def roll_back(place: Place) -> Rollout:
+    place.clock.sleep(1.0)
+    return rollback(
+        place.client,
+        place.target,
+        model="churn",
+        environment="staging",
+        by="bea",
+        reason="complaints",
+        clock=place.clock,
+        production="staging",
+    )
+
+
+def test_a_rollback_restores_the_version_before_at_once(place: Place) -> None:
+    for version in (1, 2):
+        place.drive(place.begin(version))
+    rollout = roll_back(place)
+    assert (rollout.strategy, rollout.state, rollout.version, rollout.created_by) == ("rollback", "succeeded", 1, "bea")
+    assert [(share.version, share.share) for share in place.target.traffic.shares] == [(1, 1.0)]
+    assert place.client.registry.list_aliases("churn") == {"staging": 1, "champion": 1}
+
+
+def test_an_unfinished_rollout_is_turned_around(place: Place) -> None:
+    place.drive(place.begin(1))
+    rollout = place.begin(2)
+    advance(place.client, place.target, rollout, place.clock.now_ms(), "ann", production=None)
+    turned = roll_back(place)
+    assert turned.rollout_id == rollout.rollout_id
+    assert (turned.state, turned.reason) == ("rolled_back", "complaints")
+    assert [share.version for share in place.target.traffic.shares] == [1]
+
+
+def test_traffic_has_moved_even_where_no_replica_answers(place: Place) -> None:
+    for version in (1, 2):
+        place.drive(place.begin(version))
+    place.target.observe = lambda: ()
+    assert roll_back(place).state == "succeeded"
+    assert place.client.delivery.get_traffic("churn", "staging").shares[0].version == 1
+
+
+def test_without_an_earlier_version_there_is_nothing_to_return_to(place: Place) -> None:
+    with pytest.raises(NotFound, match="nothing yet"):
+        roll_back(place)
+    place.drive(place.begin(1))
+    with pytest.raises(NotFound, match="version 1 is the first"):
+        roll_back(place)
+
+
+def test_a_version_that_was_left_is_not_returned_to(place: Place) -> None:
+    for version in (1, 2):
+        place.drive(place.begin(version))
+    roll_back(place)
+    with pytest.raises(NotFound):
+        roll_back(place)
