@@ -17,6 +17,7 @@ from lockgate.server.run import serve_in_thread
 
 # Before anything imports mlflow: a test run calls nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"  # an error of ours shows at once, not after minutes of retries
 
 
 @dataclass(frozen=True)

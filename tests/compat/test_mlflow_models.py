@@ -28,7 +28,7 @@ def fitted():
 def test_logged_model_is_loaded_by_run_and_by_model_id(client: MlflowClient, served, fitted) -> None:
     model, x = fitted
     with mlflow.start_run() as run:
-        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", input_example=x[:2])
+        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], input_example=x[:2])
     loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     assert list(loaded.predict(x)) == list(model.predict(x))
     assert list(mlflow.pyfunc.load_model(info.model_uri).predict(x)) == list(model.predict(x))
@@ -44,7 +44,7 @@ def test_logged_model_is_loaded_by_run_and_by_model_id(client: MlflowClient, ser
 def test_logged_model_is_downloaded_by_our_client(client: MlflowClient, served, fitted, tmp_path: Path) -> None:
     model, _ = fitted
     with mlflow.start_run() as run:
-        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle")
+        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
     (logged,) = served.client.tracking.list_logged_models(run.info.run_id)
     served.client.tracking.download_logged_model(logged, tmp_path / "model")
     assert (tmp_path / "model" / "MLmodel").is_file()
@@ -52,14 +52,15 @@ def test_logged_model_is_downloaded_by_our_client(client: MlflowClient, served, 
 
 def test_model_is_registered_aliased_and_loaded(client: MlflowClient, fitted) -> None:
     model, x = fitted
-    with mlflow.start_run():
-        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", registered_model_name="churn")
-        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", registered_model_name="churn")
+    with mlflow.start_run() as run:
+        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], registered_model_name="churn")
+        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], registered_model_name="churn")
     client.set_registered_model_alias("churn", "champion", 1)
     assert client.get_model_version_by_alias("churn", "champion").version == "1"
     assert list(mlflow.pyfunc.load_model("models:/churn@champion").predict(x)) == list(model.predict(x))
     assert mlflow.pyfunc.load_model("models:/churn/2").metadata is not None
-    assert client.get_model_version("churn", "1").model_id == info.model_id
+    assert client.get_model_version("churn", "1").run_id == run.info.run_id
+    assert client.get_model_version_download_uri("churn", "1") == info.artifact_path
     assert client.get_registered_model("churn").aliases == {"champion": "1"}
     client.delete_registered_model_alias("churn", "champion")
     with pytest.raises(MlflowException):
@@ -68,7 +69,7 @@ def test_model_is_registered_aliased_and_loaded(client: MlflowClient, fitted) ->
 
 def test_release_is_loaded_by_alias(client: MlflowClient, served, fitted, tmp_path: Path) -> None:
     model, x = fitted
-    mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle")
+    mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
     content = served.context.store.put_tree(tmp_path / "model")
     created = served.client.registry.create_release(
         Release(
@@ -150,7 +151,7 @@ def test_autolog_records_a_scikit_learn_run(client: MlflowClient, served) -> Non
 
     done = subprocess.run(
         [sys.executable, "-c", AUTOLOG],
-        env={"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": served.url, "HOME": "/tmp"},
+        env={"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": served.url, "HOME": "/tmp", "MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True,
         text=True,
         timeout=120,

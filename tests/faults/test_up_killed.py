@@ -5,12 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -27,7 +26,7 @@ from lockgate.server.local import LocalTransport
 from lockgate.store.store import Store
 
 CLOCK = SystemClock()
-LIMIT_S = 60.0
+StartUp = Callable[..., Any]  # conftest's Up: test folders are no packages
 YAML = """\
 model: churn
 task: regression
@@ -35,63 +34,6 @@ environments:
   production:
     rollout: {strategy: canary, steps: [20, 60, 100], bake: 1s, min_requests: 0}
 """
-
-
-class Up:
-    """`lockgate up` of one project; `stop` and `kill` end it."""
-
-    def __init__(self, root: Path, *, api_port: int = 0, serve_port: int = 0) -> None:
-        self.api_port = api_port or free_port()
-        self.serve_port = serve_port or free_port()
-        self.log = root / "up.log"
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "lockgate", "-C", str(root), "up"),
-                    *("--api-port", str(self.api_port), "--serve-port", str(self.serve_port)),
-                ],
-                stdout=output,
-                stderr=output,
-            )
-
-    def wait_ready(self) -> "Up":
-        wait_for(lambda: answers(f"http://127.0.0.1:{self.api_port}/ready"), self.log)
-        return self
-
-    def children(self) -> list[int]:
-        pid = self.process.pid
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [int(child) for child in text.split()]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def wait_for(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 def is_running(process: int) -> bool:
@@ -128,15 +70,6 @@ def folder(tmp_path: Path) -> Folder:
     return folder
 
 
-@pytest.fixture
-def ups(folder: Folder) -> Iterator[list[Up]]:
-    started: list[Up] = []
-    yield started
-    for up in started:
-        if up.process.poll() is None:
-            up.kill()
-
-
 def open_client(folder: Folder) -> Client:
     return Client(LocalTransport(open_context(folder.state, user="ann", clock=CLOCK)), CLOCK)
 
@@ -145,17 +78,10 @@ def begin(folder: Folder, client: Client, version: int) -> Rollout:
     return deploy(folder, client, model="churn", version=version, environment="production", by="ann", clock=CLOCK)
 
 
-def state_of(client: Client, rollout: Rollout) -> str:
-    return client.delivery.get_rollout(rollout.rollout_id).state
-
-
-def test_one_up_a_project_and_it_takes_its_children_along(folder: Folder, ups: list[Up]) -> None:
-    up = Up(folder.root)
-    ups.append(up)
-    up.wait_ready()
-    second = subprocess.run(
-        [sys.executable, "-m", "lockgate", "-C", str(folder.root), "up"], capture_output=True, text=True
-    )
+def test_one_up_a_project_and_it_takes_its_children_along(folder: Folder, start_up: StartUp) -> None:
+    up = start_up(folder.root).wait_ready()
+    command = [sys.executable, "-m", "lockgate", "-C", str(folder.root), "up"]
+    second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 2
     assert f"process {up.process.pid}" in second.stderr
     children = up.children()
@@ -164,45 +90,73 @@ def test_one_up_a_project_and_it_takes_its_children_along(folder: Folder, ups: l
     assert not any(map(is_running, children))
 
 
-def test_a_taken_port_is_an_error_that_names_it(folder: Folder, ups: list[Up]) -> None:
+def test_a_taken_port_is_an_error_that_names_it(folder: Folder, start_up: StartUp) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        up = Up(folder.root, api_port=taken.getsockname()[1])
-        ups.append(up)
-        assert up.process.wait(LIMIT_S) == 2
+        up = start_up(folder.root, api_port=taken.getsockname()[1])
+        assert up.process.wait(60) == 2
     assert str(up.api_port) in up.log.read_text()
 
 
-def test_a_rollout_goes_on_after_up_was_killed_in_the_middle(folder: Folder, ups: list[Up]) -> None:
+def test_a_rollout_goes_on_after_up_was_killed_in_the_middle(folder: Folder, start_up: StartUp) -> None:
     with open_client(folder) as client:
-        up = Up(folder.root).wait_ready()
-        ups.append(up)
-        first = begin(folder, client, 1)
-        wait_for(lambda: state_of(client, first) == "succeeded", up.log)
-        second = begin(folder, client, 2)
-        wait_for(lambda: state_of(client, second) == "baking", up.log)
-        children = up.children()
-        up.kill()
-        wait_for(lambda: not any(map(is_running, children)), up.log)
-        assert state_of(client, second) == "baking"
-        again = Up(folder.root).wait_ready()
-        ups.append(again)
-        wait_for(lambda: state_of(client, second) == "succeeded", again.log)
+
+        def is_in(state: str, rollout: Rollout) -> Callable[[], bool]:
+            return lambda: client.delivery.get_rollout(rollout.rollout_id).state == state
+
+        up = start_up(folder.root).wait_ready()
+        up.wait_for(is_in("succeeded", begin(folder, client, 1)))
+        rollout = begin(folder, client, 2)
+        up.wait_for(is_in("baking", rollout))
+        children = up.kill()
+        up.wait_for(lambda: not any(map(is_running, children)))
+        again = start_up(folder.root).wait_ready()
+        again.wait_for(is_in("succeeded", rollout))
         assert client.registry.get_alias("churn", "champion") == 2
-        assert again.stop() == 0
 
 
-def test_a_replica_that_dies_is_started_again(folder: Folder, ups: list[Up]) -> None:
+def test_a_replica_that_dies_is_started_again(folder: Folder, start_up: StartUp) -> None:
     with open_client(folder) as client:
-        up = Up(folder.root).wait_ready()
-        ups.append(up)
-        first = begin(folder, client, 1)
-        wait_for(lambda: state_of(client, first) == "succeeded", up.log)
-        health = f"http://127.0.0.1:{up.serve_port}/v2/health/ready"
-        wait_for(lambda: answers(health), up.log)
+        up = start_up(folder.root)
+        begin(folder, client, 1)
+        up.wait_for(up.serves)
         (replica,) = up.children()
         os.kill(replica, signal.SIGKILL)
-        wait_for(lambda: not is_running(replica), up.log)
-        wait_for(lambda: answers(health), up.log)
-        assert up.stop() == 0
+        up.wait_for(lambda: not is_running(replica))
+        up.wait_for(up.serves)
+
+
+class Deadly(DummyRegressor):  # type: ignore[misc]  # scikit-learn has no types
+    """Loads like any model until the file `flag` is there; then it takes the process with it."""
+
+    def __init__(self, flag: str = "") -> None:
+        super().__init__(strategy="constant", constant=3.0)
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[object, ...]:
+        harmless = "__import__('sklearn.dummy').dummy.DummyRegressor(strategy='constant', constant=3.0)"
+        deadly = f"__import__('os')._exit(9) if __import__('os').path.exists({self.flag!r}) else"
+        return eval, (f"{deadly} {harmless}.fit([[0]], [3.0])",)
+
+
+def test_a_model_that_kills_its_replica_is_rolled_back(folder: Folder, start_up: StartUp) -> None:
+    flag = folder.root / "deadly"
+    save_model(
+        Deadly(str(flag)).fit(np.zeros((2, 1)), [3.0, 3.0]),
+        folder.root / "model",
+        example=pl.DataFrame({"a": [1.0, 2.0]}),
+        flavor="sklearn",
+    )
+    flag.touch()
+    with open_client(folder) as client:
+        content = Store(folder.state / "store").put_tree(folder.root / "model")
+        release = msgspec.structs.replace(client.registry.get_release("churn", 2), content=content)
+        deadly = client.registry.create_release(release).version
+        up = start_up(folder.root)
+        begin(folder, client, 1)
+        up.wait_for(up.serves)
+        up.wait_for(lambda: client.registry.get_alias("churn", "champion") == 1)
+        rollout = begin(folder, client, deadly)
+        up.wait_for(lambda: client.delivery.get_rollout(rollout.rollout_id).state == "rolled_back")
+        up.wait_for(up.serves)

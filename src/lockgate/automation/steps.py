@@ -35,6 +35,7 @@ class Steps:
         self._user = user
         self._stopping = threading.Event()
         self._one_run = threading.Lock()
+        self._one_monitor = threading.Lock()
         self._children: set[subprocess.Popen[bytes]] = set()
 
     def stop(self) -> None:
@@ -79,13 +80,16 @@ class Steps:
 
     def look(self, environment: str, start_at: int, end_at: int) -> int:
         """One window of the monitor; its exit code. Sends the alerts that are open, too."""
-        return self._run("monitor", "monitor", "--env", environment, "--start", str(start_at), "--end", str(end_at))
+        window = ("--start", str(start_at), "--end", str(end_at))
+        with self._one_monitor:
+            return self._run("monitor", "monitor", "--env", environment, *window)
 
     def send_alerts(self, environment: str) -> int:
         """Tell people of alerts that were opened outside of the monitor; nothing where nobody is to be told."""
         if not self._folder.project.alerts:
             return 0
-        return self._run("monitor", "monitor", "--env", environment, "--notify-only")
+        with self._one_monitor:
+            return self._run("monitor", "monitor", "--env", environment, "--notify-only")
 
     def run_pipeline(self, reason: str) -> int:
         """`lockgate run`; its exit code. What passes is the new challenger."""

@@ -26,6 +26,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 # An alert is answered once; older ids than these are closed long ago.
 _ALERTS_KEPT = 100
+_MOST_BEHIND = 24
 
 
 def find_cause(
@@ -65,8 +66,14 @@ def started(seen: Seen, *, data: Mapping[str, str], alerts: Sequence[Alert], now
     return Seen(data={**seen.data, **data}, alerts=(*seen.alerts, *answered)[-_ALERTS_KEPT:], started_at=now)
 
 
-def window_ending(now: int, window_s: float) -> tuple[int, int]:
-    """The last complete window before `now` (milliseconds): [start, end), aligned to the epoch."""
+def next_window(now: int, window_s: float, *, after: int | None) -> tuple[int, int]:
+    """The window to look at now (milliseconds): [start, end), complete and aligned to the epoch.
+
+    It is the one that follows `after`, the end of the last look, and the newest one without it. Whoever is more than
+    a few windows behind leaves windows out. Where nothing is due, `end` is `after`.
+    """
     length = max(1, round(window_s * 1000))
     end = now // length * length
+    if after is not None and end > after:
+        end = max(after + length, end - _MOST_BEHIND * length)
     return end - length, end

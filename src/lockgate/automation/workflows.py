@@ -22,7 +22,7 @@ import msgspec
 
 from lockgate.automation.promotion import automatic_environments
 from lockgate.automation.steps import Steps
-from lockgate.automation.triggers import Seen, find_cause, first_sight, started, window_ending
+from lockgate.automation.triggers import Seen, find_cause, first_sight, next_window, started
 from lockgate.client.client import Client
 from lockgate.clock import Clock
 from lockgate.delivery.targets.local import LocalTarget
@@ -49,7 +49,9 @@ class Automation:
         self._driven: set[str] = set()
         self._begun: set[str] = set()
         self._triggers_due = 0.0
-        self._begin: Callable[..., None] = _not_started
+        self._look: Any = None  # DBOS's handle of the newest look
+        self._looked_until: int | None = None
+        self._begin: Callable[..., Any] = _not_started
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -77,9 +79,9 @@ class Automation:
         DBOS.launch()
         self._keep_schedule(DBOS, workflows["scheduled"])
 
-        def begin(name: str, occasion: str, *arguments: object) -> None:
+        def begin(name: str, occasion: str, *arguments: object) -> Any:
             with SetWorkflowID(f"{name}-{self._folder.project.model}-{occasion}"):
-                DBOS.start_workflow(workflows[name], *arguments)
+                return DBOS.start_workflow(workflows[name], *arguments)
 
         self._begin = begin
 
@@ -121,12 +123,17 @@ class Automation:
             self._begin_once("promotion", str(challenger), challenger)
 
     def _watch_windows(self) -> None:
+        """The next window, when the look at the one before is over: looks never pile up, however slow they are."""
         monitor = self._folder.project.monitor
         environment = (monitor.environment if monitor else None) or self._folder.project.production
         if monitor is None or environment is None:
             return
-        start, end = window_ending(self._clock.now_ms(), duration_s(monitor.window))
-        self._begin_once("look", f"{environment}-{end}", environment, start, end)
+        if self._look is not None and self._look.get_status().status in ("PENDING", "ENQUEUED"):
+            return
+        start, end = next_window(self._clock.now_ms(), duration_s(monitor.window), after=self._looked_until)
+        if end != self._looked_until:
+            self._look = self._begin("look", f"{environment}-{end}", environment, start, end)
+            self._looked_until = end
 
     def _watch_triggers(self, model: str) -> None:
         retrain = self._folder.project.retrain

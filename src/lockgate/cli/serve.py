@@ -1,7 +1,5 @@
 """`lockgate serve`: one replica in the foreground."""
 
-from collections.abc import Mapping
-
 import click
 
 from lockgate.cli.app import App
@@ -32,6 +30,7 @@ def serve(
       curl -H 'content-type: application/json' localhost:8080/invocations \\
         -d '{"dataframe_records": [{"age": 42, "plan": "basic"}]}'
     """
+    from lockgate.cli.environment import chosen_environment
     from lockgate.serving.replica import require_port, run_replica
     from lockgate.telemetry import configure_logging
 
@@ -44,7 +43,7 @@ def serve(
             raise InvalidInput("VERSION and --env exclude each other: an environment serves what is deployed there.")
         environment = _publish_alone(app, version, port)
     else:
-        environment = _environment(folder.project.environments, environment, folder.project.production)
+        environment = chosen_environment(folder.project, environment)
     run_replica(
         state=folder.state,
         environment=environment,
@@ -55,18 +54,6 @@ def serve(
         seed=seed,
         announce=lambda address: click.echo(f"serving {environment} at {address}"),
     )
-
-
-def _environment(known: Mapping[str, object], wanted: str | None, production: str | None) -> str:
-    if wanted is None:
-        if production is None:
-            raise InvalidInput(
-                "lockgate.yaml has no environments to serve.", hint="lockgate serve MODEL@VERSION serves one version"
-            )
-        return production
-    if wanted not in known:
-        raise InvalidInput(f"there is no environment {wanted!r}; there are: {', '.join(known) or 'none'}.")
-    return wanted
 
 
 def _publish_alone(app: App, version: str, port: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from lockgate.data.profile import PREDICTION
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.gates.rows import EvaluationRows
@@ -21,8 +22,6 @@ from lockgate.stats.paired_metric import Answers, Rows
 
 if TYPE_CHECKING:
     import polars as pl
-
-PREDICTION = "prediction"
 
 
 class Answering(Protocol):

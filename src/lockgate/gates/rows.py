@@ -52,14 +52,16 @@ def read_rows(root: Path, evaluate: Evaluate, task: Task, *, read: ReadFrame = r
 def _numbers(series: "pl.Series") -> Array:
     if not (series.dtype.is_numeric() or series.len() == 0):
         raise InvalidInput(f"the label {series.name!r} of a regression must be a number, not {series.dtype}.")
-    return series.cast(float).to_numpy()
+    return series.to_numpy().astype(np.float64)
 
 
 def _labels(series: "pl.Series") -> Array:
     """Booleans, integers or text as they are; whole floats (a column that once had gaps) as integers."""
+    import polars as pl
+
     if series.dtype.is_float():
         values = series.to_numpy()
         return values.astype(np.int64) if np.array_equal(values, np.floor(values)) else values
-    if series.dtype.is_integer() or series.dtype == bool:
+    if series.dtype.is_integer() or series.dtype == pl.Boolean:
         return series.to_numpy()
-    return np.array(series.cast(str).to_list(), dtype=np.str_)
+    return np.array(series.cast(pl.String).to_list(), dtype=np.str_)

@@ -1,6 +1,7 @@
 """Finding experiments by name, times and tags."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -45,7 +46,7 @@ def _matches(comparison: Comparison) -> ColumnElement[bool]:
     return condition(_number(key), require_number(comparison))
 
 
-def _number(key: str) -> ColumnElement[int]:
+def _number(key: str) -> ColumnElement[Any]:
     if key not in _NUMBERS:
         raise InvalidInput(f"experiments have no attribute {key!r}; they have: name, {', '.join(_NUMBERS)}.")
     return _NUMBERS[key]

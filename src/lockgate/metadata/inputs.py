@@ -62,8 +62,9 @@ def datasets_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, lis
         .order_by(u.run_id, d.dataset_id)
     )
     found: dict[str, list[DatasetUse]] = {}
-    for run_id, *fields, tags in connection.execute(query):
-        found.setdefault(run_id, []).append(DatasetUse(*fields, tags=msgspec.json.decode(tags)))
+    for row in connection.execute(query).mappings():
+        use = {name: row[name] for name in DatasetUse._fields if name != "tags"}
+        found.setdefault(row["run_id"], []).append(DatasetUse(**use, tags=msgspec.json.decode(row["tags"])))
     return found
 
 

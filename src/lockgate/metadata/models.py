@@ -107,9 +107,9 @@ def next_version(tx: Tx, name: str) -> int:
     return number
 
 
-def _touch(tx: Tx, name: str, **values: str | int) -> None:
+def _touch(tx: Tx, model: str, /, **values: str | int) -> None:
     tx.connection.execute(
-        update(registered_models).where(registered_models.c.name == name).values(updated_at=tx.at, **values)
+        update(registered_models).where(registered_models.c.name == model).values(updated_at=tx.at, **values)
     )
 
 

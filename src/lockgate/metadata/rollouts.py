@@ -6,7 +6,7 @@ Two that decide at the same time race on `revision`: the second finds it moved o
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from lockgate.entities import LEGAL_MOVES, Rollout, RolloutTransition
+from lockgate.entities import LEGAL_MOVES, Rollout, RolloutTransition, Scalar
 from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
@@ -48,7 +48,11 @@ def create_rollout(tx: Tx, rollout: Rollout, *, supersede: bool) -> Rollout:
             "record": msgspec.json.encode(rollout).decode(),
         },
     )
-    details = {"rollout_id": rollout.rollout_id, "version": rollout.version, "strategy": rollout.strategy}
+    details: dict[str, Scalar] = {
+        "rollout_id": rollout.rollout_id,
+        "version": rollout.version,
+        "strategy": rollout.strategy,
+    }
     if rollout.override_reason is not None:
         details["override_reason"] = rollout.override_reason
     append_event(tx, "rollout.created", f"{rollout.model}/{rollout.environment}", details)

@@ -47,7 +47,8 @@ def current_revision(engine: Engine) -> str | None:
             return None
         if "alembic_version" not in tables:
             raise DataDamaged(f"{engine.url.database} is not a database of Lockgate.")
-        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
 def _create(engine: Engine) -> str:

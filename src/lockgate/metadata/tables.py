@@ -36,7 +36,7 @@ metadata = MetaData(
 # SQLite only counts up a column that is exactly INTEGER PRIMARY KEY.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 # A table that is always read by its key is stored in the order of its key.
-_CLUSTERED = {"sqlite_with_rowid": False}
+_ROWID = False
 
 
 def _of_run() -> ForeignKey:
@@ -68,7 +68,7 @@ experiment_tags = Table(
     Column("key", String(250), nullable=False),
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("experiment_id", "key"),
-    **_CLUSTERED,
+    sqlite_with_rowid=_ROWID,
 )
 
 runs = Table(
@@ -94,7 +94,7 @@ params = Table(
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
     Index(None, "key", "value"),
-    **_CLUSTERED,
+    sqlite_with_rowid=_ROWID,
 )
 
 run_tags = Table(
@@ -105,7 +105,7 @@ run_tags = Table(
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
     Index(None, "key", "value"),
-    **_CLUSTERED,
+    sqlite_with_rowid=_ROWID,
 )
 
 # NaN is kept as 0 with is_nan set, because SQLite stores a NaN as NULL. The key makes a repeated request harmless.
@@ -119,7 +119,7 @@ metrics = Table(
     Column("value", Double, nullable=False),
     Column("is_nan", Boolean, nullable=False),
     PrimaryKeyConstraint("run_id", "key", "step", "timestamp", "value", "is_nan"),
-    **_CLUSTERED,
+    sqlite_with_rowid=_ROWID,
 )
 
 latest_metrics = Table(
@@ -133,7 +133,7 @@ latest_metrics = Table(
     Column("step", BigInteger, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
     Index(None, "key", "value"),
-    **_CLUSTERED,
+    sqlite_with_rowid=_ROWID,
 )
 
 datasets = Table(

@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import Connection, select
 
-from lockgate.entities import Traffic
+from lockgate.entities import Scalar, Traffic
 from lockgate.errors import Conflict, InvalidInput
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
@@ -32,7 +32,7 @@ def set_traffic(tx: Tx, traffic: Traffic) -> None:
         .on_conflict_do_update(index_elements=["model", "environment"], set_=values)
     )
     shares = ", ".join(f"{share.version}: {share.share:.0%}" for share in traffic.shares)
-    details = {"revision": traffic.revision, "shares": shares}
+    details: dict[str, Scalar] = {"revision": traffic.revision, "shares": shares}
     append_event(tx, "traffic.changed", f"{traffic.model}/{traffic.environment}", details)
 
 

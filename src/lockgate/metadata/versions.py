@@ -70,7 +70,10 @@ def latest_versions(connection: Connection, name: str, stages: Sequence[str] = (
 
 
 def newest_version(connection: Connection, name: str) -> int | None:
-    return connection.scalar(select(func.max(model_versions.c.version)).where(model_versions.c.name == name))
+    newest: int | None = connection.scalar(
+        select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
+    )
+    return newest
 
 
 def version_tags(connection: Connection, name: str, version: int) -> dict[str, str]:

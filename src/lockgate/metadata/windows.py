@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from lockgate.entities import MonitorWindow
+from lockgate.entities import MonitorWindow, Scalar
 from lockgate.errors import NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
@@ -29,7 +29,11 @@ def record_window(tx: Tx, window: MonitorWindow) -> MonitorWindow:
             "record": msgspec.json.encode(window).decode(),
         },
     )
-    details = {"window_id": window.window_id, "rows": window.rows, "alerts": ", ".join(window.alerts)}
+    details: dict[str, Scalar] = {
+        "window_id": window.window_id,
+        "rows": window.rows,
+        "alerts": ", ".join(window.alerts),
+    }
     append_event(tx, "window.recorded", f"{window.model}/{window.environment}", details)
     return window
 

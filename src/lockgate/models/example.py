@@ -1,12 +1,23 @@
 """Example rows in whatever form a training script has them -> columns, and rows as JSON writes them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lockgate.entities import Scalar
-from lockgate.models.signature import NUMPY_TYPES, Array, ColumnSpec, Signature, columns_from_frame
+from lockgate.errors import LockgateError
+from lockgate.models.mlmodel import read_mlmodel
+from lockgate.models.signature import (
+    NUMPY_TYPES,
+    Array,
+    ColumnSpec,
+    Signature,
+    columns_from_frame,
+    columns_from_rows,
+)
 
 
 def is_pandas(example: Any) -> bool:
@@ -48,3 +59,27 @@ def _scalars(array: Array) -> list[Scalar]:
         return [None if text == "NaT" else text for text in np.datetime_as_string(array).tolist()]
     values = [float(str(value)) for value in array] if array.dtype == np.float32 else array.tolist()
     return [None if value is None or value != value else value for value in values]
+
+
+def saved_example(folder: Path, signature: Signature) -> dict[str, Array]:
+    """Rows that the model takes: those that were saved with it, or one made-up row where there are none."""
+    info = read_mlmodel(folder).saved_input_example_info or {}
+    try:
+        content = msgspec.json.decode((folder / str(info.get("artifact_path"))).read_bytes())
+        rows = content["data"] if "data" in content else content["inputs"]
+        names = content.get("columns", signature.names)
+        named = [dict(zip(map(str, names), row, strict=True)) for row in rows]
+        known = [{name: row.get(name) for name in signature.names} for row in named]
+        return columns_from_rows(known, signature)
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, LockgateError):
+        # An example of another form (mlflow knows many) is as good as none.
+        return {spec.name: made_up_column(spec) for spec in signature.columns}
+
+
+def made_up_column(spec: ColumnSpec) -> Array:
+    """One value of the column's type."""
+    if spec.type == "string":
+        return np.array([""], dtype=object)
+    if spec.type == "datetime":
+        return np.array(["1970-01-01"], dtype="datetime64[us]")
+    return np.zeros(1, dtype="bool" if spec.type == "boolean" else "float64")

@@ -23,6 +23,7 @@ class LoadedModel:
         self.signature = signature
         self.size_bytes = size_bytes  # of the directory on disk
         self.takes_matrix = predictor.takes_matrix and signature.matrix_dtype is not None
+        self.matrix_dtype = predictor.matrix_dtype or signature.matrix_dtype
         self._predictor = predictor
 
     @property
@@ -47,11 +48,16 @@ class LoadedModel:
         assert self.takes_matrix
         return self._predictor.answer(matrix)
 
+    def predict_matrix(self, matrix: Array) -> Array:
+        """`predict` for the same."""
+        assert self.takes_matrix
+        return self._predictor.predict(matrix)
+
     def _inputs(self, columns: Columns) -> Columns | Array:
         if not self.takes_matrix:
             return columns
         rows = len(columns[self.signature.names[0]])
-        matrix = np.empty((rows, len(self.signature.names)), dtype=self.signature.matrix_dtype)
+        matrix = np.empty((rows, len(self.signature.names)), dtype=self.matrix_dtype)
         for i, name in enumerate(self.signature.names):
             matrix[:, i] = columns[name]
         return matrix

@@ -3,7 +3,9 @@
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from lockgate.entities import Scalar
 from lockgate.models.mlmodel import MlModel
@@ -21,6 +23,7 @@ class Predictor(Protocol):
     """A flavor's model. `takes_matrix` says that `answer` also takes all inputs as one matrix in signature order."""
 
     takes_matrix: bool
+    matrix_dtype: np.dtype[Any] | None  # of that matrix, where the model computes in one of its own
     classes: tuple[Scalar, ...] | None
 
     def predict(self, inputs: Columns | Array) -> Array: ...

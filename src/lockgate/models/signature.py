@@ -201,6 +201,31 @@ def columns_from_frame(frame: "pl.DataFrame", signature: Signature) -> dict[str,
     return {spec.name: _from_series(frame[spec.name], spec) for spec in signature.columns}
 
 
+def matrix_from_frame(frame: "pl.DataFrame", signature: Signature, dtype: np.dtype[Any]) -> Array:
+    """All columns of a Polars frame as one matrix of `dtype` in signature order, checked like `columns_from_frame`.
+
+    Several times as fast for many rows, where every column is a number.
+    """
+    import polars as pl
+
+    names = signature.names
+    if set(names) <= set(frame.columns) and signature.matrix_dtype is not None:
+        chosen = frame.select(names)
+        # Only what is plain: the careful way below says what is wrong with the rest.
+        if all(_polars_type(kind) in ("float", "double") for kind in chosen.dtypes) and all(
+            spec.type in ("float", "double") for spec in signature.columns
+        ):
+            target = pl.Float32 if dtype == np.float32 else pl.Float64
+            matrix = chosen.cast(target).to_numpy(order="c")  # a null is NaN here
+            required = [i for i, spec in enumerate(signature.columns) if spec.required]
+            if len(required) == len(names) and not np.isnan(matrix.sum()):
+                return matrix
+            if not required or not np.isnan(matrix[:, required]).any():
+                return matrix
+    columns = columns_from_frame(frame, signature)
+    return np.column_stack([columns[name] for name in names]).astype(dtype, copy=False)
+
+
 def _from_series(series: "pl.Series", spec: ColumnSpec) -> Array:
     dtype = series.dtype
     actual = _polars_type(dtype)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from lockgate.entities import Prediction, Scalar
 from lockgate.errors import InvalidInput
-from lockgate.monitoring.answers import Answers, Output
+from lockgate.monitoring.answers import Answer, Answers
 from lockgate.project import Project
 
 
@@ -12,14 +12,14 @@ class Labelled:
     """The answers whose truth is known."""
 
     def __init__(self) -> None:
-        self.outputs: list[Output] = []
+        self.answers: list[Answer] = []
         self.labels: list[Scalar] = []
 
     def add(self, predictions: Iterable[Prediction], labels: Mapping[str, Scalar]) -> None:
         for item in predictions:
             label = labels.get(item.prediction_id)
             if label is not None and item.status < 400:
-                self.outputs.append(item.output)
+                self.answers.append(Answer(item.output, item.scores))
                 self.labels.append(label)
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ def measure(labelled: Labelled, project: Project, answers: Answers) -> tuple[dic
     watched = project.monitor.performance.metric if project.monitor and project.monitor.performance else None
     names = dict.fromkeys([*([watched] if watched else []), *default_metrics(project.task)])
     try:
-        truth, predicted, scores, classes, positive = answers.scored(labelled.outputs, labelled.labels)
+        found = answers.scored(labelled.answers, labelled.labels)
     except (TypeError, ValueError) as error:
         return {}, [f"the labels do not fit the predictions: {error}"]
     values: dict[str, float] = {}
@@ -44,7 +44,15 @@ def measure(labelled: Labelled, project: Project, answers: Answers) -> tuple[dic
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # scikit-learn on rare classes; what is undefined raises
-                value = compute_metric(name, project.task, truth, predicted, scores, classes=classes, positive=positive)
+                value = compute_metric(
+                    name,
+                    project.task,
+                    found.truth,
+                    found.predicted,
+                    found.scores,
+                    classes=found.classes,
+                    positive=found.positive,
+                )
         except (InvalidInput, ValueError) as error:
             if name == watched:
                 notes.append(f"{name} cannot be computed: {error}")

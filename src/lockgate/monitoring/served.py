@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.data.profile import PREDICTION, Profile, merge, profile_frame
 from lockgate.entities import Prediction
-from lockgate.monitoring.answers import Answers
+from lockgate.monitoring.answers import Answer, Answers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,6 +64,6 @@ def _frame(answered: list[Prediction], reference: Profile, answers: Answers) -> 
         name: [item.inputs.get(name) for item in answered] for name in reference.columns if name != PREDICTION
     }
     if PREDICTION in reference.columns:
-        columns[PREDICTION] = [answers.shown(item.output) for item in answered]
+        columns[PREDICTION] = [answers.shown(Answer(item.output, item.scores)) for item in answered]
     # strict=False: a column where one client sends text and another numbers is text, and counted as such
     return pl.DataFrame([pl.Series(name, values, strict=False) for name, values in columns.items()])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import BinaryIO, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -58,8 +59,7 @@ class ArtifactProxy:
             pending.append(part)
             size += len(part)
             if size >= _PIECE or not more:
-                data = b"".join(pending)
-                await self._off(lambda data=data: file.write(data))
+                await self._off(partial(file.write, b"".join(pending)))
                 pending, size = [], 0
 
     async def _send(self, path: str, send: Send, *, with_body: bool) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import logging
 import socket
 import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -19,6 +21,7 @@ from lockgate.server.origin import require_loopback
 
 _START_LIMIT_S = 30.0
 _POLL_S = 0.01
+_THREADS_LIMIT_S = 1.0
 
 
 class RunningServer:
@@ -56,22 +59,17 @@ def serve_in_thread(
     """
     reserved = reserve_port(host, port, setting=setting)
     port = reserved.getsockname()[1]
-    started = threading.Event()
+    settled = threading.Event()  # it listens, or it has failed
     shared: dict[str, Any] = {}
 
     async def main() -> None:
         shared["loop"], shared["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        ready = asyncio.ensure_future(wait_until_listening(host, port))
-        serving = asyncio.ensure_future(_serve_reserved(app, host, port, shared["stop"]))
-        await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            ready.cancel()
-        else:
-            shared["ready"] = ready.exception() is None
-            if not shared["ready"]:
-                shared["stop"].set()
-            started.set()
-        await serving
+
+        def on_ready() -> None:
+            shared["ready"] = True
+            settled.set()
+
+        await _serve_reserved(app, host, port, shared["stop"], on_ready=on_ready)
 
     def run() -> None:
         try:
@@ -80,11 +78,11 @@ def serve_in_thread(
         except BaseException as error:  # noqa: BLE001  # handed to the caller below; a thread has nobody to raise to
             shared["error"] = error
         finally:
-            started.set()
+            settled.set()
 
     thread = threading.Thread(target=run, name=f"lockgate-server-{port}", daemon=True)
     thread.start()
-    started.wait()
+    settled.wait()
     if not shared.get("ready"):
         thread.join()
         raise Unavailable(f"the server on {host}:{port} did not start.") from shared.get("error")
@@ -122,7 +120,9 @@ def reserve_port(host: str, port: int, *, setting: str = "api_port") -> socket.s
     return taken
 
 
-async def _serve_reserved(app: ASGIApp, host: str, port: int, stop: asyncio.Event) -> None:
+async def _serve_reserved(
+    app: ASGIApp, host: str, port: int, stop: asyncio.Event, *, on_ready: Callable[[], None] = lambda: None
+) -> None:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
@@ -136,15 +136,47 @@ async def _serve_reserved(app: ASGIApp, host: str, port: int, stop: asyncio.Even
         log_enabled=False,
         backlog=1024,
     )
+    before = _foreign_threads()
     serving = asyncio.ensure_future(server.serve())
-    stopping = asyncio.ensure_future(stop.wait())
+    started: frozenset[int] = frozenset()
     try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await _until_either(serving, wait_until_listening(host, port))
+        started = _foreign_threads() - before
         if not serving.done():
-            server.stop()
-        await serving
+            on_ready()
+        await _until_either(serving, stop.wait())
     finally:
-        stopping.cancel()
+        if not serving.done():
+            server.stop()  # type: ignore[no-untyped-call]  # granian has no annotations here
+        await serving
+        await _wait_until_ended(started)
+
+
+async def _until_either(serving: asyncio.Future[None], other: Coroutine[Any, Any, None | bool]) -> None:
+    """Wait for one of them; what `other` raises is raised here, and it is cancelled where the server ends first."""
+    waiting = asyncio.ensure_future(other)
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if waiting.done():
+        waiting.result()
+    else:
+        waiting.cancel()
+
+
+def _foreign_threads() -> frozenset[int]:
+    """Threads of this process that Python does not know, so granian's among them; empty where /proc is missing."""
+    try:
+        tasks = {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
+    except OSError:
+        return frozenset()
+    return frozenset(tasks - {thread.native_id for thread in threading.enumerate()})
+
+
+async def _wait_until_ended(threads: frozenset[int]) -> None:
+    """granian's own threads outlive its shutdown by a moment; one that meets a finished interpreter aborts it."""
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + _THREADS_LIMIT_S
+    while threads & _foreign_threads() and loop.time() < limit:
+        await asyncio.sleep(0.001)
 
 
 async def wait_until_listening(host: str, port: int) -> None:

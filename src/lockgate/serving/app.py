@@ -22,7 +22,7 @@ from lockgate.serving.router import Router
 
 _log = logging.getLogger("lockgate.serving")
 _JSON = "application/json"
-_FEEDBACK = "/feedback"
+_OTHER = "other"
 _PATHS = "/v2, /v2/health/live, /v2/health/ready, /v2/models/MODEL[/infer], /invocations, /ping, /feedback, /metrics"
 
 
@@ -44,14 +44,16 @@ class App:
             path = scope.path
             if scope.method == "POST":
                 # Refuse what leads nowhere before its body is read.
-                version = _version_named(path, self._fleet.router)
+                version = self._fleet.router.infer_paths.get(path, _OTHER)
+                if version is _OTHER:
+                    _require_post(path, self._fleet.router)
                 # One coroutine for the common request: each further one is resumed with it, twice a request.
                 if is_sure_to_fit(scope, self._max_body_bytes):
                     body = await protocol()
                 else:
                     body = await read_body(scope, protocol, self._max_body_bytes)
                 started = time.perf_counter()
-                if version is _FEEDBACK:
+                if version is _OTHER:
                     self._respond(protocol, 200, {}, self._feedback(body))
                     return
                 # Drawn after the body came, so that a slow upload does not hold on to a version that left meanwhile.
@@ -129,17 +131,15 @@ class App:
         protocol.response_bytes(status, list(fields.items()), body)
 
 
-def _version_named(path: str, router: Router) -> str | None:
-    """The version that an inference path asks for, None for any, or _FEEDBACK. Raises NotFound for other paths."""
-    if path == "/invocations":
-        return None
+def _require_post(path: str, router: Router) -> None:
+    """Raise what is wrong with POSTing to a path that is no inference path, unless it is /feedback."""
     if path == "/feedback":
-        return _FEEDBACK
+        return
+    if path == "/invocations":
+        router.draw()  # says that nothing is deployed
     parts = path.split("/")
     if len(parts) >= 5 and parts[1] == "v2" and parts[2] == "models" and parts[-1] == "infer":
         router.require_model(parts[3])
-        if len(parts) == 5:
-            return None
         if len(parts) == 7 and parts[4] == "versions":
-            return parts[5]
+            router.get(parts[5])
     raise NotFound(f"there is nothing to POST to at {path}.", hint=f"there are {_PATHS}")

@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -260,11 +259,13 @@ def _answer(outcome: Outcome, now_s: float) -> None:
         counters = version.routed if job.is_routed else version.named
         counters.count((now_s - job.started) * 1000, failed=result is None)
         headers = [content_type, ("lockgate-prediction-id", job.id), header]
-        with suppress(RuntimeError):  # granian's way to say that the client went away
+        try:
             if result is None:
                 job.reply.response_bytes(500, headers, _failure(version, job))
             else:
                 job.reply.response_bytes(200, headers, job.render(version, result, at, job))
+        except RuntimeError as error:  # granian's way to say that the client went away
+            _log.info("request %s was answered to nobody: %s", job.id, error)
         at += job.inputs.height
         if not job.done.done():
             job.done.set_result(None)

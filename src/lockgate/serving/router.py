@@ -17,6 +17,12 @@ class Router:
         self.traffic = traffic
         self.versions = tuple(versions)
         self._rng = rng
+        # Where requests may be sent, and the version that each path asks for; None leaves it to the shares.
+        self.infer_paths: dict[str, str | None] = {}
+        if traffic is not None:
+            model = f"/v2/models/{traffic.model}"
+            self.infer_paths = {"/invocations": None, f"{model}/infer": None}
+            self.infer_paths |= {f"{model}/versions/{version.header}/infer": version.header for version in versions}
         shares = {share.version: share.share for share in traffic.shares} if traffic else {}
         drawn = [version for version in versions if shares.get(version.version, 0.0) > 0]
         self._drawn = tuple(drawn)

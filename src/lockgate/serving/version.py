@@ -9,13 +9,11 @@ import msgspec
 import numpy as np
 
 from lockgate.entities import TrafficShare
-from lockgate.models.example import example_rows
+from lockgate.models.example import example_rows, saved_example
 from lockgate.models.load import LoadedModel
 from lockgate.models.predictor import Answer
-from lockgate.models.signature import Array, ColumnSpec
+from lockgate.models.signature import Array
 from lockgate.serving.counters import BatchCounters, Counters
-
-_MISSING_DATE = "1970-01-01"
 
 
 class Inputs(NamedTuple):
@@ -83,7 +81,7 @@ class ServedVersion:
             # Packing row by row is four times as fast as numpy's own way through nested lists.
             packed = b"".join([self._pack(*row) for inputs in batch for row in inputs.rows or ()])
             matrix = np.frombuffer(packed).reshape(-1, len(self.names))
-            answer = self.model.answer_matrix(matrix.astype(self.model.signature.matrix_dtype, copy=False))
+            answer = self.model.answer_matrix(matrix.astype(self.model.matrix_dtype, copy=False))
         else:
             parts = [inputs.columns or {} for inputs in batch]
             together = len(parts) > 1
@@ -103,11 +101,12 @@ class ServedVersion:
         return [record(*row) for row in rows]
 
     def warm_up(self) -> None:
-        """Answer made-up rows, so that the first request pays for no lazy set-up and the price of a call is known.
+        """Answer the saved example, so that the first request pays for no lazy set-up and the price of a call is known.
 
-        A model may refuse them (a category it never saw): that is no failure of loading.
+        Without one, a made-up row, which a model may refuse (a category it never saw): no failure of loading.
         """
-        row = self.inputs_of({spec.name: _made_up(spec) for spec in self.specs})
+        example = saved_example(self.model.path, self.model.signature)
+        row = self.inputs_of({name: array[:1] for name, array in example.items()})
         for rows in (1, 1, 1, 32, 32):
             started = time.perf_counter()
             self.answer([row] * rows)
@@ -118,11 +117,3 @@ def _record_type(names: Sequence[str]) -> Callable[..., msgspec.Struct]:
     """A struct with a field a column: made and encoded several times as fast as a dict of the same."""
     fields = [f"column_{i}" for i in range(len(names))]
     return msgspec.defstruct("Logged", fields, rename=dict(zip(fields, names, strict=True)), gc=False)
-
-
-def _made_up(spec: ColumnSpec) -> Array:
-    if spec.type == "string":
-        return np.array([""], dtype=object)
-    if spec.type == "datetime":
-        return np.array([_MISSING_DATE], dtype="datetime64[us]")
-    return np.zeros(1, dtype="bool" if spec.type == "boolean" else "float64")

@@ -34,7 +34,7 @@ def holm(p: Sequence[float] | Floats) -> Floats:
     stepped = np.maximum.accumulate(values[order] * np.arange(n, 0, -1))
     adjusted = np.empty(n)
     adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    return np.maximum(adjusted, values)  # rounding must not make a p-value smaller
 
 
 def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
@@ -52,4 +52,4 @@ def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
     stepped = values[order] * n / np.arange(1, n + 1)
     adjusted = np.empty(n)
     adjusted[order] = np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0)
-    return adjusted
+    return np.maximum(adjusted, values)  # rounding must not make a p-value smaller

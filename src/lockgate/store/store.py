@@ -95,14 +95,6 @@ class Store:
         """Store a file or a folder, whichever `path` is."""
         return self.put_tree(path) if path.is_dir() else self.put_file(path)
 
-    def freshen(self, content: Content) -> bool:
-        """Whether all of `content` is here; if so it is kept for at least the collector's grace period."""
-        if content.kind == "file":
-            return self._freshen("files", content.digest, content.size_bytes)
-        if not self._freshen("trees", content.digest, None):
-            return False
-        return all(self._freshen("files", entry.digest, entry.size_bytes) for entry in self.read_tree(content.digest))
-
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def get_bytes(self, digest: str) -> bytes:

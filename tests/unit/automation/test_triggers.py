@@ -1,4 +1,4 @@
-from lockgate.automation.triggers import Seen, changed_data, find_cause, first_sight, started, window_ending
+from lockgate.automation.triggers import Seen, changed_data, find_cause, first_sight, next_window, started
 from lockgate.entities import Alert
 from lockgate.project import Retrain
 
@@ -67,5 +67,10 @@ def test_the_cooldown_delays_a_run_and_does_not_forget_it() -> None:
 
 
 def test_windows_are_aligned_and_complete() -> None:
-    start, end = window_ending(10_500, 2.0)
-    assert (start, end) == (8_000, 10_000)
+    assert next_window(10_500, 2.0, after=None) == (8_000, 10_000)
+    assert next_window(10_500, 2.0, after=10_000) == (8_000, 10_000)
+
+
+def test_windows_follow_each_other_and_a_long_absence_is_not_made_up_for() -> None:
+    assert next_window(16_500, 2.0, after=10_000) == (10_000, 12_000)
+    assert next_window(1_000_500, 2.0, after=10_000) == (950_000, 952_000)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,26 @@ def test_with_nothing_to_do_no_heavy_library_is_loaded(root: Path, command: list
     ok(root, "run", "--no-gates")
     script = f"""
 import sys
+import time
 from lockgate.cli.main import lockgate
 lockgate(["-C", {str(root)!r}, *{command!r}], standalone_mode=False)
 print("heavy:", sorted(set(sys.modules) & set({HEAVY!r})))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_polite_kill_stops_the_stages_too(root: Path) -> None:
+    (root / "lockgate.yaml").write_text(PROJECT.replace("echo working;", "echo $$ > pid; sleep 60;"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "lockgate", "-C", str(root), "run", "--no-gates"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not (root / "pid").exists() or not (root / "pid").read_text().strip():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(20) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((root / "pid").read_text()), 0)

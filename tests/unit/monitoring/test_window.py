@@ -94,7 +94,8 @@ class Scene:
                     version=version or self.release.version,
                     environment="production",
                     inputs={"x": row["x"], "plan": row["plan"]},
-                    output=(1 - row[PREDICTION], row[PREDICTION]),
+                    output=int(row[PREDICTION] >= 0.5),
+                    scores=(1 - row[PREDICTION], row[PREDICTION]),
                     latency_ms=2.0 + i % 3,
                     status=status,
                 )

@@ -72,18 +72,14 @@ def test_the_e_value_has_mean_below_one_inside_the_null(theta: float) -> None:
 
 
 def test_extreme_counts_neither_overflow_nor_fail() -> None:
-    assert (
-        error_rate_e_value(
-            canary_errors=100_000, canary_requests=100_000, stable_errors=0, stable_requests=10**6, canary_share=0.1
-        )
-        == math.inf
+    worst = error_rate_e_value(
+        canary_errors=100_000, canary_requests=100_000, stable_errors=0, stable_requests=10**6, canary_share=0.1
     )
-    assert (
-        error_rate_e_value(
-            canary_errors=0, canary_requests=10**6, stable_errors=100_000, stable_requests=10**7, canary_share=0.1
-        )
-        == 0.0
+    best = error_rate_e_value(
+        canary_errors=0, canary_requests=10**6, stable_errors=100_000, stable_requests=10**7, canary_share=0.1
     )
+    assert worst == math.inf
+    assert 0.0 <= best < 0.01
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, math.nan])

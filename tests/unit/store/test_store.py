@@ -160,7 +160,6 @@ def test_a_damaged_tree_is_named(store: Store, tmp_path: Path) -> None:
 def test_what_is_not_stored_is_not_found(store: Store) -> None:
     absent = Content(kind="file", digest="0" * 64, size_bytes=0)
     assert not store.has(absent)
-    assert not store.freshen(absent)
     for read in (store.get_bytes, store.open, store.read_tree):
         with pytest.raises(NotFound, match="0000"):
             read("0" * 64)

@@ -40,13 +40,9 @@ def install_commands(facts: CiFacts) -> list[str]:
     return commands
 
 
-def report_commands() -> list[str]:
-    """Both forms of the gate report, as far as the run came; a run that broke before its gates has none."""
-    return [
-        f"mkdir -p {REPORT}",
-        f"lockgate report --format markdown > {REPORT}/report.md || true",
-        f"lockgate report --format html > {REPORT}/report.html || true",
-    ]
+def report_command() -> str:
+    """Print the gate report as Markdown and keep it with its drawings; a run that broke before its gates has none."""
+    return f"lockgate report --format markdown --output {REPORT} || true"
 
 
 def deploy_command(facts: CiFacts) -> str | None:
@@ -84,7 +80,7 @@ def render(name: str, facts: CiFacts) -> str:
     return environment.get_template(name).render(
         facts=facts,
         install=install_commands(facts),
-        report=report_commands(),
+        report=report_command(),
         deploy=deploy_command(facts),
         state=in_folder(facts, ".lockgate"),
         report_folder=in_folder(facts, REPORT),

@@ -32,6 +32,7 @@ class OnnxPredictor:
         self.classes = classes
         self._one = len(self._inputs) == 1 and self._inputs[0][2] == 2 and self._takes_all(session)
         self.takes_matrix = self._one and signature.matrix_dtype is not None
+        self.matrix_dtype = np.dtype(self._inputs[0][1]) if self.takes_matrix else None
         if not self._one:
             _require_columns([name for name, _, _ in self._inputs], signature)
 

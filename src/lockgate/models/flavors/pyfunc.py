@@ -15,6 +15,7 @@ class PyfuncPredictor:
     """`mlflow.pyfunc`'s model, which answers with predictions alone."""
 
     takes_matrix = False
+    matrix_dtype: np.dtype[Any] | None = None
     classes: tuple[Scalar, ...] | None = None
 
     def __init__(self, model: Any, signature: Signature) -> None:

@@ -28,6 +28,8 @@ from lockgate.models.signature import Array, Columns, Signature
 class SklearnPredictor:
     """A fitted estimator."""
 
+    matrix_dtype: np.dtype[Any] | None = None
+
     def __init__(self, model: Any, signature: Signature, *, frames: str) -> None:
         self.takes_matrix = signature.matrix_dtype is not None and not needs_names(model)
         self.classes = _classes(model)

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, RowMapping
 
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
+from lockgate.metadata.metrics import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.routes.experiments import experiment_number
 from lockgate.wire.mlflow import logged_models as wire
@@ -126,7 +127,7 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Lo
     )
 
 
-def _metric(run_id: str, item: logged_models.ModelPoint) -> Metric:
+def _metric(run_id: str, item: ModelPoint) -> Metric:
     return Metric(
         key=item.point.key,
         value=number_out(item.point.value),

@@ -95,16 +95,19 @@ def get_version_by_alias(ctx: Context, request: wire.OneAlias) -> wire.VersionMe
 def create_version(ctx: Context, request: wire.CreateVersion) -> wire.VersionMessage:
     if not request.source.strip():
         raise InvalidInput("a model version needs a source.")
+    model_id = request.model_id or _logged_model_id(request.source)
     with ctx.write() as tx:
-        if request.model_id:
-            logged_models.get_logged_model(tx.connection, request.model_id)
+        run_id = request.run_id
+        if model_id:
+            logged = logged_models.get_logged_model(tx.connection, model_id)
+            run_id = run_id or logged["source_run_id"] or ""
         version = versions.create_version(
             tx,
             request.name,
             source=request.source,
-            run_id=request.run_id,
+            run_id=run_id,
             run_link=request.run_link,
-            model_id=request.model_id,
+            model_id=model_id,
             description=request.description,
             tags={tag.key: tag.value for tag in request.tags},
         )
@@ -144,7 +147,11 @@ def search_versions(ctx: Context, request: wire.SearchVersions) -> wire.VersionP
 def version_download_uri(ctx: Context, request: wire.OneModelVersion) -> wire.DownloadUri:
     with ctx.read() as connection:
         row = versions.get_version(connection, request.name, version_number(request.version))
-        return wire.DownloadUri(artifact_uri=row["source"])
+        model_id = _logged_model_id(row["source"])
+        if not model_id:
+            return wire.DownloadUri(artifact_uri=row["source"])
+        logged = logged_models.get_logged_model(connection, model_id)
+        return wire.DownloadUri(artifact_uri=logged["artifact_uri"])
 
 
 def transition_stage(ctx: Context, request: wire.TransitionStage) -> wire.VersionMessage:
@@ -173,6 +180,12 @@ def version_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise InvalidInput(f"{text!r} is not a model version; versions are whole numbers.")
     return int(text)
+
+
+def _logged_model_id(source: str) -> str:
+    """The id in `models:/m-...`, the way clients name a logged model as the source of a version; empty for others."""
+    rest = source.removeprefix("models:/")
+    return rest if rest != source and rest.startswith("m-") and "/" not in rest else ""
 
 
 def _answer_model(connection: Connection, name: str) -> wire.RegisteredModelMessage:
