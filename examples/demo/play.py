@@ -31,12 +31,12 @@ import numpy as np
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-LIMIT = float(pl.read_csv("data/patients.csv")["mean_smoothness"].max())
+LIMIT = float(pl.read_csv("data/patients.csv")["worst_smoothness"].max())
 
 
 def known_range(values):
-    if (np.asarray(values, dtype=float)[:, 4] > LIMIT).any():
-        raise ValueError(f"mean_smoothness above {LIMIT}")
+    if (np.asarray(values, dtype=float)[:, 24] > LIMIT).any():
+        raise ValueError(f"worst_smoothness above {LIMIT}")
     return values
 
 
@@ -105,7 +105,7 @@ def start_project(story: Narrator, project: Path) -> None:
         {
             "bake: 5m": "bake: 2s, min_requests: 20",
             "    rollout:": "    promote: {approvals: 1}\n    rollout:",
-            "window: 1h": "window: 8s",
+            "window: 1h": "window: 12s",
             "on: [data, drift]}": "on: [drift], cooldown: 10m}",
         },
     )
@@ -166,8 +166,8 @@ def canary_better(story: Narrator, project: Path, api: str, visitors: Visitors) 
 
 def drift_and_retrain(story: Narrator, project: Path, api: str, visitors: Visitors) -> None:
     story.heading("Production changes: drift, alert, retraining")
-    story.say("A new scanner measures everything 20 % larger. Nobody tells us.")
-    visitors.scale = 1.2
+    story.say("A new scanner gives every worst_* measurement in another unit, half as large again. Nobody tells us.")
+    visitors.scale = 1.5
     fresh = story.wait_for(
         "new labelled rows", lambda: len(visitors.shifted) >= NEW_ROWS and visitors.shifted, seconds=30
     )
@@ -176,6 +176,10 @@ def drift_and_retrain(story: Narrator, project: Path, api: str, visitors: Visito
     old = pl.read_csv(patients)
     new = pl.DataFrame([{**row, LABEL: label} for row, label in fresh[:NEW_ROWS]]).select(old.columns)
     pl.concat([old, new], how="vertical_relaxed").write_csv(patients)
+    story.say("The contract refuses the larger values, rightly; its owner looks at them and widens it.")
+    story.run("lockgate check", exits=3, lines=6)
+    story.run(f"lockgate check --infer data/patients.csv --output contracts/patients.yaml --label {LABEL} --force")
+    story.run("lockgate check --accept patients")
     alert = story.wait_for("drift alert", lambda: find_alert(api, "drift"), seconds=60)
     story.note("drift", alert["summary"])
     story.run("lockgate monitor --html ../monitor.html", lines=16)
@@ -205,7 +209,7 @@ def failing_model(story: Narrator, project: Path, api: str, visitors: Visitors) 
     )
     story.run("lockgate run", lines=24)
     story.run(f"lockgate approve {MODEL}@challenger --for production")
-    visitors.scale = 2.0
+    visitors.scale = 3.0
     before = visitors.failed(str(stable))
     version = aliases(api)["challenger"]
     story.run(f"lockgate deploy {MODEL}@challenger --to production", exits=4, lines=20)

@@ -17,7 +17,7 @@ class Visitors:
 
     def __init__(self, port: int, rows: Sequence[Row], labels: Sequence[int], *, per_second: float, seed: int) -> None:
         self.port = port
-        self.scale = 1.0  # what the "scanner" multiplies every measurement with
+        self.scale = 1.0  # what the scanner multiplies its worst_* measurements with
         self.shifted: list[tuple[Row, int]] = []
         self.statuses: Counter[tuple[str, int]] = Counter()  # (version, HTTP status) -> requests
         self.last_prediction_id = ""
@@ -47,7 +47,7 @@ class Visitors:
         while not self._stop.is_set():
             started = time.monotonic()
             i = self._random.randrange(len(self._rows))
-            row = {name: value * self.scale * self._random.gauss(1.0, 0.01) for name, value in self._rows[i].items()}
+            row = {name: self._measure(name, value) for name, value in self._rows[i].items()}
             try:
                 self._ask(connection, row, self._labels[i])
             except (OSError, http.client.HTTPException):
@@ -55,6 +55,10 @@ class Visitors:
                 connection.close()
             time.sleep(max(0.0, self._pause - (time.monotonic() - started)))
         connection.close()
+
+    def _measure(self, name: str, value: float) -> float:
+        unit = self.scale if name.startswith("worst_") else 1.0
+        return value * unit * self._random.gauss(1.0, 0.01)
 
     def _ask(self, connection: http.client.HTTPConnection, row: Row, label: int) -> None:
         answer = _post(connection, "/invocations", {"dataframe_records": [row]})

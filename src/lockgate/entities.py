@@ -140,6 +140,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     bake_s: float
     false_rollback_rate: float
     min_requests: int = 100  # the least a step must see before it may end
+    latency_tolerance: float = 2.0  # a canary that is at most this many times slower is no worse
     state: RolloutState
     step: int  # index into steps of the share that is served now; -1 before the first
     revision: int

@@ -3,10 +3,12 @@
 import secrets
 import time
 
+RUN_ID_LENGTH = 32
+
 
 def new_run_id() -> str:
     """32 hexadecimal digits, as MLflow's clients expect of a run."""
-    return secrets.token_hex(16)
+    return secrets.token_hex(RUN_ID_LENGTH // 2)
 
 
 def new_model_id() -> str:

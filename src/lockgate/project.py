@@ -33,34 +33,34 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Data(Section, frozen=True, kw_only=True):
     """A data file that the project stands on."""
 
-    path: str
-    contract: str | None = None
+    path: str  # CSV, Parquet or Arrow, relative to lockgate.yaml
+    contract: str | None = None  # what every version of the file must look like; checked before the stages run
 
 
 class Output(Section, frozen=True, kw_only=True):
     """Options of one output, as in dvc.yaml's mapping form (`- build/x.csv: {cache: false}`)."""
 
-    cache: bool = True
-    persist: bool = False
+    cache: bool = True  # keep it in the store; false for what is committed to git
+    persist: bool = False  # do not delete it before the stage runs
     desc: str | None = None
 
 
 class Stage(Section, frozen=True, kw_only=True):
     """One command with what it reads and writes. `model` is an output that is the candidate."""
 
-    cmd: str | list[str]
-    wdir: str = "."
-    deps: list[str] = []
-    outs: list[str | dict[str, Output]] = []
-    metrics: list[str | dict[str, Output]] = []
+    cmd: str | list[str]  # run by the shell, one after the other
+    wdir: str = "."  # where the commands run and the paths begin
+    deps: list[str] = []  # files and folders that are read
+    outs: list[str | dict[str, Output]] = []  # what is written; kept in the store, restored when deleted
+    metrics: list[str | dict[str, Output]] = []  # outputs with numbers, recorded with the run
     plots: list[str | dict[str, Any]] = []  # kept as outputs; their rendering options are DVC's
-    params: list[str | dict[str, list[str] | None]] = []
-    model: str | None = None
-    env: dict[str, str] = {}
-    timeout: Duration | None = None
-    retries: Annotated[int, Meta(ge=0, le=100)] = 0
-    frozen: bool = False
-    always_changed: bool = False
+    params: list[str | dict[str, list[str] | None]] = []  # keys of params.yaml, or of another file
+    model: str | None = None  # the output that is the candidate: a model directory
+    env: dict[str, str] = {}  # variables of the commands; a changed value runs the stage again
+    timeout: Duration | None = None  # the stage is stopped and has failed
+    retries: Annotated[int, Meta(ge=0, le=100)] = 0  # how often a failed stage is tried again
+    frozen: bool = False  # never run it; its outputs are taken as they are
+    always_changed: bool = False  # run it every time
     desc: str | None = None
     meta: Any = None  # free text for people and tools, as in dvc.yaml
 
@@ -68,11 +68,11 @@ class Stage(Section, frozen=True, kw_only=True):
 class Evaluate(Section, frozen=True, kw_only=True):
     """The rows that candidate and champion are compared on."""
 
-    data: str
-    label: str
+    data: str  # a table that the model has not learned from
+    label: str  # the column with the truth
     features: list[str] | None = None  # default: the signature's columns
     positive: Scalar = None  # the positive class of a binary task; default: the larger label
-    threshold: Share = 0.5
+    threshold: Share = 0.5  # score from which a row is positive
     metrics: list[str] = []  # more to report beside those that the gates ask for
 
 
@@ -96,26 +96,26 @@ class ComparisonGate(Section, Gate, frozen=True, kw_only=True):
     metric: str
     no_worse_than: Literal["champion"] | None = None
     better_than: Literal["champion"] | None = None
-    margin: Annotated[float, Meta(ge=0.0)] = 0.0
+    margin: Annotated[float, Meta(ge=0.0)] = 0.0  # in units of the metric
     confidence: Probability = 0.95
-    resamples: Annotated[int, Meta(ge=200, le=100_000)] = 2000
+    resamples: Annotated[int, Meta(ge=200, le=100_000)] = 2000  # of the paired bootstrap
 
 
 class SliceGate(Section, Gate, frozen=True, kw_only=True):
     """One metric in every slice of some columns: the largest gap between slices, and the least allowed in any."""
 
     metric: str
-    slices: list[str]
-    max_gap: Annotated[float, Meta(ge=0.0)] | None = None
+    slices: list[str]  # columns; each of their values is a slice
+    max_gap: Annotated[float, Meta(ge=0.0)] | None = None  # between the best and the worst slice
     min: float | None = None
     max: float | None = None
-    min_support: Annotated[int, Meta(ge=1)] = 30
+    min_support: Annotated[int, Meta(ge=1)] = 30  # rows; a smaller slice is reported and not judged
 
 
 class BudgetGate(Section, Gate, frozen=True, kw_only=True):
     """What the loaded model may cost."""
 
-    latency_ms_p50: float | None = None
+    latency_ms_p50: float | None = None  # one row at a time, in the loaded model
     latency_ms_p99: float | None = None
     size_mb: float | None = None
 
@@ -126,7 +126,7 @@ class TestsGate(Section, Gate, frozen=True, kw_only=True):
     __test__ = False
 
     tests: str
-    junit: str | None = None
+    junit: str | None = None  # the file that the command writes by itself
     timeout: Duration = "10m"
 
 
@@ -136,17 +136,18 @@ GATE_KINDS: tuple[type[Section], ...] = (BoundGate, ComparisonGate, SliceGate, B
 class Promote(Section, frozen=True, kw_only=True):
     """How many people must say yes before a version may enter."""
 
-    approvals: Annotated[int, Meta(ge=0, le=20)] = 0
+    approvals: Annotated[int, Meta(ge=0, le=20)] = 0  # of different people, before a version may enter
 
 
 class Rollout(Section, frozen=True, kw_only=True):
     """How a version replaces the one before."""
 
     strategy: Literal["replace", "canary"] = "replace"
-    steps: tuple[Annotated[int, Meta(ge=1, le=100)], ...] = (5, 25, 100)
-    bake: Duration = "10m"
-    min_requests: Annotated[int, Meta(ge=0)] = 100
-    false_rollback_rate: Probability = 0.01
+    steps: tuple[Annotated[int, Meta(ge=1, le=100)], ...] = (5, 25, 100)  # percentages of traffic; the last is 100
+    bake: Duration = "10m"  # how long each step is watched
+    min_requests: Annotated[int, Meta(ge=0)] = 100  # to the new version, before a step may end
+    latency_tolerance: Annotated[float, Meta(ge=1.0)] = 2.0  # times the stable version's; beyond it is worse
+    false_rollback_rate: Probability = 0.01  # the chance that a version as good as the one before is rolled back
 
 
 class Environment(Section, frozen=True, kw_only=True):
@@ -154,7 +155,9 @@ class Environment(Section, frozen=True, kw_only=True):
 
     promote: Literal["automatic"] | Promote = Promote()
     rollout: Rollout = Rollout()
-    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = (
+        None  # default: the setting serve_port, the next ones for further environments
+    )
 
     @property
     def is_automatic(self) -> bool:
@@ -170,7 +173,7 @@ class DriftMonitor(Section, frozen=True, kw_only=True):
 
     false_alarms_per_year: Annotated[float, Meta(gt=0.0)] = 1.0
     min_effect: Annotated[float, Meta(ge=0.0)] = 0.1
-    columns: list[str] | None = None
+    columns: list[str] | None = None  # default: all of the signature and the prediction
 
 
 class PerformanceMonitor(Section, frozen=True, kw_only=True):
@@ -179,8 +182,8 @@ class PerformanceMonitor(Section, frozen=True, kw_only=True):
     metric: str
     min: float | None = None
     max: float | None = None
-    label_delay: Duration = "0s"
-    min_labels: Annotated[int, Meta(ge=1)] = 50
+    label_delay: Duration = "0s"  # how long the truth takes to be known
+    min_labels: Annotated[int, Meta(ge=1)] = 50  # in a window, before the metric is judged
 
 
 class HealthMonitor(Section, frozen=True, kw_only=True):
@@ -195,7 +198,7 @@ class Monitor(Section, frozen=True, kw_only=True):
 
     environment: str | None = None  # default: the last one of `environments`
     window: Duration = "1h"
-    min_rows: Annotated[int, Meta(ge=1)] = 100
+    min_rows: Annotated[int, Meta(ge=1)] = 100  # in a window, before drift is judged
     drift: DriftMonitor = DriftMonitor()
     performance: PerformanceMonitor | None = None
     health: HealthMonitor = HealthMonitor()
@@ -205,9 +208,11 @@ class Monitor(Section, frozen=True, kw_only=True):
 class Retrain(Section, frozen=True, kw_only=True):
     """What starts a pipeline run under `lockgate up`."""
 
-    on: list[Literal["data", "drift", "performance"]] = []
+    on: list[
+        Literal["data", "drift", "performance"]
+    ] = []  # data: a file under `data` changed; drift, performance: an alert was raised
     schedule: str | None = None  # five cron fields, in UTC
-    cooldown: Duration = "1h"
+    cooldown: Duration = "1h"  # no second run within
 
 
 class AlertTarget(Section, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,8 @@ OBVIOUS_STATEMENTS = 4
 OBVIOUS_STATEMENTS_OF_METHOD = 9
 # A handler carries out the operation of its name, which is explained where it is declared, in wire/.
 HANDLERS = SOURCE / "server" / "routes"
+# Alembic gives `upgrade` and `downgrade` their meaning.
+MIGRATIONS = SOURCE / "metadata" / "migrations" / "versions"
 
 
 def undocumented(path: Path) -> Iterator[str]:
@@ -57,7 +60,9 @@ def is_obvious(
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if path.parent != HANDLERS], ids=lambda path: str(path.relative_to(SOURCE))
+    "path",
+    [path for path in MODULES if path.parent not in (HANDLERS, MIGRATIONS)],
+    ids=lambda path: str(path.relative_to(SOURCE)),
 )
 def test_what_is_public_has_a_docstring(path: Path) -> None:
     assert list(undocumented(path)) == []
@@ -125,6 +130,29 @@ def test_links_between_the_pages_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def shown_commands() -> Iterator[tuple[str, str]]:
+    """Every `$ lockgate ...` of the pages, without what the shell does around it."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for line in re.findall(r"^\s*\$ (.*)$", page.read_text(), flags=re.MULTILINE):
+            for part in re.split(r"&&|\|\||[;|>&]", line.partition("  # ")[0].partition(" # ")[0]):
+                if part.strip().startswith("lockgate "):
+                    yield str(page.relative_to(ROOT)), part.strip()
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(set(shown_commands())))
+def test_shown_command_exists_with_its_options(page: str, line: str) -> None:
+    arguments = shlex.split(line)[1:]
+    command: click.Command = lockgate
+    context = click.Context(lockgate)
+    while isinstance(command, click.Group) and arguments and arguments[0] != "-C":
+        found = command.get_command(context, arguments[0])
+        if found is None:
+            assert command.invoke_without_command, f"there is no command {arguments[0]!r}"
+            break
+        command, arguments = found, arguments[1:]
+    command.make_parser(click.Context(command)).parse_args(args=arguments)
 
 
 def test_version_is_in_the_changelog() -> None:

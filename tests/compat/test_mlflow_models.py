@@ -28,7 +28,13 @@ def fitted():
 def test_logged_model_is_loaded_by_run_and_by_model_id(client: MlflowClient, served, fitted) -> None:
     model, x = fitted
     with mlflow.start_run() as run:
-        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], input_example=x[:2])
+        info = mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+            input_example=x[:2],
+        )
     loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     assert list(loaded.predict(x)) == list(model.predict(x))
     assert list(mlflow.pyfunc.load_model(info.model_uri).predict(x)) == list(model.predict(x))
@@ -44,7 +50,9 @@ def test_logged_model_is_loaded_by_run_and_by_model_id(client: MlflowClient, ser
 def test_logged_model_is_downloaded_by_our_client(client: MlflowClient, served, fitted, tmp_path: Path) -> None:
     model, _ = fitted
     with mlflow.start_run() as run:
-        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
+        mlflow.sklearn.log_model(
+            model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"]
+        )
     (logged,) = served.client.tracking.list_logged_models(run.info.run_id)
     served.client.tracking.download_logged_model(logged, tmp_path / "model")
     assert (tmp_path / "model" / "MLmodel").is_file()
@@ -53,8 +61,20 @@ def test_logged_model_is_downloaded_by_our_client(client: MlflowClient, served, 
 def test_model_is_registered_aliased_and_loaded(client: MlflowClient, fitted) -> None:
     model, x = fitted
     with mlflow.start_run() as run:
-        info = mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], registered_model_name="churn")
-        mlflow.sklearn.log_model(model, name="model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"], registered_model_name="churn")
+        info = mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+            registered_model_name="churn",
+        )
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            serialization_format="cloudpickle",
+            pip_requirements=["scikit-learn"],
+            registered_model_name="churn",
+        )
     client.set_registered_model_alias("churn", "champion", 1)
     assert client.get_model_version_by_alias("churn", "champion").version == "1"
     assert list(mlflow.pyfunc.load_model("models:/churn@champion").predict(x)) == list(model.predict(x))
@@ -69,12 +89,12 @@ def test_model_is_registered_aliased_and_loaded(client: MlflowClient, fitted) ->
 
 def test_release_is_loaded_by_alias(client: MlflowClient, served, fitted, tmp_path: Path) -> None:
     model, x = fitted
-    mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"])
+    mlflow.sklearn.save_model(
+        model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=["scikit-learn"]
+    )
     content = served.context.store.put_tree(tmp_path / "model")
     created = served.client.registry.create_release(
-        Release(
-            model="churn", version=0, content=content, run_id="", created_at=1, created_by="me", flavor="sklearn"
-        )
+        Release(model="churn", version=0, content=content, run_id="", created_at=1, created_by="me", flavor="sklearn")
     )
     served.client.registry.set_alias("churn", "champion", created.version)
     loaded = mlflow.pyfunc.load_model("models:/churn@champion")
@@ -151,7 +171,12 @@ def test_autolog_records_a_scikit_learn_run(client: MlflowClient, served) -> Non
 
     done = subprocess.run(
         [sys.executable, "-c", AUTOLOG],
-        env={"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": served.url, "HOME": "/tmp", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "MLFLOW_TRACKING_URI": served.url,
+            "HOME": "/tmp",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
         capture_output=True,
         text=True,
         timeout=120,

@@ -48,7 +48,7 @@ class LifecycleOutcome(msgspec.Struct, frozen=True, kw_only=True):
         return GateFailed(
             f"version {self.version} was refused by {len(self.verdict.refusals)} of {len(self.verdict.checks)} "
             f"gates: {reasons}",
-            hint=f"lockgate report {self.version}",
+            hint=f"lockgate report @{self.version}",
         )
 
 

@@ -95,12 +95,14 @@ def _findings(app: "App") -> Iterator[Finding]:
 
 
 def check_python() -> Finding:
-    """The interpreter that stages which say `python` should also find first on PATH."""
+    """The interpreter, and whether a stage that says `python` gets the same one, with the same libraries."""
+    from lockgate.pipelines.search_path import with_our_python
+
     version = ".".join(map(str, sys.version_info[:3]))
-    first = shutil.which("python")
-    if first is None or Path(first).resolve() != Path(sys.executable).resolve():
-        found = f"{version} ({sys.executable}), but `python` in a stage is {first or 'not found'}"
-        return Finding("python", "warn", found, f"export PATH={Path(sys.executable).parent}:$PATH")
+    first = shutil.which("python", path=with_our_python(os.environ).get("PATH"))
+    if first is None or Path(first).parent.resolve() != Path(sys.executable).parent.resolve():
+        found = f"{version} ({sys.executable}); `python` in a stage is {first or 'not found'}"
+        return Finding("python", "warn", found, "activate the environment that your project's libraries are in")
     return Finding("python", "ok", f"{version} ({sys.executable})")
 
 

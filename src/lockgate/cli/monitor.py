@@ -56,12 +56,16 @@ def monitor(
     name = environment or _environment(app)
     windows = [_look(app, name, interval) for interval in _intervals(app, name, start=start, end=end, window=window)]
     notify(app.folder, client=app.client, clock=app.clock, environ=os.environ)
-    if html and windows:
-        _write_page(app, windows[-1], html)
+    # Where nothing is due, what was seen last is what there is to see.
+    shown = windows or app.client.monitoring.list_windows(app.folder.project.model, name, limit=1)
+    if html and shown:
+        _write_page(app, shown[-1], html)
     if as_json:
         print_json(windows)
     else:
-        _print(windows)
+        if not windows:
+            click.echo(f"every complete window has been looked at{'; this was the last one:' if shown else '.'}")
+        _print(shown)
     raised = [kind for found in windows for kind in found.alerts]
     if fail_on_alert and raised:
         raise GateFailed(f"{name} raised alerts: {', '.join(dict.fromkeys(raised))}.", hint="lockgate monitor --html")
@@ -145,8 +149,6 @@ def _write_page(app: App, window: "MonitorWindow", path: Path) -> None:
 
 
 def _print(windows: "list[MonitorWindow]") -> None:
-    if not windows:
-        click.echo("every complete window has been looked at.")
     for window in windows:
         click.echo(
             f"{window.model} version {window.version} in {window.environment}, "

@@ -29,13 +29,14 @@ class HttpTransport:
     """`lockgate.client.transport.Transport` to the server at `uri`."""
 
     def __init__(self, uri: str, *, user: str) -> None:
-        parts = urlsplit(uri if "//" in uri else f"http://{uri}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(uri if "//" in uri else f"http://{uri}")
+            self._scheme, self._host, self._port = parts.scheme, parts.hostname or "", parts.port
+        except ValueError as error:
+            raise InvalidInput(f"{uri!r} is not the address of a server: {error}.") from error
+        if self._scheme not in ("http", "https") or not self._host:
             raise InvalidInput(f"{uri!r} is not the address of a server; write http://HOST:PORT.")
         self.uri = uri
-        self._scheme = parts.scheme
-        self._host = parts.hostname
-        self._port = parts.port
         self._prefix = parts.path.rstrip("/")
         self._headers = {"X-Lockgate-User": quote(user), "Accept": "application/json"}
         self._local = threading.local()

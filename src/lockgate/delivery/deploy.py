@@ -55,6 +55,7 @@ def deploy(
         bake_s=duration_s(target.rollout.bake) if is_canary else 0.0,
         false_rollback_rate=target.rollout.false_rollback_rate,
         min_requests=target.rollout.min_requests,
+        latency_tolerance=target.rollout.latency_tolerance,
         state="pending",
         step=-1,
         revision=0,

@@ -26,6 +26,8 @@ from lockgate.errors import DataDamaged, LockgateError, StorageFull, Unavailable
 
 BUSY_TIMEOUT_S = 10.0
 _SYNCHRONOUS = "lockgate_synchronous"
+# Options of a connection whose transaction writes, and whose commit must survive a power cut.
+WRITE_DECISION = {_SYNCHRONOUS: "FULL"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine, insert, inspect, text
 
 from lockgate.errors import Conflict, DataDamaged, NotFound
-from lockgate.metadata.database import Database, open_engine, storage_errors
+from lockgate.metadata.database import WRITE_DECISION, Database, open_engine, storage_errors
 from lockgate.metadata.tables import experiments, metadata
 
 HEAD = "0001"
@@ -53,7 +53,7 @@ def current_revision(engine: Engine) -> str | None:
 
 def _create(engine: Engine) -> str:
     # One transaction with the write lock: of two processes that start at once, the second finds the tables made.
-    with engine.connect().execution_options(lockgate_synchronous="FULL") as connection, connection.begin():
+    with engine.connect().execution_options(**WRITE_DECISION) as connection, connection.begin():
         if not inspect(connection).has_table("alembic_version"):
             metadata.create_all(connection, checkfirst=False)
             connection.execute(
@@ -70,14 +70,23 @@ def _create(engine: Engine) -> str:
 def _require_head(path: Path, revision: str) -> None:
     if revision == HEAD:
         return
-    if revision in KNOWN:
+    if is_known(revision):
         raise Conflict(
             f"{path} is at revision {revision}, this Lockgate needs {HEAD}.",
             hint="lockgate migrate (it keeps a copy of the file)",
         )
-    raise Conflict(
-        f"{path} is at revision {revision}, which is newer than this Lockgate knows ({HEAD}).",
-        hint="install the version of Lockgate that wrote it",
+    raise newer_error(path, revision)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version can upgrade from it."""
+    return revision in KNOWN
+
+
+def newer_error(path: Path, revision: str) -> Conflict:
+    return Conflict(
+        f"{path} is at revision {revision}, which this Lockgate does not know: its own is {HEAD}.",
+        hint="install the version of Lockgate that wrote it, or a later one",
     )
 
 

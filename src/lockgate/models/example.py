@@ -66,8 +66,9 @@ def saved_example(folder: Path, signature: Signature) -> dict[str, Array]:
     info = read_mlmodel(folder).saved_input_example_info or {}
     try:
         content = msgspec.json.decode((folder / str(info.get("artifact_path"))).read_bytes())
-        rows = content["data"] if "data" in content else content["inputs"]
-        names = content.get("columns", signature.names)
+        rows, names = content, signature.names
+        if isinstance(content, dict):
+            rows, names = content["data"], content.get("columns", names)
         named = [dict(zip(map(str, names), row, strict=True)) for row in rows]
         known = [{name: row.get(name) for name in signature.names} for row in named]
         return columns_from_rows(known, signature)

@@ -156,7 +156,8 @@ def _converted(model: Any, signature: Signature) -> Any:  # an onnx.ModelProto
     else:
         kinds = {"string": texts, "integer": integers, "long": integers}
         types = [(spec.name, kinds.get(spec.type, floats)([None, 1])) for spec in signature.columns]
-    options = {id(model): {"zipmap": False}} if is_classifier(model) else None
+    # One output a class: mlflow makes a frame of a graph's outputs and can take no matrix among them.
+    options = {id(model): {"zipmap": "columns"}} if is_classifier(model) else None
     try:
         return skl2onnx.convert_sklearn(model, initial_types=types, options=options)
     # skl2onnx has no common base for "this cannot be converted".
@@ -190,8 +191,7 @@ def _write_mlmodel(folder: Path, written: Written, signature: Signature, metadat
     example = {
         "artifact_path": "input_example.json",
         "serving_input_path": "serving_input_example.json",
-        **({"type": "ndarray", "format": "tf-serving"} if positional else {"type": "dataframe"}),
-        **({} if positional else {"pandas_orient": "split"}),
+        **({"type": "ndarray"} if positional else {"type": "dataframe", "pandas_orient": "split"}),
     }
     value = {
         "flavors": {"python_function": python_function, name: written.flavor},
@@ -208,8 +208,8 @@ def _write_mlmodel(folder: Path, written: Written, signature: Signature, metadat
 
 def _write_example(folder: Path, signature: Signature, rows: list[list[Scalar]]) -> None:
     if signature.is_positional:
-        example: dict[str, Any] = {"inputs": rows}
-        serving = example
+        example: Any = rows
+        serving = {"inputs": rows}
     else:
         example = {"columns": signature.names, "data": rows}
         serving = {"dataframe_split": example}

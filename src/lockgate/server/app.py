@@ -27,6 +27,7 @@ from lockgate.server.context import AnyRoute, Context
 from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
 from lockgate.server.meter import Meter
+from lockgate.server.pages import page_routes
 from lockgate.server.proxy import ArtifactProxy
 from lockgate.server.table import ROUTES
 from lockgate.wire.mlflow.artifacts import PROXY_PATH
@@ -40,7 +41,7 @@ _PROXY_PATHS = (PROXY_PATH, PROXY_PATH.replace("/api/", "/ajax-api/"))
 class Api:
     """The whole server as one ASGI application. `close` ends its threads; the context stays the caller's."""
 
-    def __init__(self, context: Context, *, settings: Settings, pages: Sequence[BaseRoute] = ()) -> None:
+    def __init__(self, context: Context, *, settings: Settings, further: Sequence[BaseRoute] = ()) -> None:
         self._context = context
         self._max_body = settings.max_body_mb << 20
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-api")
@@ -57,7 +58,7 @@ class Api:
         routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
         routes += health_routes(context, self._meter)
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
-        self._router: ASGIApp = ExceptionMiddleware(Router([*routes, *pages]), handlers={404: _no_such_path})
+        self._router: ASGIApp = ExceptionMiddleware(Router([*routes, *page_routes(context), *further]), handlers={404: _no_such_path})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,9 +117,9 @@ class _AsgiEndpoint:
         await self._application(scope, receive, send)
 
 
-def make_app(context: Context, *, settings: Settings | None = None, pages: Sequence[BaseRoute] = ()) -> Api:
-    """An ASGI application that serves `context`; `pages` are further routes (the user interface)."""
-    return Api(context, settings=settings or Settings(), pages=pages)
+def make_app(context: Context, *, settings: Settings | None = None, further: Sequence[BaseRoute] = ()) -> Api:
+    """An ASGI application that serves `context`; `further` are routes that only this process has."""
+    return Api(context, settings=settings or Settings(), further=further)
 
 
 def _paths(route: AnyRoute) -> tuple[str, ...]:

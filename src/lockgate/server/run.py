@@ -89,10 +89,23 @@ def serve_in_thread(
     return RunningServer(f"http://{_netloc(host, port)}", port, shared["loop"], shared["stop"], thread)
 
 
-async def serve(app: ASGIApp, host: str, port: int, stop: asyncio.Event, *, setting: str = "api_port") -> None:
-    """Serve until `stop` is set, then answer what is being asked and return. Raises like `serve_in_thread`."""
+async def serve(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    *,
+    setting: str = "api_port",
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until `stop` is set, then answer what is being asked and return. Raises like `serve_in_thread`.
+
+    `on_ready` is told the URL once the server answers.
+    """
     with reserve_port(host, port, setting=setting) as reserved:
-        await _serve_reserved(app, host, reserved.getsockname()[1], stop)
+        port = reserved.getsockname()[1]
+        url = f"http://{_netloc(host, port)}"
+        await _serve_reserved(app, host, port, stop, on_ready=lambda: on_ready(url))
 
 
 def reserve_port(host: str, port: int, *, setting: str = "api_port") -> socket.socket:
@@ -152,9 +165,9 @@ async def _serve_reserved(
         await _wait_until_ended(started)
 
 
-async def _until_either(serving: asyncio.Future[None], other: Coroutine[Any, Any, None | bool]) -> None:
+async def _until_either(serving: asyncio.Future[None], other: Coroutine[Any, Any, Any]) -> None:
     """Wait for one of them; what `other` raises is raised here, and it is cancelled where the server ends first."""
-    waiting = asyncio.ensure_future(other)
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(other)  # its value is of no interest, its error is
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if waiting.done():
         waiting.result()

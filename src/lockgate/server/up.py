@@ -25,7 +25,6 @@ from lockgate.project import Folder
 from lockgate.server.app import make_app
 from lockgate.server.context import Context, open_context
 from lockgate.server.local import LocalTransport
-from lockgate.server.pages import page_routes
 from lockgate.server.replicas import Replica
 from lockgate.server.run import reserve_port, serve, wait_until_listening
 
@@ -77,7 +76,7 @@ async def _run(
         folder, Client(LocalTransport(context), clock), clock=clock, user=user, on_failure=stopping.set, loop=loop
     )
     ready = Route("/ready", automation.answer_ready)
-    app = make_app(context, settings=settings, pages=[ready, *page_routes(context)])
+    app = make_app(context, settings=settings, further=[ready])
     replicas = [Replica(folder, name, host=host, port=port, clock=clock) for name, port in ports.items()]
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve(app, host, api_port, stopping))

@@ -1,7 +1,7 @@
 """A file of rows -> a file of rows with their predictions, in bounded memory.
 
-Polars reads a piece, the model answers it, Polars writes it, all three at the same time for different pieces. The result
-appears under its name when it is whole.
+Polars reads a piece, the model answers it, Polars writes it, all three at the same time for different pieces. The
+result appears under its name when it is whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lockgate.data.frames import file_suffix, iter_frames, scan_frame
-from lockgate.errors import DataDamaged, InvalidInput, LockgateError
+from lockgate.errors import InvalidInput, LockgateError
 from lockgate.models.example import saved_example
 from lockgate.models.load import LoadedModel
 from lockgate.models.signature import Array, columns_from_frame, matrix_from_frame
@@ -42,13 +42,11 @@ def score_file(
     """Write `source` with the further column `prediction`, and `probability_<class>` each where asked for, to `target`.
 
     The suffix of each says its format. Raises InvalidInput for a table that the model does not take, naming the column,
-    or an output that cannot be written; DataDamaged where the model fails. `target` is then as it was.
+    or fails on, and for an output that cannot be written. `target` is then as it was.
     """
     suffix = file_suffix(target)
     if suffix == ".csv.gz":
-        raise InvalidInput(
-            f"{target}: a compressed CSV file is read, but not written; choose .csv, .parquet or .arrow."
-        )
+        raise InvalidInput(f"{target}: compressed CSV is read, but not written; choose .csv, .parquet or .arrow.")
     if target.exists() and target.samefile(source):
         raise InvalidInput(f"{target} is the input file itself.")
     kept: dict[str, pl.DataType] = {} if only_predictions else dict(scan_frame(source).collect_schema())
@@ -99,7 +97,7 @@ class _Scorer:
             raise type(error)(f"{place}: {error.message}", hint=error.hint) from error
         # The model is the user's code and may raise anything.
         except Exception as error:
-            raise DataDamaged(
+            raise InvalidInput(
                 f"{self._source}, rows from {self.rows}: the model failed ({type(error).__name__}: {error})."
             ) from error
         self.rows += frame.height

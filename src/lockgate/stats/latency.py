@@ -8,10 +8,14 @@ combination and applications, Ann. Statist. 49(3)).
 What it needs: random assignment with a constant share; both histograms with the same edges, over the same period; edges
 and `thresholds` fixed before the data that they test. `choose_thresholds` takes them from a warm-up (the stable
 version's histogram before the canary got its first request), never from the counts under test.
+
+A difference of some microseconds is found as surely as one of seconds and matters to nobody, so a `tolerance` moves the
+null hypothesis: the canary is at most that many times slower. Then its requests above an edge are held against the
+stable version's above the largest edge that lies `tolerance` times lower. Rounding down to an edge only makes it milder.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -27,16 +31,22 @@ def latency_e_value(
     stable_counts: Sequence[int],
     canary_share: float,
     thresholds: Sequence[int] | None = None,
+    edges: Sequence[float] = (),
+    tolerance: float = 1.0,
 ) -> float:
-    """Evidence that the canary's requests are slower: roll back when it reaches 1/alpha.
+    """Evidence that the canary's requests are more than `tolerance` times slower: roll back when it reaches 1/alpha.
 
-    `counts[i]` are requests in bin i of ascending latency. Threshold i is the edge above bin i; by default all edges
-    are tested, which is valid without any warm-up and loses a factor of at most their number in evidence.
+    `counts[i]` are requests in bin i of ascending latency; `edges[i]` is its upper edge, needed for a tolerance above 1.
+    `thresholds` are indices of edges; by default all are tested, which is valid without any warm-up and loses a factor
+    of at most their number in evidence.
 
         >>> slower = latency_e_value(canary_counts=[10, 60, 30], stable_counts=[600, 350, 50], canary_share=0.1)
         >>> slower > 1e6
         True
         >>> latency_e_value(canary_counts=[60, 35, 5], stable_counts=[600, 350, 50], canary_share=0.1) < 1.0
+        True
+        >>> latency_e_value(canary_counts=[10, 60, 30, 0], stable_counts=[600, 350, 50, 0], canary_share=0.1,
+        ...     edges=[1.0, 2.0, 4.0], tolerance=2.0) < 1.0
         True
     """
     if len(canary_counts) != len(stable_counts) or len(canary_counts) < 2:
@@ -47,8 +57,14 @@ def latency_e_value(
     chosen = range(len(canary_counts) - 1) if thresholds is None else thresholds
     if len(chosen) == 0:
         raise InvalidInput("no latency threshold to test.")
+    if tolerance > 1.0 and len(edges) != len(canary_counts) - 1:
+        raise InvalidInput(f"a tolerance needs the {len(canary_counts) - 1} edges between the bins, not {len(edges)}.")
     canary_slower, stable_slower = _at_least(canary_counts), _at_least(stable_counts)
-    logs = [log_share_e_value(canary_slower[i + 1], stable_slower[i + 1], canary_share) for i in chosen]
+    held_against = [i + 1 if tolerance <= 1.0 else bisect_right(edges, edges[i] / tolerance) for i in chosen]
+    logs = [
+        log_share_e_value(canary_slower[i + 1], stable_slower[j], canary_share)
+        for i, j in zip(chosen, held_against, strict=True)
+    ]
     peak = max(logs)
     if peak == -math.inf:
         return 0.0

@@ -3,7 +3,7 @@
 Three e-processes watch a step, on the counts since its traffic began:
 
 - error rate: are the canary's errors more than its share of all errors? (`stats/error_rate.py`)
-- latency: are slow requests more often the canary's than its share? (`stats/latency.py`)
+- latency: is the canary more than `latency_tolerance` times slower? (`stats/latency.py`)
 - failure: does the canary fail most of its requests, whatever the stable version does? With S errors in n requests,
   E = 1.9^S * 0.1^(n-S), the likelihood ratio of an error rate of .95 against .5. A version that fails fewer than half
   of its requests has no more than its share of alpha to be caught by it. It is the only one of the three at the step
@@ -85,7 +85,7 @@ def _bake(rollout: Rollout, situation: Situation) -> Decision:
     revision = situation.traffic.revision if situation.traffic else 0
     canary = count(situation.observations, version=rollout.version, revision=revision)
     stable = count(situation.observations, version=rollout.baseline_version, revision=revision)
-    compared = compare(canary, stable, share=rollout.steps[step] / 100)
+    compared = compare(canary, stable, share=rollout.steps[step] / 100, latency_tolerance=rollout.latency_tolerance)
     needed = len(rollout.steps) / rollout.false_rollback_rate
     evidence = _evidence(canary, stable, compared, needed)
     if compared.mean >= needed:
@@ -128,7 +128,7 @@ def count(observations: tuple[Observation, ...], *, version: int | None, revisio
     )
 
 
-def compare(canary: Counts, stable: Counts, *, share: float) -> Comparison:
+def compare(canary: Counts, stable: Counts, *, share: float, latency_tolerance: float) -> Comparison:
     """The three e-values of one step. `share` is the canary's share of requests in (0, 1]."""
     failure = failure_e_value(canary.requests, canary.errors)
     if share >= 1.0:
@@ -143,7 +143,11 @@ def compare(canary: Counts, stable: Counts, *, share: float) -> Comparison:
     latency = 1.0
     if len(canary.latency_ms_counts) > 1 and canary.latency_ms_edges == stable.latency_ms_edges:
         latency = latency_e_value(
-            canary_counts=canary.latency_ms_counts, stable_counts=stable.latency_ms_counts, canary_share=share
+            canary_counts=canary.latency_ms_counts,
+            stable_counts=stable.latency_ms_counts,
+            canary_share=share,
+            edges=canary.latency_ms_edges,
+            tolerance=latency_tolerance,
         )
     return Comparison(error_rate, latency, failure)
 

@@ -50,7 +50,7 @@ class OnnxPredictor:
     def answer(self, inputs: Columns | Array) -> Answer:
         outputs = self._session.run(None, self._feed(inputs))
         first = _flat(outputs[0])
-        scores = _scores(outputs[1]) if len(outputs) == 2 else None
+        scores = _scores(outputs[1:], self.classes)
         if scores is not None and (first.ndim != 1 or len(scores) != len(first)):
             scores = None
         return Answer(first, scores)
@@ -109,9 +109,13 @@ def _flat(output: Any) -> Array:
     return array.ravel() if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def _scores(output: Any) -> Array | None:
-    """Probabilities; skl2onnx's default form is one mapping from class to probability a row."""
-    if isinstance(output, list):
-        return np.array([list(row.values()) for row in output], dtype="float64") if output else None
-    array = np.asarray(output)
+def _scores(outputs: list[Any], classes: tuple[Scalar, ...] | None) -> Array | None:
+    """Probabilities in any of skl2onnx's forms: an output a class, one matrix, or a mapping a row."""
+    if classes is not None and len(outputs) == len(classes) and all(np.ndim(output) == 1 for output in outputs):
+        return np.column_stack(outputs)
+    if len(outputs) != 1:
+        return None
+    if isinstance(outputs[0], list):
+        return np.array([list(row.values()) for row in outputs[0]], dtype="float64") if outputs[0] else None
+    array = np.asarray(outputs[0])
     return array if array.ndim == 2 and array.dtype.kind == "f" else None

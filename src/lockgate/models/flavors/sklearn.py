@@ -88,9 +88,11 @@ class SklearnPredictor:
             return pd.DataFrame({name: _for_pandas(array) for name, array in columns.items()})
         import polars as pl
 
-        types = {spec.name: pl.String for spec in self._signature.columns if spec.type == "string"}
+        # Texts come as numpy objects, which Polars cannot cast where one of them is missing; a list it can read.
+        texts = {spec.name for spec in self._signature.columns if spec.type == "string"}
         return pl.DataFrame(
-            columns, schema_overrides={k: v for k, v in types.items() if k in columns}, nan_to_null=False
+            {k: pl.Series(k, v.tolist(), dtype=pl.String) if k in texts else v for k, v in columns.items()},
+            nan_to_null=False,
         )
 
 

@@ -1,0 +1,144 @@
+"""`lockgate runs`: recorded runs, newest first, and one of them whole."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lockgate.cli.app import App
+
+if TYPE_CHECKING:
+    from lockgate.client.client import Client
+    from lockgate.wire.mlflow.runs import Run
+
+_SHOWN_METRICS = 4
+
+
+@click.group(invoke_without_command=True)
+@click.option("--filter", "filter_", default="", metavar="FILTER", help="Only runs for which this holds.")
+@click.option("--order", "order", multiple=True, metavar="TERM", help="Sort by this, as `metrics.auc DESC`.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--all", "everything", is_flag=True, help="Of every experiment, not of this project's model alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, everything: bool, as_json: bool) -> None:
+    """List recorded runs, newest first; `runs show ID` prints one whole.
+
+    FILTER is MLflow's: comparisons of metrics, params, tags and attributes joined by AND.
+
+    \b
+    Example: lockgate runs --filter "metrics.roc_auc > 0.8 AND params.depth = '3'"
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from lockgate.cli.output import print_json, print_table
+
+    app: App = ctx.obj
+    experiments = _experiments(app, everything)
+    found: tuple[Run, ...] = ()
+    if experiments:
+        page = app.client.tracking.search_runs(list(experiments), filter=filter_, order_by=order, max_results=limit)
+        found = page.runs
+    rows = [_row(run, experiments) for run in found]
+    if as_json:
+        print_json(rows)
+        return
+    table = [{**row, "id": str(row["run_id"])[:12], "metrics": _brief(row["metrics"])} for row in rows]
+    columns = ["id", "name", "status", "started", "duration_s", "metrics"]
+    print_table(table, columns + ["experiment"] * everything, empty="no runs yet: lockgate run makes one.")
+
+
+@runs.command
+@click.argument("run_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def show(app: App, run_id: str, as_json: bool) -> None:
+    """Print one run: what it read, its params, metrics, tags, files and models.
+
+    ID may be shortened to its first characters, as long as they name one run.
+
+    \b
+    Example: lockgate runs show 3f9a
+    """
+    from lockgate.cli.output import print_json, print_table
+
+    client = app.client
+    run = _find(client, run_id)
+    details = _details(client, run)
+    if as_json:
+        print_json(details)
+        return
+    for name in ("run_id", "name", "experiment", "status", "started", "duration_s", "user"):
+        click.echo(f"{name:<12}{'-' if details[name] is None else details[name]}")
+    for name in ("params", "metrics", "tags"):
+        click.echo(f"\n{name}")
+        table = [{"name": key, "value": value} for key, value in details[name].items()]
+        print_table(table, ["name", "value"], empty="  none")
+    for name in ("datasets", "models", "artifacts"):
+        click.echo(f"\n{name}")
+        click.echo("\n".join(f"  {item}" for item in details[name]) or "  none")
+
+
+def _experiments(app: App, everything: bool) -> dict[str, str]:
+    """Names by id."""
+    name = app.folder.project.model
+    return {
+        item.experiment_id: item.name
+        for item in app.client.tracking.list_experiments()
+        if everything or item.name == name
+    }
+
+
+def _row(run: "Run", experiments: dict[str, str]) -> dict[str, Any]:
+    from lockgate.cli.output import format_time
+
+    info = run.info
+    return {
+        "run_id": info.run_id,
+        "name": info.run_name,
+        "experiment": experiments.get(info.experiment_id, info.experiment_id),
+        "status": info.status,
+        "started": format_time(info.start_time),
+        "duration_s": None if info.end_time is None else (info.end_time - info.start_time) / 1000,
+        "user": info.user_id,
+        "metrics": {item.key: item.value for item in run.data.metrics},
+    }
+
+
+def _details(client: "Client", run: "Run") -> dict[str, Any]:
+    names = {item.experiment_id: item.name for item in client.tracking.list_experiments()}
+    return {
+        **_row(run, names),
+        "params": {item.key: item.value for item in run.data.params},
+        "tags": {item.key: item.value for item in run.data.tags},
+        "datasets": [f"{use.dataset.name} {use.dataset.digest}" for use in run.inputs.dataset_inputs],
+        "models": [
+            f"{model.info.name} {model.info.model_id} {model.info.status.removeprefix('LOGGED_MODEL_').lower()}"
+            for model in client.tracking.list_logged_models(run.info.run_id)
+        ],
+        "artifacts": [item.path + "/" * item.is_dir for item in client.tracking.list_artifacts(run.info.run_id)],
+    }
+
+
+def _brief(metrics: dict[str, Any]) -> str:
+    from lockgate.cli.output import format_cell
+
+    shown = [f"{key}={format_cell(value)}" for key, value in list(metrics.items())[:_SHOWN_METRICS]]
+    return " ".join(shown) + (" ..." if len(metrics) > _SHOWN_METRICS else "")
+
+
+def _find(client: "Client", text: str) -> "Run":
+    """The run with this id, or the only one whose id starts so. Raises NotFound, InvalidInput for an ambiguous one."""
+    from lockgate.errors import InvalidInput, NotFound
+    from lockgate.ids import RUN_ID_LENGTH
+
+    if len(text) >= RUN_ID_LENGTH:
+        return client.tracking.get_run(text)
+    if not text.isalnum():
+        raise InvalidInput(f"{text!r} is not the beginning of a run id.")
+    experiments = [item.experiment_id for item in client.tracking.list_experiments()]
+    page = client.tracking.search_runs(experiments, filter=f"run_id LIKE '{text.lower()}%'", max_results=2)
+    if not page.runs:
+        raise NotFound(f"no run has an id that starts with {text!r}.", hint="lockgate runs")
+    if len(page.runs) > 1:
+        raise InvalidInput(f"several runs have an id that starts with {text!r}; write more of it.")
+    return page.runs[0]

@@ -1,0 +1,49 @@
+"""`lockgate server`: the tracking and registry API alone."""
+
+import click
+
+from lockgate.cli.app import App
+
+
+@click.command
+@click.option(
+    "--host", help="Address to listen on; only this machine's own, as there is no login. [default: 127.0.0.1]"
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 5000]")
+@click.pass_obj
+def server(app: App, host: str | None, port: int | None) -> None:
+    """Run the tracking and registry API of this project, until Ctrl-C.
+
+    Training code logs to it with `mlflow.set_tracking_uri(...)` or `LOCKGATE_URI`.
+
+    \b
+    Example: lockgate server --port 5001
+    """
+    import asyncio
+    import signal
+
+    from lockgate.server.app import make_app
+    from lockgate.server.context import open_context
+    from lockgate.server.run import serve
+    from lockgate.telemetry import configure_logging
+
+    settings = app.settings
+    host = settings.host if host is None else host
+    port = settings.api_port if port is None else port
+    configure_logging(settings.log_format)
+    context = open_context(app.folder.state, user=app.user, clock=app.clock)
+    api = make_app(context, settings=settings)
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await serve(api, host, port, stopping, on_ready=lambda url: click.echo(f"listening on {url}"))
+
+    try:
+        asyncio.run(main())
+    finally:
+        api.close()
+        context.close()
+    click.echo("stopped.")

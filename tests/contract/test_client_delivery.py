@@ -1,0 +1,142 @@
+import msgspec
+import pytest
+
+from lockgate.client.client import Client
+from lockgate.entities import LEGAL_MOVES, RolloutState, Traffic, TrafficShare
+from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+
+
+@pytest.fixture(autouse=True)
+def two_versions(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.create_release(make_release(digest="b" * 64))
+
+
+def traffic(revision: int, *shares: tuple[int, float]) -> Traffic:
+    return Traffic(
+        model="churn",
+        environment="production",
+        revision=revision,
+        shares=tuple(TrafficShare(version=v, digest="a" * 64, share=share) for v, share in shares),
+        changed_at=1,
+    )
+
+
+def test_rollout_is_moved_with_its_traffic_and_aliases_at_once(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    assert client.delivery.current_rollout("churn", "production") == rollout
+    moved, move = make_move(rollout, "progressing", step=0)
+    assert client.delivery.advance_rollout(moved, move, traffic=traffic(1, (1, 0.05), (2, 0.95))) == moved
+    baking, second = make_move(moved, "baking")
+    client.delivery.advance_rollout(baking, second, traffic=None)
+    done, last = make_move(baking, "succeeded", step=1)
+    client.delivery.advance_rollout(done, last, traffic=traffic(2, (1, 1.0)), aliases={"production": 1})
+    assert client.delivery.get_rollout("r1") == done
+    assert client.delivery.list_transitions("r1") == [move, second, last]
+    assert client.delivery.get_traffic("churn", "production") == traffic(2, (1, 1.0))
+    assert client.delivery.list_traffic() == [traffic(2, (1, 1.0))]
+    assert client.registry.list_aliases("churn") == {"production": 1}
+    assert client.delivery.current_rollout("churn", "production") is None
+
+
+def test_nothing_of_a_move_is_written_when_a_part_fails(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    moved, move = make_move(rollout, "progressing", step=0)
+    before = client.events.list_events()
+    with pytest.raises(NotFound):
+        client.delivery.advance_rollout(moved, move, traffic=traffic(1, (1, 1.0)), aliases={"production": 9})
+    assert client.delivery.get_rollout("r1") == rollout
+    assert client.delivery.get_traffic("churn", "production") is None
+    assert client.events.list_events() == before
+
+
+def test_second_of_two_deciders_loses(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    moved, move = make_move(rollout, "progressing", step=0)
+    other, other_move = make_move(rollout, "rolling_back")
+    client.delivery.advance_rollout(moved, move, traffic=None)
+    with pytest.raises(Conflict, match="decided on an older one"):
+        client.delivery.advance_rollout(other, other_move, traffic=None)
+    assert client.delivery.get_rollout("r1") == moved
+
+
+@pytest.mark.parametrize("state", ["succeeded", "rolled_back", "baking", "pending"])
+def test_illegal_move_is_refused(client: Client, make_rollout, make_move, state: RolloutState) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    assert state not in LEGAL_MOVES["pending"]
+    moved, move = make_move(rollout, state)
+    with pytest.raises(Conflict, match=f"cannot go from pending to {state}"):
+        client.delivery.advance_rollout(moved, move, traffic=None)
+
+
+def test_move_must_lead_to_the_stored_rollout(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    moved, move = make_move(rollout, "progressing", step=0)
+    with pytest.raises(InvalidInput, match="does not lead"):
+        client.delivery.advance_rollout(msgspec.structs.replace(moved, step=1), move, traffic=None)
+    with pytest.raises(InvalidInput, match="cannot change version"):
+        client.delivery.advance_rollout(msgspec.structs.replace(moved, version=2), move, traffic=None)
+
+
+def test_environment_has_one_unfinished_rollout(client: Client, make_rollout) -> None:
+    client.delivery.create_rollout(make_rollout("r1"))
+    with pytest.raises(Conflict, match="unfinished rollout of churn@1") as refused:
+        client.delivery.create_rollout(make_rollout("r2", version=2))
+    assert refused.value.hint is not None
+    client.delivery.create_rollout(make_rollout("elsewhere", environment="staging"))
+
+
+def test_new_rollout_supersedes_an_unfinished_one(client: Client, make_rollout) -> None:
+    client.delivery.create_rollout(make_rollout("r1"))
+    second = client.delivery.create_rollout(make_rollout("r2", version=2), supersede=True)
+    first = client.delivery.get_rollout("r1")
+    assert (first.state, first.revision) == ("superseded", 1)
+    assert client.delivery.list_transitions("r1")[0].evidence == {"rollout_id": "r2"}
+    assert client.delivery.current_rollout("churn", "production") == second
+
+
+def test_rollout_that_rolls_back_is_not_superseded(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    moved, move = make_move(rollout, "rolling_back")
+    client.delivery.advance_rollout(moved, move, traffic=None)
+    with pytest.raises(Conflict):
+        client.delivery.create_rollout(make_rollout("r2", version=2), supersede=True)
+
+
+def test_rollout_needs_a_version_and_a_fresh_start(client: Client, make_rollout) -> None:
+    with pytest.raises(NotFound):
+        client.delivery.create_rollout(make_rollout("r1", version=9))
+    with pytest.raises(InvalidInput):
+        client.delivery.create_rollout(msgspec.structs.replace(make_rollout("r1"), state="baking"))
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    with pytest.raises(AlreadyExists):
+        client.delivery.create_rollout(rollout, supersede=True)
+
+
+def test_traffic_only_goes_forward(client: Client, make_rollout, make_move) -> None:
+    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    moved, move = make_move(rollout, "progressing", step=0)
+    client.delivery.advance_rollout(moved, move, traffic=traffic(5, (1, 1.0)))
+    baking, second = make_move(moved, "baking")
+    with pytest.raises(Conflict, match="revision 5 already"):
+        client.delivery.advance_rollout(baking, second, traffic=traffic(5, (1, 1.0)))
+    with pytest.raises(InvalidInput, match="add up to 1"):
+        client.delivery.advance_rollout(baking, second, traffic=traffic(6, (1, 0.5)))
+
+
+def test_rollouts_are_listed_newest_first(client: Client, make_rollout, make_move) -> None:
+    for number, environment in enumerate(["production", "staging"]):
+        rollout = msgspec.structs.replace(make_rollout(f"r{number}", environment=environment), created_at=number)
+        client.delivery.create_rollout(rollout)
+    assert [item.rollout_id for item in client.delivery.list_rollouts("churn")] == ["r1", "r0"]
+    assert [item.rollout_id for item in client.delivery.list_rollouts("churn", "production")] == ["r0"]
+    assert len(client.delivery.list_rollouts("churn", limit=1)) == 1
+    assert client.delivery.list_rollouts("other") == []
+
+
+def test_missing_rollout_is_not_found(client: Client) -> None:
+    with pytest.raises(NotFound):
+        client.delivery.get_rollout("nothing")
+    with pytest.raises(NotFound):
+        client.delivery.list_transitions("nothing")
+    assert client.delivery.get_traffic("churn", "nowhere") is None

@@ -1,0 +1,162 @@
+import msgspec
+import pytest
+
+from lockgate.client.client import Client
+from lockgate.clock import FakeClock
+from lockgate.entities import AliasChange, Approval, Check, Verdict
+from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from lockgate.wire.mlflow import registry as mlflow
+
+
+def test_release_gets_the_next_version_and_is_read_back_whole(client: Client, make_release) -> None:
+    verdict = Verdict(
+        passed=False,
+        checks=(Check(gate="auc", kind="bound", status="failed", reason="too low", metric="auc", value=0.5),),
+        metrics={"auc": 0.5},
+        champion_version=None,
+        rows=10,
+        decided_at=1,
+    )
+    release = msgspec.structs.replace(make_release(), verdict=verdict, params={"depth": 3, "name": None}, commit="abc")
+    first = client.registry.create_release(release)
+    second = client.registry.create_release(make_release(digest="b" * 64))
+    assert (first.version, second.version) == (1, 2)
+    assert client.registry.get_release("churn", 1) == first == msgspec.structs.replace(release, version=1)
+    assert [item.version for item in client.registry.list_releases("churn")] == [2, 1]
+    assert [item.version for item in client.registry.list_releases("churn", limit=1)] == [2]
+
+
+def test_release_is_found_by_content(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    newest = client.registry.create_release(make_release())
+    assert client.registry.find_release("churn", "a" * 64) == newest
+    assert client.registry.find_release("churn", "c" * 64) is None
+    assert client.registry.find_release("other", "a" * 64) is None
+
+
+def test_missing_version_is_not_found_with_what_is_there(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    with pytest.raises(NotFound, match="no version 7; its newest is 1") as found:
+        client.registry.get_release("churn", 7)
+    assert found.value.hint == "lockgate models show churn"
+
+
+def test_alias_moves_are_kept_with_who_when_and_why(client: Client, clock: FakeClock, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.create_release(make_release())
+    start = clock.now_ms()
+    client.registry.set_alias("churn", "champion", 1, reason="first")
+    clock.sleep(1)
+    client.registry.set_alias("churn", "champion", 2, reason="better")
+    client.registry.set_alias("churn", "champion", 2, reason="again")  # no move, no history
+    clock.sleep(1)
+    client.registry.delete_alias("churn", "champion", reason="gone")
+
+    def change(before: int | None, after: int | None, at: int, reason: str) -> AliasChange:
+        return AliasChange(
+            model="churn",
+            alias="champion",
+            from_version=before,
+            to_version=after,
+            changed_at=at,
+            changed_by="ann",
+            reason=reason,
+        )
+
+    assert client.registry.alias_history("churn") == [
+        change(2, None, start + 2000, "gone"),
+        change(1, 2, start + 1000, "better"),
+        change(None, 1, start, "first"),
+    ]
+
+
+def test_aliases_are_read_one_by_one_and_together(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.set_alias("churn", "champion", 1)
+    assert client.registry.get_alias("churn", "champion") == 1
+    assert client.registry.get_alias("churn", "challenger") is None
+    assert client.registry.list_aliases("churn") == {"champion": 1}
+    assert client.registry.list_aliases("nobody") == {}
+    client.registry.delete_alias("churn", "never-there")
+
+
+@pytest.mark.parametrize("alias", ["3", "v3", "latest", "LATEST", "", "a b", "a/b", "x" * 256])
+def test_alias_that_reads_as_a_version_is_refused(client: Client, make_release, alias: str) -> None:
+    client.registry.create_release(make_release())
+    with pytest.raises(InvalidInput, match="cannot be an alias"):
+        client.registry.set_alias("churn", alias, 1)
+
+
+def test_alias_needs_an_existing_version(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    with pytest.raises(NotFound):
+        client.registry.set_alias("churn", "champion", 2)
+
+
+def test_models_and_versions_carry_tags_and_descriptions(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.set_model_tag("churn", "team", "crm")
+    client.registry.set_model_tag("churn", "old", "x")
+    client.registry.set_model_tag("churn", "old", None)
+    client.registry.set_model_description("churn", "who leaves")
+    client.registry.set_version_tag("churn", 1, "reviewed", "yes")
+    client.registry.set_version_description("churn", 1, "first")
+    client.registry.set_alias("churn", "champion", 1)
+    model = client.registry.get_model("churn")
+    assert (model.tags, model.description, model.latest_version) == ({"team": "crm"}, "who leaves", 1)
+    assert client.registry.list_models() == [model]
+    version = client.registry.get_version("churn", 1)
+    assert (version.tags, version.description, version.aliases) == ({"reviewed": "yes"}, "first", ("champion",))
+    assert version.source == f"mlflow-artifacts:/content/{'a' * 64}"
+
+
+def test_ensure_model_twice_makes_one(client: Client) -> None:
+    assert client.registry.ensure_model("m") == client.registry.ensure_model("m")
+    assert [item.name for item in client.registry.list_models()] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "a\\b", "a\nb", "x" * 257])
+def test_model_name_that_no_uri_can_carry_is_refused(client: Client, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        client.registry.ensure_model(name)
+
+
+def test_first_word_of_an_approver_stands(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    word = Approval(model="churn", version=1, environment="production", approver="bob", approved_at=1, comment="fine")
+    assert client.registry.approve(word) == word
+    assert client.registry.approve(msgspec.structs.replace(word, approved_at=2, comment="")) == word
+    other = msgspec.structs.replace(word, approver="eve", approved_at=3)
+    client.registry.approve(other)
+    client.registry.approve(msgspec.structs.replace(word, environment="staging"))
+    assert client.registry.list_approvals("churn", 1, "production") == [word, other]
+    assert len(client.registry.list_approvals("churn", 1)) == 3
+    with pytest.raises(NotFound):
+        client.registry.approve(msgspec.structs.replace(word, version=9))
+
+
+def test_what_was_released_cannot_be_deleted_or_renamed(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    with pytest.raises(Conflict, match="what was released is kept"):
+        client.transport.call(mlflow.DELETE_VERSION, mlflow.OneModelVersion(name="churn", version="1"))
+    with pytest.raises(Conflict, match="cannot be renamed"):
+        client.transport.call(mlflow.RENAME_MODEL, mlflow.RenameModel(name="churn", new_name="other"))
+    with pytest.raises(Conflict, match="cannot be deleted"):
+        client.transport.call(mlflow.DELETE_MODEL, mlflow.ModelName(name="churn"))
+    assert client.registry.get_release("churn", 1).version == 1
+
+
+def test_error_comes_with_its_class_on_both_sides(client: Client) -> None:
+    client.registry.ensure_model("m")
+    with pytest.raises(AlreadyExists):
+        client.transport.call(mlflow.CREATE_MODEL, mlflow.CreateRegisteredModel(name="m"))
+
+
+def test_every_write_leaves_an_event_with_its_author(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.set_alias("churn", "champion", 1)
+    events = client.events.list_events()
+    assert [event.kind for event in events] == ["model.created", "version.created", "release.created", "alias.moved"]
+    assert {event.by for event in events} == {"ann"}
+    assert events[-1].details == {"alias": "champion", "from": None, "to": 1, "reason": ""}
+    assert client.events.list_events(after=events[1].sequence, limit=1) == [events[2]]

@@ -1,0 +1,111 @@
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lockgate.client.http import HttpTransport
+from lockgate.errors import InvalidInput, NotFound, Unavailable
+from lockgate.wire.events import LIST_EVENTS, EventList, ListEvents
+from lockgate.wire.registry import SET_ALIAS, SetAlias
+
+
+@contextmanager
+def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers in order (None: closes the connection) and notes what it was asked."""
+    asked: list[str] = []
+    left = list(answers)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append(f"{self.command} {self.path} {self.headers.get('X-Lockgate-User')}")
+            answer = left.pop(0)
+            if answer is None:
+                self.close_connection = True
+                return
+            self.send_response(answer[0])
+            self.send_header("Content-Length", str(len(answer[1])))
+            self.end_headers()
+            self.wfile.write(answer[1])
+
+        do_POST = do_PUT = do_GET  # noqa: N815  # the names that the library calls
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/base/", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_request_carries_its_query_and_who_asks() -> None:
+    with answering((200, b'{"events": [], "later": 1}')) as (uri, asked):
+        transport = HttpTransport(uri, user="Jürgen")
+        assert transport.call(LIST_EVENTS, ListEvents(after=3)) == EventList()
+        transport.close()
+    assert asked == ["GET /base/api/lockgate/1/events/list-events?after=3 J%C3%BCrgen"]
+
+
+def test_error_of_the_server_is_raised_as_itself() -> None:
+    body = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such thing", "hint": "look"}'
+    with answering((404, body), (200, b"{}")) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(NotFound, match="no such thing") as raised:
+            transport.call(LIST_EVENTS, ListEvents())
+        assert raised.value.hint == "look"
+        transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+
+
+@pytest.mark.parametrize("answer", [(502, b"<html>bad gateway"), (200, b"<html>welcome"), (500, b"[]")])
+def test_server_that_is_none_of_ours_is_unavailable(answer: tuple[int, bytes]) -> None:
+    with answering(answer) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(Unavailable):
+            transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+
+
+def test_read_is_repeated_on_a_dead_connection_and_a_write_is_not() -> None:
+    with answering(None, (200, b"{}"), None) as (uri, asked):
+        transport = HttpTransport(uri, user="a")
+        transport.call(LIST_EVENTS, ListEvents())
+        with pytest.raises(Unavailable):
+            transport.call(SET_ALIAS, SetAlias(model="m", alias="a", version=1))
+        transport.close()
+    assert [line.split()[0] for line in asked] == ["GET", "GET", "POST"]
+
+
+def test_nobody_listening_is_unavailable_with_the_way_out() -> None:
+    transport = HttpTransport("http://127.0.0.1:9", user="a")
+    with pytest.raises(Unavailable, match="cannot be reached") as raised:
+        transport.call(LIST_EVENTS, ListEvents())
+    assert "lockgate server" in str(raised.value.hint)
+
+
+def test_broken_download_leaves_no_file(tmp_path: Path) -> None:
+    with answering(None, None) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(Unavailable):
+            transport.get_file("a", tmp_path / "target")
+        transport.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["ftp://x", "http://", "sqlite:///a.db", "http://[::1", "http://a:b"])
+def test_address_that_is_none_is_refused(uri: str) -> None:
+    with pytest.raises(InvalidInput, match="not the address"):
+        HttpTransport(uri, user="a")
+
+
+def test_address_without_a_scheme_is_taken() -> None:
+    assert HttpTransport("localhost:5000", user="a").uri == "localhost:5000"

@@ -1,0 +1,44 @@
+import pytest
+
+from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata.aliases import alias_history, list_aliases, set_alias
+from lockgate.metadata.models import create_model
+from lockgate.metadata.versions import create_version, delete_version, latest_versions, move_to_stage
+
+
+def test_number_is_never_given_twice(write) -> None:
+    with write() as tx:
+        create_model(tx, "m")
+        assert [create_version(tx, "m", source="s") for _ in range(2)] == [1, 2]
+        delete_version(tx, "m", 2)
+        assert create_version(tx, "m", source="s") == 3
+
+
+def test_deleted_version_takes_its_aliases_along_and_history_says_so(write) -> None:
+    with write(at=9) as tx:
+        create_model(tx, "m")
+        set_alias(tx, "m", "x", create_version(tx, "m", source="s"))
+        delete_version(tx, "m", 1)
+        assert list_aliases(tx.connection, "m") == {}
+        newest = alias_history(tx.connection, "m")[0]
+        assert (newest.from_version, newest.to_version, newest.reason) == (1, None, "version deleted")
+
+
+def test_promotion_archives_the_others_when_asked(write) -> None:
+    with write() as tx:
+        create_model(tx, "m")
+        for _ in range(2):
+            create_version(tx, "m", source="s")
+        move_to_stage(tx, "m", 1, "production", archive_existing=False)
+        move_to_stage(tx, "m", 2, "Production", archive_existing=True)
+        stages = {row["version"]: row["stage"] for row in latest_versions(tx.connection, "m")}
+        assert stages == {1: "Archived", 2: "Production"}
+        with pytest.raises(InvalidInput, match="no stage"):
+            move_to_stage(tx, "m", 1, "Prod", archive_existing=False)
+        with pytest.raises(InvalidInput):
+            move_to_stage(tx, "m", 1, "None", archive_existing=True)
+
+
+def test_version_needs_its_model(write) -> None:
+    with pytest.raises(NotFound), write() as tx:
+        create_version(tx, "nothing", source="s")

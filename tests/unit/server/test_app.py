@@ -1,0 +1,136 @@
+import json
+import logging
+import threading
+
+import pytest
+
+from lockgate import __version__
+from lockgate.server.context import Context
+
+RUNS = "/api/2.0/mlflow/runs"
+
+
+def test_health_version_and_metrics(asked) -> None:
+    assert asked.ask("GET", "/health")[:2] == (200, b"OK")
+    assert asked.ask("GET", "/version")[:2] == (200, __version__.encode())
+    asked.ask("GET", f"{RUNS}/get?run_id=nothing")
+    status, text, _ = asked.ask("GET", "/metrics")
+    assert status == 200
+    assert b'lockgate_api_requests_total{operation="mlflow:GET:runs/get",status="404"} 1.0' in text
+    status, info, _ = asked.ask("GET", "/api/3.0/mlflow/server-info")
+    assert (status, info["multipart_uploads_enabled"]) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"\xff", "not JSON"),
+        (b'{"experiment_id": {}}', "experiment_id"),
+        (b'{"tags": [{"value": "x"}]}', "key"),
+        (b'{"experiment_id": "abc"}', "not an experiment id"),
+        (b'{"start_time": "yesterday"}', "start_time"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_malformed_body_is_named(asked, body: bytes, says: str) -> None:
+    status, answer, _ = asked.ask("POST", f"{RUNS}/create", body)
+    assert status == 400
+    assert answer["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert says in answer["message"]
+
+
+def test_missing_field_is_named_as_mlflow_names_it(asked) -> None:
+    status, answer, _ = asked.ask("POST", "/api/2.0/mlflow/experiments/create", b"{}")
+    assert (status, answer["message"]) == (400, "Missing value for required parameter 'name'.")
+
+
+def test_null_and_unknown_fields_and_numbers_as_text_are_taken(asked) -> None:
+    body = b'{"experiment_id": "0", "user_id": null, "start_time": "17", "later": {"x": 1}}'
+    status, answer, _ = asked.ask("POST", f"{RUNS}/create", body)
+    assert status == 200
+    assert answer["run"]["info"]["start_time"] == 17
+    run_id = answer["run"]["info"]["run_id"]
+    metric = f'{{"run_uuid": "{run_id}", "key": "m", "value": NaN, "timestamp": "1"}}'.encode()
+    assert asked.ask("POST", f"{RUNS}/log-metric", metric)[0] == 200
+    _, answer, _ = asked.ask("GET", f"{RUNS}/get?run_uuid={run_id}")
+    assert answer["run"]["data"]["metrics"] == [{"key": "m", "value": "NaN", "timestamp": 1, "step": 0}]
+
+
+def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None:
+    status, answer, _ = asked.ask("POST", f"{RUNS}/create", b'{"user_id": "' + b"x" * (100 << 20) + b'"}')
+    assert status == 413
+    assert "more than 1 MiB" in answer["message"]
+    assert asked.ask("GET", "/health")[0] == 200
+
+
+def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
+    status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/traces/search")
+    assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+    assert asked.ask("POST", "/health", b"")[0] == 405
+
+
+def test_pages_prefix_is_the_same_server(asked) -> None:
+    status, answer, _ = asked.ask("GET", "/ajax-api/2.0/mlflow/experiments/get?experiment_id=0")
+    assert (status, answer["experiment"]["name"]) == (200, "Default")
+
+
+def test_bug_is_a_request_id_and_nothing_else(asked, context: Context, caplog: pytest.LogCaptureFixture) -> None:
+    context.database.close()
+    (context.artifacts.root.parent / "lockgate.db").rename(context.artifacts.root.parent / "moved.db")
+    with caplog.at_level(logging.ERROR, logger="lockgate.server"):
+        status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+    assert status == 500
+    assert answer["error_code"] == "INTERNAL_ERROR"
+    assert "sqlite" not in json.dumps(answer).lower()
+    request_id = answer["message"].rpartition(" ")[2].rstrip(".")
+    assert request_id in caplog.text
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1234"}, 200),
+        ({"Host": "[::1]:1234"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:5000"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:1234", "Origin": "http://localhost:1234"}, 200),
+        ({"Host": "localhost:1234", "Origin": "http://localhost:9"}, 403),
+    ],
+)
+def test_foreign_page_cannot_use_the_browser_to_get_in(asked, headers: dict[str, str], status: int) -> None:
+    assert asked.ask("GET", "/health", headers=headers)[0] == status
+
+
+def test_author_is_who_the_client_says(asked) -> None:
+    body = b'{"name": "m"}'
+    asked.ask("POST", "/api/2.0/mlflow/registered-models/create", body, {"X-Lockgate-User": "J%C3%BCrgen"})
+    asked.ask("POST", "/api/2.0/mlflow/registered-models/create", b'{"name": "n"}')
+    asked.ask("POST", "/api/2.0/mlflow/registered-models/create", b'{"name": "o"}', {"X-Lockgate-User": "a%0Ab"})
+    _, answer, _ = asked.ask("GET", "/api/lockgate/1/events/list-events")
+    assert [event["by"] for event in answer["events"]] == ["Jürgen", "server", "server"]
+
+
+def test_many_at_once_are_all_recorded(asked) -> None:
+    _, answer, _ = asked.ask("POST", f"{RUNS}/create", b"{}")
+    run_id = answer["run"]["info"]["run_id"]
+    statuses: list[int] = []
+
+    def log(worker: int) -> None:
+        for i in range(15):
+            body = json.dumps({"run_id": run_id, "key": f"m{worker}", "value": i, "timestamp": i, "step": i}).encode()
+            statuses.append(asked.ask("POST", f"{RUNS}/log-metric", body)[0])
+
+    threads = [threading.Thread(target=log, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 90
+    _, answer, _ = asked.ask("GET", f"{RUNS}/get?run_id={run_id}")
+    assert [metric["value"] for metric in answer["run"]["data"]["metrics"]] == [14] * 6
