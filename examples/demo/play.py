@@ -25,6 +25,7 @@ LABEL = "malignant"
 # Rows that the project starts with; the rest arrive later, as production's.
 FIRST_ROWS = 380
 NEW_ROWS = 160
+NEW_UNIT = 1.5
 # A check that every row of the data file passes, and production's will not.
 FAILING_STEP = """
 import numpy as np
@@ -166,25 +167,23 @@ def canary_better(story: Narrator, project: Path, api: str, visitors: Visitors) 
 
 def drift_and_retrain(story: Narrator, project: Path, api: str, visitors: Visitors) -> None:
     story.heading("Production changes: drift, alert, retraining")
-    story.say("A new scanner gives every worst_* measurement in another unit, half as large again. Nobody tells us.")
-    visitors.scale = 1.5
-    fresh = story.wait_for(
-        "new labelled rows", lambda: len(visitors.shifted) >= NEW_ROWS and visitors.shifted, seconds=30
-    )
-    story.say(f"The clinic's export brings {NEW_ROWS} of these rows with their diagnosis into data/patients.csv.")
+    story.say("A new scanner is being tried: it gives every worst_* measurement in another unit, half as large again.")
+    story.say(f"The first {NEW_ROWS} patients with their diagnosis come into data/patients.csv.")
     patients = project / "data" / "patients.csv"
     old = pl.read_csv(patients)
-    new = pl.DataFrame([{**row, LABEL: label} for row, label in fresh[:NEW_ROWS]]).select(old.columns)
-    pl.concat([old, new], how="vertical_relaxed").write_csv(patients)
-    story.say("The contract refuses the larger values, rightly; its owner looks at them and widens it.")
+    new = pl.DataFrame(visitors.measure(NEW_ROWS, scale=NEW_UNIT), orient="row").rename({"label": LABEL})
+    pl.concat([old, new.select(old.columns)], how="vertical_relaxed").write_csv(patients)
     story.run("lockgate check", exits=3, lines=6)
+    story.say("The contract is right to refuse; its owner looks at the rows, widens it, and accepts the change.")
     story.run(f"lockgate check --infer data/patients.csv --output contracts/patients.yaml --label {LABEL} --force")
     story.run("lockgate check --accept patients")
+    story.say("Then the scanner goes into service everywhere. Nobody tells us.")
+    visitors.scale = NEW_UNIT
     alert = story.wait_for("drift alert", lambda: find_alert(api, "drift"), seconds=60)
     story.note("drift", alert["summary"])
-    story.run("lockgate monitor --html ../monitor.html", lines=16)
     version = story.wait_for("retrained candidate", lambda: challenger_after(api, 3), seconds=90)
     story.note("retraining", f"the alert started a run; its candidate is version {version} and passed the gates")
+    story.run("lockgate monitor --html ../monitor.html", lines=16)
     commit(story, "Rows of the new scanner")
     story.run(f"lockgate models compare {MODEL} 3 {version}", lines=24)
     story.run(f"lockgate approve {MODEL}@challenger --for production")

@@ -18,7 +18,6 @@ class Visitors:
     def __init__(self, port: int, rows: Sequence[Row], labels: Sequence[int], *, per_second: float, seed: int) -> None:
         self.port = port
         self.scale = 1.0  # what the scanner multiplies its worst_* measurements with
-        self.shifted: list[tuple[Row, int]] = []
         self.statuses: Counter[tuple[str, int]] = Counter()  # (version, HTTP status) -> requests
         self.last_prediction_id = ""
         self.broken_connections = 0
@@ -47,7 +46,7 @@ class Visitors:
         while not self._stop.is_set():
             started = time.monotonic()
             i = self._random.randrange(len(self._rows))
-            row = {name: self._measure(name, value) for name, value in self._rows[i].items()}
+            row = self._scan(self._random, self._rows[i], self.scale)
             try:
                 self._ask(connection, row, self._labels[i])
             except (OSError, http.client.HTTPException):
@@ -56,17 +55,22 @@ class Visitors:
             time.sleep(max(0.0, self._pause - (time.monotonic() - started)))
         connection.close()
 
-    def _measure(self, name: str, value: float) -> float:
-        unit = self.scale if name.startswith("worst_") else 1.0
-        return value * unit * self._random.gauss(1.0, 0.01)
+    def measure(self, count: int, *, scale: float) -> list[dict[str, float]]:
+        """Rows of as many patients with their `label`, as a scanner of that unit gives them."""
+        rng = random.Random(count)
+        chosen = [rng.randrange(len(self._rows)) for _ in range(count)]
+        return [{**self._scan(rng, self._rows[i], scale), "label": self._labels[i]} for i in chosen]
+
+    @staticmethod
+    def _scan(rng: random.Random, row: Row, scale: float) -> dict[str, float]:
+        units = ((name, scale if name.startswith("worst_") else 1.0) for name in row)
+        return {name: row[name] * unit * rng.gauss(1.0, 0.01) for name, unit in units}
 
     def _ask(self, connection: http.client.HTTPConnection, row: Row, label: int) -> None:
         answer = _post(connection, "/invocations", {"dataframe_records": [row]})
         version = answer.getheader("lockgate-model-version", "?")
         prediction_id = answer.getheader("lockgate-prediction-id", "")
         self.statuses[version, answer.status] += 1
-        if self.scale != 1.0:
-            self.shifted.append((row, label))
         if answer.status == 200 and prediction_id:
             self.last_prediction_id = prediction_id
             _post(connection, "/feedback", {"prediction_id": prediction_id, "label": label})

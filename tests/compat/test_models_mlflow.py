@@ -116,9 +116,12 @@ def test_mlflow_model_without_example_has_no_signature(tmp_path: Path) -> None:
 
 
 def test_any_other_model_is_loaded_through_mlflow(tmp_path: Path) -> None:
-    class Doubles(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow has no types
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow judges types
-            return model_input["x"] * 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mlflow asks for type hints when the class is made
+
+        class Doubles(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow has no types
+            def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # mlflow judges types
+                return model_input["x"] * 2
 
     example = pd.DataFrame({"x": [1.0, 2.0]})
     mlflow.pyfunc.save_model(tmp_path / "m", python_model=Doubles(), input_example=example, pip_requirements=["pandas"])

@@ -57,7 +57,7 @@ def check(
         reports = [check_file(_one_file(app, names), app.start / contract)]
     else:
         reports = _check_project(app, names, accept_)
-    _print(reports, as_json=as_json)
+    _print(reports, as_json=as_json, accepted=accept_)
     if not accept_ and (error := refusal(reports)) is not None:
         raise error
 
@@ -105,7 +105,7 @@ def _infer(app: App, path: Path, *, output: Path | None, label: str | None, forc
     click.echo(f"wrote {output}: {frame.width} columns from {frame.height} rows of {path.name}.")
 
 
-def _print(reports: "list[DataReport]", *, as_json: bool) -> None:
+def _print(reports: "list[DataReport]", *, as_json: bool, accepted: bool) -> None:
     if as_json:
         print_json([{"passed": report.passed, **_plain(report)} for report in reports])
         return
@@ -116,11 +116,19 @@ def _print(reports: "list[DataReport]", *, as_json: bool) -> None:
             "rows": report.rows,
             "expectations": report.expectations,
             "broken": len(report.failures),
-            "result": "no contract" if report.contract is None else "passed" if report.passed else "refused",
+            "result": _result(report, accepted=accepted),
         }
         for report in reports
     ]
     print_table(rows, list(rows[0]) if rows else [], empty="lockgate.yaml names no data.")
+
+
+def _result(report: "DataReport", *, accepted: bool) -> str:
+    if report.contract is None:
+        return "no contract"
+    if accepted:
+        return "accepted"
+    return "passed" if report.passed else "refused"
 
 
 def _plain(report: "DataReport") -> dict[str, object]:

@@ -10,6 +10,8 @@ from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.runs import get_run
 from lockgate.metadata.tables import datasets, run_datasets, run_models
 
+CONTEXT_TAG = "mlflow.data.context"
+
 Direction = Literal["input", "output"]
 
 
@@ -36,12 +38,13 @@ def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
     t = datasets.c
     query = select(t.dataset_id).where(t.experiment_id == experiment_id, t.name == use.name, t.digest == use.digest)
     dataset_id = tx.connection.execute(query).scalar_one()
-    tags = msgspec.json.encode(dict(use.tags)).decode()
-    tx.connection.execute(
-        upsert(tx.is_sqlite, run_datasets)
-        .values(run_id=run_id, dataset_id=dataset_id, tags=tags)
-        .on_conflict_do_nothing()
-    )
+    values = {
+        "run_id": run_id,
+        "dataset_id": dataset_id,
+        "context": use.tags.get(CONTEXT_TAG, ""),
+        "tags": msgspec.json.encode(dict(use.tags)).decode(),
+    }
+    tx.connection.execute(upsert(tx.is_sqlite, run_datasets).values(**values).on_conflict_do_nothing())
 
 
 def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, step: int = 0) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.experiments import ACTIVE, DELETED
@@ -105,8 +105,7 @@ def _dataset_matches(comparison: Comparison) -> ColumnElement[bool]:
     if key in ("name", "digest"):
         return runs.c.run_id.in_(using.where(condition(datasets.c[key], require_text(comparison))))
     if key == "context":
-        context = func.json_extract(run_datasets.c.tags, '$."mlflow.data.context"')
-        return runs.c.run_id.in_(using.where(condition(context, require_text(comparison))))
+        return runs.c.run_id.in_(using.where(condition(run_datasets.c.context, require_text(comparison))))
     raise InvalidInput(f"datasets are searched by name, digest or context, not {key!r}.")
 
 

@@ -155,6 +155,7 @@ run_datasets = Table(
     metadata,
     Column("run_id", _of_run(), nullable=False),
     Column("dataset_id", ForeignKey("datasets.dataset_id", ondelete="CASCADE"), nullable=False),
+    Column("context", Text, nullable=False),  # the tag mlflow.data.context, which is searched by
     Column("tags", Text, nullable=False),  # JSON object
     PrimaryKeyConstraint("run_id", "dataset_id"),
 )

@@ -58,7 +58,9 @@ class Api:
         routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
         routes += health_routes(context, self._meter)
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
-        self._router: ASGIApp = ExceptionMiddleware(Router([*routes, *page_routes(context), *further]), handlers={404: _no_such_path})
+        self._router: ASGIApp = ExceptionMiddleware(
+            Router([*routes, *page_routes(context), *further]), handlers={404: _no_such_path}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -16,6 +16,7 @@ from lockgate.clock import Clock
 from lockgate.entities import Content, Observation, Traffic, TrafficShare, VersionCounters
 from lockgate.errors import LockgateError
 from lockgate.models.load import load_model
+from lockgate.models.threads import one_thread
 from lockgate.serving.counters import since
 from lockgate.serving.router import Router
 from lockgate.serving.traffic import TRAFFIC_FILE, read_traffic, write_observation
@@ -101,7 +102,7 @@ class Fleet:
     def _load_all(self, traffic: Traffic, present: dict[tuple[int, str], ServedVersion]) -> list[ServedVersion]:
         """In the loader's thread. Raises LockgateError for the first version that does not load."""
         loaded = [present.get((s.version, s.digest)) or self._load(s, traffic.model) for s in traffic.shares]
-        limit_threads()
+        one_thread()  # of every numeric library that is loaded by now: requests are the parallelism
         return loaded
 
     def _load(self, share: TrafficShare, model: str) -> ServedVersion:
@@ -176,13 +177,6 @@ class Fleet:
             write_observation(self._folder, self._reported)
         except (LockgateError, OSError) as error:
             _log.error("the observation of %s is not written: %s", self._replica, error)
-
-
-def limit_threads() -> None:
-    """One thread a call in every numeric library that is loaded by now: requests are the parallelism."""
-    import threadpoolctl
-
-    threadpoolctl.threadpool_limits(limits=1)
 
 
 def forget_old_replicas(folder: Path, *, now_ms: int, max_age_ms: int = 86_400_000) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import os
 import secrets
 import signal
@@ -19,7 +18,6 @@ from lockgate.serving.app import App
 from lockgate.serving.batch import Batcher
 from lockgate.serving.fleet import Fleet, forget_old_replicas
 
-_log = logging.getLogger("lockgate.serving")
 _DRAIN_S = 10.0
 _BACKLOG = 1024
 

@@ -398,6 +398,7 @@ def upgrade() -> None:
         "run_datasets",
         sa.Column("run_id", sa.String(length=32), nullable=False),
         sa.Column("dataset_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("context", sa.Text(), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["dataset_id"], ["datasets.dataset_id"], name=op.f("fk_run_datasets_dataset_id"), ondelete="CASCADE"
