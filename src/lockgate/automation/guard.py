@@ -1,8 +1,11 @@
-"""One `lockgate up` a project: a lock that the kernel takes back when its process dies, however it dies."""
+"""One `lockgate up` a project: a lock that the kernel takes back when its process dies, however it dies.
+
+The locked file says who holds it and, once it answers, where: process id and API address, a line each.
+"""
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -16,8 +19,11 @@ _ATTEMPTS = 10
 
 
 @contextmanager
-def only_one(state: Path, clock: Clock) -> Iterator[None]:
-    """Hold the project for this process. Raises Conflict naming the process that has it."""
+def only_one(state: Path, clock: Clock) -> Iterator[Callable[[str], None]]:
+    """Hold the project for this process; the value is called with the API's address once it answers.
+
+    Raises Conflict naming the process that has the project.
+    """
     state.mkdir(parents=True, exist_ok=True)
     with (state / _NAME).open("a+") as lock:
         for _ in range(_ATTEMPTS):
@@ -26,14 +32,18 @@ def only_one(state: Path, clock: Clock) -> Iterator[None]:
             clock.sleep(0.02)
         else:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            holder = lock.readline().strip() or "unknown"
             raise Conflict(
                 f"`lockgate up` runs for {state.parent} already: process {holder}.", hint=f"kill {holder} stops it"
             )
+
+        def write(text: str) -> None:
+            lock.write(text)
+            lock.flush()
+
         lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
+        write(f"{os.getpid()}\n")
+        yield lambda address: write(f"{address}\n")
         lock.truncate(0)
 
 
@@ -44,6 +54,14 @@ def is_driven(state: Path) -> bool:
             return not _try(lock)
     except FileNotFoundError:
         return False
+
+
+def driver_address(state: Path) -> str:
+    """The API of the `lockgate up` that runs for the project now; empty where none does or it does not answer yet."""
+    if not is_driven(state):
+        return ""
+    lines = (state / _NAME).read_text().splitlines()
+    return lines[1] if len(lines) > 1 else ""
 
 
 def _try(lock: TextIO) -> bool:

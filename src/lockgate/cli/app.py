@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from lockgate.clock import Clock, SystemClock
 from lockgate.config import Settings, load_settings
 from lockgate.project import Folder, find_project, load_project
@@ -34,7 +36,21 @@ class App:
 
     @cached_property
     def client(self) -> "Client":
-        """Records of this project: over HTTP where a server is configured, in this process otherwise."""
+        """Records of this project, for a command that is over soon.
+
+        Where `lockgate up` runs it is asked over HTTP: that takes milliseconds, opening the database about a second.
+        """
+        from lockgate.automation.guard import driver_address
+        from lockgate.connect import connect
+
+        if not self.settings.uri and (address := driver_address(self.folder.state)):
+            settings = msgspec.structs.replace(self.settings, uri=address)
+            return connect(settings, state=self.folder.state, user=self.user, clock=self.clock)
+        return self.own_client
+
+    @cached_property
+    def own_client(self) -> "Client":
+        """The same for a long command, which must not depend on a `lockgate up` that may be stopped meanwhile."""
         from lockgate.connect import connect
 
         return connect(self.settings, state=self.folder.state, user=self.user, clock=self.clock)

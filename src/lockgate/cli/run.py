@@ -53,7 +53,7 @@ def run(
         try:
             outcome = run_lifecycle(
                 app.folder,
-                open_client=lambda: app.client,
+                open_client=lambda: app.own_client,
                 store=app.store,
                 tracking=tracking,
                 clock=app.clock,

@@ -32,7 +32,7 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
     if settings.uri:
         raise InvalidInput(f"`lockgate up` serves a project's own state, not the server at {settings.uri}.")
     configure_logging(settings.log_format)
-    with only_one(app.folder.state, app.clock):
+    with only_one(app.folder.state, app.clock) as announce:
         run_up(
             app.folder,
             settings=settings,
@@ -42,6 +42,7 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
             clock=app.clock,
             user=app.user,
             say=click.echo,
+            announce=announce,
         )
     # Threads of automation may wait in the middle of a step, which is repeated at the next start (workflows.py).
     sys.stdout.flush()

@@ -44,8 +44,11 @@ def run_up(
     clock: Clock,
     user: str,
     say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> None:
-    """Run until SIGTERM or SIGINT, then stop everything gracefully. `ports` has one a environment.
+    """Run until SIGTERM or SIGINT, then stop everything gracefully.
+
+    `ports` has one an environment; `announce` is told the API's address once it answers.
 
     Raises InvalidInput for a port that is taken and an address that others could reach, Conflict for a database that
     must be migrated. Steps of automation that were cut short stay in their threads: end the process with `os._exit`.
@@ -54,7 +57,7 @@ def run_up(
         reserve_port(host, port, setting=f"serve_port, or environments.{environment}.port").close()
     reserve_port(host, api_port).close()
     context = open_context(folder.state, user=user, clock=clock)
-    asyncio.run(_run(folder, context, settings, host, api_port, ports, clock, user, say))
+    asyncio.run(_run(folder, context, settings, host, api_port, ports, clock, user, say, announce))
 
 
 async def _run(
@@ -67,6 +70,7 @@ async def _run(
     clock: Clock,
     user: str,
     say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -81,6 +85,7 @@ async def _run(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(serve(app, host, api_port, stopping))
         await wait_until_listening(host, api_port)
+        announce(f"http://{host}:{api_port}")
         for line in _places(folder, host, api_port, replicas):
             say(line)
         for replica in replicas:

@@ -84,12 +84,8 @@ class App:
     def _get(self, method: str, path: str) -> tuple[int, Mapping[str, str], bytes]:
         router = self._fleet.router
         if path == "/metrics":
-            retired = list(self._fleet.retired.values())
-            return (
-                200,
-                {"content-type": CONTENT_TYPE},
-                exposition(router, retired, self.facts, self._batcher.log_errors),
-            )
+            totals = list(self._fleet.totals.values())
+            return 200, {"content-type": CONTENT_TYPE}, exposition(router, totals, self.facts, self._batcher.log_errors)
         if path == "/v2/health/live":
             return 200, {}, msgspec.json.encode({"live": True})
         if path in ("/v2/health/ready", "/ping", "/health"):

@@ -1,13 +1,15 @@
 """The versions that a replica has in memory, kept equal to `traffic.json` without a request noticing.
 
-A changed file is loaded in a thread while the old router answers; one assignment switches; what no share refers to any
-more is dropped, and its memory goes when its last request is answered. A version that does not load is reported in the
-observation, the old traffic goes on, and loading is tried again some seconds later.
+A changed file is loaded in a thread while the old router answers; one assignment switches. The versions of the traffic
+before stay in memory, so that a rollback finds them loaded; older ones are dropped, and their memory goes when their
+last request is answered. A version that does not load is reported in the observation, the old traffic goes on, and
+loading is tried again some seconds later.
 """
 
 import asyncio
 import gc
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -20,7 +22,7 @@ from lockgate.models.threads import one_thread
 from lockgate.serving.counters import since
 from lockgate.serving.router import Router
 from lockgate.serving.traffic import TRAFFIC_FILE, read_traffic, write_observation
-from lockgate.serving.version import ServedVersion
+from lockgate.serving.version import ServedVersion, Totals
 from lockgate.store.checkout import checkout
 from lockgate.store.store import Store
 
@@ -45,14 +47,15 @@ class Fleet:
         self._clock = clock
         self._rng = rng
         self.router = Router(None, (), rng)
+        self._before: Sequence[ServedVersion] = ()
         self._error: tuple[int, str] | None = None  # the revision that does not load, and why
         self._seen: tuple[int, int, int] | None = None
         self._baseline: dict[int, VersionCounters] = {}
         self._reported: Observation | None = None
         self._is_stopping = False
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lockgate-load")
-        # Served versions of earlier routers, whose totals /metrics goes on showing.
-        self.retired: dict[int, ServedVersion] = {}
+        # Of every version that was served, also of those that are gone: a counter of /metrics never goes back.
+        self.totals: dict[int, Totals] = {}
 
     async def follow(self) -> None:
         """Watch the file until `stop`; every problem is reported and none ends the watch."""
@@ -91,7 +94,7 @@ class Fleet:
         if traffic is None or traffic == self.router.traffic:
             self._error = None
             return
-        present = {(version.version, version.digest): version for version in self.router.versions}
+        present = {(version.version, version.digest): version for version in (*self._before, *self.router.versions)}
         try:
             versions = await loop.run_in_executor(self._loader, self._load_all, traffic, present)
         except (LockgateError, OSError) as error:
@@ -110,7 +113,11 @@ class Fleet:
         if not folder.is_dir():
             content = Content(kind="tree", digest=share.digest, size_bytes=0)
             checkout(Store(self._state / "store"), content, folder)
-        version = ServedVersion(share, load_model(folder), model_name=model, environment=self._environment)
+        loaded = load_model(folder)
+        totals = self.totals.setdefault(
+            share.version, Totals(share.version, model_name=model, environment=self._environment)
+        )
+        version = ServedVersion(share, loaded, totals)
         try:
             version.warm_up()
         # A made-up row may be one that the model refuses; real requests will tell.
@@ -120,11 +127,10 @@ class Fleet:
 
     def _switch(self, traffic: Traffic, versions: list[ServedVersion]) -> None:
         self._error = None
-        for version in self.router.versions:
-            self.retired[version.version] = version
+        if {version.version for version in versions} != {version.version for version in self.router.versions}:
+            # A canary's steps change shares alone; what served before the canary is still what served before.
+            self._before = self.router.versions
         self.router = Router(traffic, versions, self._rng)
-        for version in versions:
-            self.retired.pop(version.version, None)
         self._baseline = {version.version: version.routed.snapshot(version.version) for version in versions}
         self._publish()
         # What was loaded stays: the collector need not look at it again with every generation.

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from lockgate.serving.counters import BATCH_EDGES, LATENCY_MS_EDGES
 from lockgate.serving.router import Router
-from lockgate.serving.version import ServedVersion
+from lockgate.serving.version import Totals
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -22,17 +22,17 @@ class Facts:
         self.feedback = 0
 
 
-def exposition(router: Router, retired: Sequence[ServedVersion], facts: Facts, log_errors: int) -> bytes:
+def exposition(router: Router, totals: Sequence[Totals], facts: Facts, log_errors: int) -> bytes:
     """The page."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(router, retired, facts, log_errors))
+    registry.register(_Page(router, totals, facts, log_errors))
     return generate_latest(registry)
 
 
 class _Page:
-    def __init__(self, router: Router, retired: Sequence[ServedVersion], facts: Facts, log_errors: int) -> None:
+    def __init__(self, router: Router, totals: Sequence[Totals], facts: Facts, log_errors: int) -> None:
         self._router = router
-        self._versions = [*router.versions, *retired]
+        self._totals = totals
         self._facts = facts
         self._log_errors = log_errors
 
@@ -44,8 +44,8 @@ class _Page:
             "lockgate_request_latency_seconds", "From the read request to its answer.", labels=labels
         )
         batches = HistogramMetricFamily("lockgate_batch_rows", "Rows that a model call answered.", labels=labels)
-        for version in self._versions:
-            values = [version.model_name, version.environment, version.header]
+        for version in self._totals:
+            values = [version.model_name, version.environment, str(version.version)]
             one, other = version.routed, version.named
             requests.add_metric(values, one.requests + other.requests)
             errors.add_metric(values, one.errors + other.errors)

@@ -45,23 +45,35 @@ class Cost:
             self._row_s += 0.2 * (max(took_s - self._call_s, 0.0) / rows - self._row_s)
 
 
+class Totals:
+    """What was counted for one version since this replica started; outlives the model in memory."""
+
+    __slots__ = ("batches", "environment", "model_name", "named", "routed", "version")
+
+    def __init__(self, version: int, *, model_name: str, environment: str) -> None:
+        self.version = version
+        self.model_name = model_name
+        self.environment = environment
+        self.routed = Counters()  # of requests that the traffic split sent here: what a canary is judged on
+        self.named = Counters()  # of requests that asked for this version
+        self.batches = BatchCounters()
+
+
 class ServedVersion:
     """A version in memory. `is_fast_numeric` says that rows of JSON numbers need no check but their length."""
 
-    def __init__(self, share: TrafficShare, model: LoadedModel, *, model_name: str, environment: str) -> None:
+    def __init__(self, share: TrafficShare, model: LoadedModel, totals: Totals) -> None:
         self.version = share.version
         self.digest = share.digest
         self.model = model
-        self.model_name = model_name
-        self.environment = environment
+        self.model_name = totals.model_name
+        self.environment = totals.environment
         self.names = model.signature.names
         self.specs = model.signature.columns
-        self.routed = Counters()  # of requests that the traffic split sent here: what a canary is judged on
-        self.batches = BatchCounters()
-        self.named = Counters()  # of requests that asked for this version
+        self.routed, self.named, self.batches = totals.routed, totals.named, totals.batches
         self.is_fast_numeric = model.takes_matrix and all(spec.type in ("float", "double") for spec in self.specs)
         self.header = str(share.version)
-        name = msgspec.json.encode(model_name).decode()
+        name = msgspec.json.encode(totals.model_name).decode()
         self.oip_head = f'{{"model_name":{name},"model_version":"{share.version}","id":'
         self.cost = Cost()
         self.is_busy = False  # a batch runs in a thread

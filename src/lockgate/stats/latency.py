@@ -9,9 +9,9 @@ What it needs: random assignment with a constant share; both histograms with the
 and `thresholds` fixed before the data that they test. `choose_thresholds` takes them from a warm-up (the stable
 version's histogram before the canary got its first request), never from the counts under test.
 
-A difference of some microseconds is found as surely as one of seconds and matters to nobody, so a `tolerance` moves the
-null hypothesis: the canary is at most that many times slower. Then its requests above an edge are held against the
-stable version's above the largest edge that lies `tolerance` times lower. Rounding down to an edge only makes it milder.
+A difference of some microseconds is found as surely as one of seconds and matters to nobody, so a `tolerance` moves
+the null hypothesis: the canary is at most that many times slower. Then its requests above an edge are held against the
+stable version's above the largest edge that lies `tolerance` times lower. Rounding down to an edge makes it milder.
 """
 
 import math
@@ -36,9 +36,9 @@ def latency_e_value(
 ) -> float:
     """Evidence that the canary's requests are more than `tolerance` times slower: roll back when it reaches 1/alpha.
 
-    `counts[i]` are requests in bin i of ascending latency; `edges[i]` is its upper edge, needed for a tolerance above 1.
-    `thresholds` are indices of edges; by default all are tested, which is valid without any warm-up and loses a factor
-    of at most their number in evidence.
+    `counts[i]` are requests in bin i of ascending latency; `edges[i]` is its upper edge, needed for a tolerance above
+    1. `thresholds` are indices of edges; by default all are tested, which is valid without any warm-up and loses a
+    factor of at most their number in evidence.
 
         >>> slower = latency_e_value(canary_counts=[10, 60, 30], stable_counts=[600, 350, 50], canary_share=0.1)
         >>> slower > 1e6
