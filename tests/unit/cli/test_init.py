@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,7 +199,7 @@ def test_generated_scripts_are_formatted(run: Run, tmp_path: Path, label: str, o
     files = [str(tmp_path / "src" / name) for name in ("prepare.py", "train.py")]
     for check in (["check", "--select", "E,F,I,W"], ["format", "--diff"]):
         done = subprocess.run(
-            ["ruff", *check, "--isolated", "--line-length", "120", *files],
+            [sys.executable, "-m", "ruff", *check, "--isolated", "--line-length", "120", *files],
             capture_output=True,
             text=True,
             check=False,
