@@ -106,7 +106,7 @@ def start_project(story: Narrator, project: Path) -> None:
         {
             "bake: 5m": "bake: 2s, min_requests: 20",
             "    rollout:": "    promote: {approvals: 1}\n    rollout:",
-            "window: 1h": "window: 12s",
+            "window: 1h": "window: 15s",
             "on: [data, drift]}": "on: [drift], cooldown: 10m}",
         },
     )
@@ -154,10 +154,10 @@ def refuse_worse(story: Narrator, project: Path) -> None:
 def canary_better(story: Narrator, project: Path, api: str, visitors: Visitors) -> None:
     story.heading("A better candidate goes up in steps, under traffic")
     edit(
-        story, project / "params.yaml", {"learning_rate: 0.0001": "learning_rate: 0.15", "max_iter: 1": "max_iter: 150"}
+        story, project / "params.yaml", {"learning_rate: 0.0001": "learning_rate: 0.2", "max_iter: 1": "max_iter: 60"}
     )
     story.run("lockgate run", lines=24)
-    commit(story, "Learn faster and longer")
+    commit(story, "Learn faster")
     story.run(f"lockgate approve {MODEL}@challenger --for production")
     story.run(f"lockgate deploy {MODEL}@challenger --to production", lines=20)
     require_champion(story, api, 3)
