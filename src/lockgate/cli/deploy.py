@@ -92,7 +92,8 @@ def _wait(app: App, rollout: "Rollout", *, driven: bool, quiet: bool) -> "Rollou
 
     def say(rollout: "Rollout") -> None:
         share = f" {rollout.steps[rollout.step]} %" if rollout.state in ("progressing", "baking") else ""
-        click.echo(f"{rollout.environment}: {rollout.state}{share}: {rollout.reason}", err=quiet)
+        why = f": {rollout.reason}" if rollout.reason else ""
+        click.echo(f"{rollout.environment}: {rollout.state}{share}{why}", err=quiet)
 
     if driven:
         return watch(app.client, rollout, clock=app.clock, on_change=say)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lockgate.data.profile import PREDICTION, CategoricalProfile, ColumnProfile, NumericProfile, Profile
+from lockgate.stats.hypergeometric import upper_tail
 
 # Fewer broken rows than this share are not worth an alarm, however significant. A tail that moves beyond the range is
 # drift, and told as such; a wrong unit or a sentinel moves more.
@@ -31,8 +32,6 @@ class _Expectation(NamedTuple):
 
 def broken_expectations(reference: Profile, current: Profile, *, alpha: float) -> tuple[str, ...]:
     """Sentences, one a broken expectation. `alpha` bounds the probability of any in healthy traffic (Bonferroni)."""
-    from scipy.stats import hypergeom
-
     asked = [
         expectation
         for name, past in reference.columns.items()
@@ -44,7 +43,7 @@ def broken_expectations(reference: Profile, current: Profile, *, alpha: float) -
         if item.broken == 0 or item.broken < item.least_share * item.rows:
             continue
         total, marked = item.rows + item.reference_rows, item.broken + item.expected
-        p = float(hypergeom.sf(item.broken - 1, total, marked, item.rows))
+        p = upper_tail(item.broken, drawn=item.rows, marked=marked, total=total)
         if p * len(asked) <= alpha:
             share = item.broken / item.rows
             found.append(f"column {item.column!r}: {item.broken} of {item.rows} rows ({share:.2%}) {item.says}")
