@@ -153,9 +153,7 @@ def refuse_worse(story: Narrator, project: Path) -> None:
 
 def canary_better(story: Narrator, project: Path, api: str, visitors: Visitors) -> None:
     story.heading("A better candidate goes up in steps, under traffic")
-    edit(
-        story, project / "params.yaml", {"learning_rate: 0.0001": "learning_rate: 0.2", "max_iter: 1": "max_iter: 60"}
-    )
+    edit(story, project / "params.yaml", {"learning_rate: 0.0001": "learning_rate: 0.2", "max_iter: 1": "max_iter: 60"})
     story.run("lockgate run", lines=24)
     commit(story, "Learn faster")
     story.run(f"lockgate approve {MODEL}@challenger --for production")
