@@ -75,7 +75,6 @@ def _attempt(node: Node, bench: Bench) -> None:
         **_QUIET_WAITING,
         **bench.environ,
         "PYTHONUNBUFFERED": "1",
-        "LOCKGATE_STAGE": node.name,
         **bench.stage_environment(),
         **node.env,
     }

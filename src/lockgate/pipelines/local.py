@@ -24,6 +24,10 @@ from lockgate.entities import Record
 TAIL_LINES = 20
 GRACE_S = 5.0
 _LONGEST_LINE = 1 << 16
+_MARK = "LOCKGATE_STAGE"
+# The shell writes down its own id before it becomes the command, so that there is no moment at which the command runs
+# and nobody could find it. Without the note (a full disk) only the cleaning up after a kill is lost.
+_NOTED = '{ echo "$$" > "$0"; } 2>/dev/null; exec /bin/sh -c "$1"'
 # Where the kernel cannot tell us that a process ended (no pidfd), we look this often.
 _POLL_S = 0.05
 
@@ -95,29 +99,35 @@ class LocalExecutor:
         """Kill the stages that a killed run left behind; their names. Only for the holder of the run lock."""
         found = []
         for note in sorted(self._notes.glob("*.pid")):
-            pid, _, started = note.read_text().partition(" ")
-            if pid.isdigit() and _started(int(pid)) in (started, None) and _signal_group(int(pid), signal.SIGKILL):
+            pid = note.read_text().strip()
+            if pid.isdigit() and _is_stage(int(pid), note.stem) and _signal_group(int(pid), signal.SIGKILL):
                 found.append(note.stem)
+                self._wait_for_group(int(pid))
             note.unlink(missing_ok=True)
         return found
+
+    def _wait_for_group(self, pid: int) -> None:
+        """Until nothing of a killed group is left: what it was just writing would lie in the next stage's way."""
+        deadline = self._clock.monotonic() + self._grace_s
+        while _signal_group(pid, 0) and self._clock.monotonic() < deadline:
+            self._clock.sleep(_POLL_S)
 
     def _start(self, stage: str, command: str, *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
         with self._lock:  # a stop that comes now must see the process
             if self.is_stopped:
                 return None
+            with suppress(OSError):
+                self._notes.mkdir(parents=True, exist_ok=True)
             process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
+                ["/bin/sh", "-c", _NOTED, str(self._notes / f"{stage}.pid"), command],
                 cwd=cwd,
-                env=env,
+                env={**env, _MARK: stage},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
             self._running[stage] = process
-        with suppress(OSError):  # without the note only the cleaning up after a kill is lost
-            self._notes.mkdir(parents=True, exist_ok=True)
-            (self._notes / f"{stage}.pid").write_text(f"{process.pid} {_started(process.pid) or ''}")
         return process
 
     def _end(self, stage: str, process: subprocess.Popen[bytes]) -> None:
@@ -243,10 +253,13 @@ def _signal_group(pid: int, number: int) -> bool:
     return True
 
 
-def _started(pid: int) -> str | None:
-    """When a process started, in the kernel's own units: two processes with one id differ in it. None: no process."""
+def _is_stage(pid: int, stage: str) -> bool:
+    """Whether a process is still the stage that the note means: its id may have been given to another one.
+
+    A group whose leader has ended keeps its id, so where there is no process of that id its group is the stage's.
+    """
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return None
-    return text.rpartition(")")[2].split()[19]
+        return True
+    return not environment or f"{_MARK}={stage}".encode() in environment.split(b"\0")

@@ -10,9 +10,9 @@ moment: the next one goes on after the last finished stage. The main thread alon
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 import msgspec
@@ -41,6 +41,8 @@ from lockgate.store.checkout import checkout
 from lockgate.store.snapshot import snapshot
 from lockgate.store.stat_cache import StatCache
 from lockgate.store.store import Store
+
+_LISTEN_S = 0.5  # how late Ctrl-C may be heard
 
 
 def run_pipeline(
@@ -152,7 +154,7 @@ class _Run:
                     self._begin(self._ready.popleft())
                 if not self._threads:
                     break
-                self._end(self._finished.get())
+                self._end(self._next_finished())
         except BaseException:
             self._bench.executor.stop()
             for thread in list(self._threads.values()):
@@ -164,6 +166,13 @@ class _Run:
             if name not in self.outcomes:
                 failed = [other for other, outcome in self.outcomes.items() if outcome.status == "failed"]
                 self._skip(name, f"not started, because stage {failed[0]} failed")
+
+    def _next_finished(self) -> "_Done":
+        """The next stage that ends. Wakes up now and then, because the kernel may hand Ctrl-C to another thread, and
+        this one, which must raise it, would not hear of it before a stage ends."""
+        while True:
+            with suppress(Empty):
+                return self._finished.get(timeout=_LISTEN_S)
 
     def _is_halted(self) -> bool:
         failed = any(outcome.status == "failed" for outcome in self.outcomes.values())

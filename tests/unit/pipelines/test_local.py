@@ -159,7 +159,7 @@ LocalExecutor(Path({str(tmp_path / "notes")!r}), clock=SystemClock()).run(
 def test_a_process_that_only_has_the_same_number_is_left_alone(executor: LocalExecutor, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     with subprocess.Popen(["sleep", "60"], process_group=0) as other:
-        (tmp_path / "notes" / "s.pid").write_text(f"{other.pid} 1")
+        (tmp_path / "notes" / "s.pid").write_text(f"{other.pid}\n")
         assert executor.stop_orphans() == []
         assert other.poll() is None
         other.kill()
