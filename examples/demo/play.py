@@ -154,12 +154,23 @@ def refuse_worse(story: Narrator, project: Path) -> None:
 def canary_better(story: Narrator, project: Path, api: str, visitors: Visitors) -> None:
     story.heading("A better candidate goes up in steps, under traffic")
     edit(story, project / "params.yaml", {"learning_rate: 0.0001": "learning_rate: 0.2", "max_iter: 1": "max_iter: 60"})
+    story.say("And the script logs as it did before there was Lockgate: with the released mlflow client.")
+    edit(
+        story,
+        project / "src" / "train.py",
+        {
+            "import lockgate\n": "import lockgate\nimport mlflow\n",
+            "lockgate.log_params(": "mlflow.log_params(",
+            "lockgate.log_metrics(": "mlflow.log_metrics(",
+        },
+    )
     story.run("lockgate run", lines=24)
     commit(story, "Learn faster")
     story.run(f"lockgate approve {MODEL}@challenger --for production")
     story.run(f"lockgate deploy {MODEL}@challenger --to production", lines=20)
     require_champion(story, api, 3)
     require_no_failures(visitors)
+    story.run("lockgate runs", lines=8)
     story.note("better candidate", f"version 3 by canary; {visitors.answered()} requests answered, none failed")
 
 
