@@ -8,12 +8,11 @@ measured on this kind of machine: pandera-polars 1.48 s, DuckDB 3.1 s, great_exp
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from best import best_s
 
 from lockgate.data.contract import Column, Contract, Rows
 from lockgate.data.expectations import check_table
@@ -38,15 +37,6 @@ def contract(frame: pl.DataFrame) -> Contract:
             type_ = "number" if name.startswith("x") else "integer"
             columns[name] = Column(type=type_, nullable=False, min=-100, max=2000)
     return Contract(columns=columns, rows=Rows(min=1000))
-
-
-def best_s(work: Callable[[], object], repeat: int) -> float:
-    taken = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def main() -> None:

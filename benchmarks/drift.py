@@ -10,12 +10,11 @@ stored profile within twice the time of reading the file and summing it.
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from best import best_s
 
 from lockgate.data.drift import compare
 from lockgate.data.frames import read_frame
@@ -29,15 +28,6 @@ def table(rng: np.random.Generator, rows: int) -> pl.DataFrame:
     numbers = {f"x{i}": rng.normal(size=rows) for i in range(50)}
     words = {f"k{i}": pl.Series(rng.integers(0, 10, rows)).cast(pl.String) for i in range(10)}
     return pl.DataFrame(numbers | words)
-
-
-def best_s(work: Callable[[], object], repeat: int) -> float:
-    taken = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return min(taken)
 
 
 def timings(repeat: int) -> None:
