@@ -29,6 +29,7 @@ _encoder = msgspec.json.Encoder()
 # Above this a batch would be noticed by the requests beside it; below it a thread costs more than it saves.
 _INLINE_S = 0.010
 _LOG_TROUBLE_EVERY_S = 10.0
+_JSON = ("content-type", "application/json")
 _PLAIN = (str, int, float, bool, type(None), list)
 
 
@@ -65,24 +66,19 @@ class Result(NamedTuple):
 Render = Callable[[ServedVersion, Result, int, "Job"], bytes]
 
 
-class Job:
-    """One request between its check and its answer."""
+class Job(msgspec.Struct, eq=False):
+    """One request between its check and its answer; the batcher sets what has a default here."""
 
-    __slots__ = ("client_id", "done", "id", "inputs", "is_routed", "render", "reply", "started", "version")
-
-    id: str
-    started: float
-    reply: Reply
-    done: "asyncio.Future[None]"
-
-    def __init__(
-        self, version: ServedVersion, inputs: Inputs, render: Render, client_id: str | None, is_routed: bool
-    ) -> None:
-        self.version = version
-        self.inputs = inputs
-        self.render = render
-        self.client_id = client_id
-        self.is_routed = is_routed
+    version: ServedVersion
+    inputs: Inputs
+    render: Render
+    client_id: str | None
+    is_routed: bool
+    id: str = ""
+    reply: Reply | None = None
+    done: "asyncio.Future[None] | None" = None
+    started: float = 0.0
+    latency_ms: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -182,7 +178,7 @@ class Batcher:
                 self._trouble_at = now_s
                 _log.error("predictions are not logged: %s", error)
         for outcome in outcomes:
-            _answer(outcome, now_s)
+            _answer(outcome)
 
 
 def run(version: ServedVersion, jobs: list[Job]) -> list[Outcome]:
@@ -223,42 +219,29 @@ def _log_lines(lines: list[Line], outcome: Outcome, now_ms: int, now_s: float) -
     """Add the line of each row. One row a request is the case that has to be fast."""
     version, jobs, result, error = outcome
     model, number, environment, logged = version.model_name, version.version, version.environment, version.logged
-    predictions = result.predictions if result is not None else None
-    scores = result.scores if result is not None else None
-    status = 200 if error is None else 500
+    status = 500 if result is None else 200
+    nothing: list[None] = [None] * sum([job.inputs.height for job in jobs])
+    predictions = nothing if result is None else result.predictions
+    scores = nothing if result is None or result.scores is None else result.scores
     at = 0
     for job in jobs:
-        latency_ms = round((now_s - job.started) * 1000, 3)
+        latency_ms = job.latency_ms = round((now_s - job.started) * 1000, 3)
         id_ = job.id
         records = logged(job.inputs)
         for i, inputs in enumerate(records):
-            lines.append(
-                Line(
-                    id_ if len(records) == 1 else f"{id_}-{i}",
-                    now_ms,
-                    model,
-                    number,
-                    environment,
-                    inputs,
-                    predictions[at] if predictions is not None else None,
-                    latency_ms,
-                    status,
-                    error,
-                    scores[at] if scores is not None else None,
-                )
-            )
+            row_id = id_ if len(records) == 1 else f"{id_}-{i}"
+            fields = (row_id, now_ms, model, number, environment, inputs, predictions[at], latency_ms, status, error)
+            lines.append(Line(*fields, scores[at]))
             at += 1
 
 
-def _answer(outcome: Outcome, now_s: float) -> None:
+def _answer(outcome: Outcome) -> None:
     version, jobs, result, _ = outcome
-    content_type = ("content-type", "application/json")
-    header = ("lockgate-model-version", version.header)
+    version_header = ("lockgate-model-version", version.header)
     at = 0
     for job in jobs:
-        counters = version.routed if job.is_routed else version.named
-        counters.count((now_s - job.started) * 1000, failed=result is None)
-        headers = [content_type, ("lockgate-prediction-id", job.id), header]
+        assert job.reply is not None and job.done is not None
+        headers = [_JSON, ("lockgate-prediction-id", job.id), version_header]
         try:
             if result is None:
                 job.reply.response_bytes(500, headers, _failure(version, job))
@@ -269,6 +252,9 @@ def _answer(outcome: Outcome, now_s: float) -> None:
         at += job.inputs.height
         if not job.done.done():
             job.done.set_result(None)
+    is_failure = result is None
+    version.routed.count([job.latency_ms for job in jobs if job.is_routed], failed=is_failure)
+    version.named.count([job.latency_ms for job in jobs if not job.is_routed], failed=is_failure)
 
 
 def _failure(version: ServedVersion, job: Job) -> bytes:

@@ -1,6 +1,7 @@
 """What a replica counts for one version."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import pairwise
 
 from lockgate.entities import VersionCounters
@@ -26,12 +27,14 @@ class Counters:
         self.latency_ms_counts = [0] * (len(LATENCY_MS_EDGES) + 1)
         self.latency_ms_sum = 0.0
 
-    def count(self, latency_ms: float, *, failed: bool) -> None:
-        """One answered request."""
-        self.requests += 1
-        self.errors += failed
-        self.latency_ms_counts[bisect_left(LATENCY_MS_EDGES, latency_ms)] += 1
-        self.latency_ms_sum += latency_ms
+    def count(self, latencies_ms: Sequence[float], *, failed: bool) -> None:
+        """Requests that were answered together."""
+        self.requests += len(latencies_ms)
+        self.errors += failed * len(latencies_ms)
+        self.latency_ms_sum += sum(latencies_ms)
+        counts = self.latency_ms_counts
+        for latency_ms in latencies_ms:
+            counts[bisect_left(LATENCY_MS_EDGES, latency_ms)] += 1
 
     def snapshot(self, version: int) -> VersionCounters:
         return VersionCounters(

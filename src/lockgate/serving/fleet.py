@@ -29,7 +29,7 @@ from lockgate.store.store import Store
 _log = logging.getLogger("lockgate.serving")
 
 _RETRY_S = 5.0
-_REPORT_CHANGED_S = 0.1
+_REPORT_CHANGED_S = 0.5  # counts alone; another revision is reported at once
 _REPORT_ANYWAY_S = 1.0
 
 
@@ -42,6 +42,7 @@ class Fleet:
         self._state = state
         self._environment = environment
         self._folder = folder
+        self._traffic_file = folder / TRAFFIC_FILE
         self._replica = replica
         self._poll_s = poll_s
         self._clock = clock
@@ -80,7 +81,7 @@ class Fleet:
     def _mark(self) -> tuple[int, int, int] | None:
         """Changes with every rename onto the file, even within the resolution of its time."""
         try:
-            status = (self._folder / TRAFFIC_FILE).stat()
+            status = self._traffic_file.stat()
         except FileNotFoundError:
             return None
         return status.st_mtime_ns, status.st_ino, status.st_size

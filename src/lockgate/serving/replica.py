@@ -42,7 +42,9 @@ def run_replica(
     folder = state / "serving" / environment
     folder.mkdir(parents=True, exist_ok=True)
     forget_old_replicas(folder, now_ms=clock.now_ms())
-    asyncio.run(_serve(state, environment, folder, host, port, settings, clock, seed, announce))
+    import uvloop
+
+    uvloop.run(_serve(state, environment, folder, host, port, settings, clock, seed, announce))
 
 
 async def _serve(

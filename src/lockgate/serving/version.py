@@ -3,7 +3,7 @@
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,8 +15,11 @@ from lockgate.models.predictor import Answer
 from lockgate.models.signature import Array
 from lockgate.serving.counters import BatchCounters, Counters
 
+# One call may be interrupted for long on a busy machine: what is beyond this counts only when the next is slow again.
+_GRACE_S = 0.030
 
-class Inputs(NamedTuple):
+
+class Inputs(msgspec.Struct, gc=False):
     """Rows of one request that passed the signature: as lists in signature order where the model takes a matrix, as
     columns otherwise."""
 
@@ -31,13 +34,17 @@ class Cost:
     __slots__ = ("_call_s", "_row_s")
 
     def __init__(self) -> None:
-        self._call_s = 0.0
+        self._call_s: float | None = None
         self._row_s = 0.0
 
     def estimate_s(self, rows: int) -> float:
-        return self._call_s + self._row_s * rows
+        return (self._call_s or 0.0) + self._row_s * rows
 
     def learn(self, rows: int, took_s: float) -> None:
+        if self._call_s is None:
+            self._call_s = took_s
+            return
+        took_s = min(took_s, 2 * self.estimate_s(rows) + _GRACE_S)
         # A call of few rows tells the price of a call, one of many rows that of a row.
         if rows < 8:
             self._call_s += 0.2 * (took_s - self._call_s)
@@ -110,6 +117,8 @@ class ServedVersion:
         if rows is None:
             rows = example_rows(inputs.columns or {}, self.model.signature)
         record = self._record
+        if len(rows) == 1:
+            return [record(*rows[0])]
         return [record(*row) for row in rows]
 
     def warm_up(self) -> None:

@@ -111,11 +111,18 @@ def _flat(output: Any) -> Array:
 
 def _scores(outputs: list[Any], classes: tuple[Scalar, ...] | None) -> Array | None:
     """Probabilities in any of skl2onnx's forms: an output a class, one matrix, or a mapping a row."""
-    if classes is not None and len(outputs) == len(classes) and all(np.ndim(output) == 1 for output in outputs):
-        return np.column_stack(outputs)
+    if classes is not None and len(outputs) == len(classes) and all(_is_vector(output) for output in outputs):
+        together = np.empty((len(outputs[0]), len(outputs)), dtype=outputs[0].dtype)
+        for i, output in enumerate(outputs):
+            together[:, i] = output  # column_stack does the same with ten times the overhead
+        return together
     if len(outputs) != 1:
         return None
     if isinstance(outputs[0], list):
         return np.array([list(row.values()) for row in outputs[0]], dtype="float64") if outputs[0] else None
     array = np.asarray(outputs[0])
     return array if array.ndim == 2 and array.dtype.kind == "f" else None
+
+
+def _is_vector(output: Any) -> bool:
+    return isinstance(output, np.ndarray) and output.ndim == 1
