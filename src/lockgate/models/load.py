@@ -22,6 +22,8 @@ class LoadedModel:
         self.flavor = flavor
         self.signature = signature
         self.size_bytes = size_bytes  # of the directory on disk
+        # A pyfunc model is the user's own code, and may keep something between its calls.
+        self.is_thread_safe = flavor != "python_function"
         self.takes_matrix = predictor.takes_matrix and signature.matrix_dtype is not None
         self.matrix_dtype = predictor.matrix_dtype or signature.matrix_dtype
         self._predictor = predictor
