@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lockgate.training import (
+        flush,
         log_artifact,
         log_metric,
         log_metrics,
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "flush",
     "log_artifact",
     "log_metric",
     "log_metrics",

@@ -4,6 +4,7 @@ The user's file is `~/.config/lockgate/lockgate.toml` (`XDG_CONFIG_HOME` is hono
 `/etc/lockgate.toml`. Settings are resolved once, by the edge, into a frozen object that is handed down.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -20,31 +21,52 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     uri: str = ""
     user: str = ""
+    token: str = "env:MLFLOW_TRACKING_TOKEN"
     jobs: int = 0
     log_format: str = "text"
     api_port: int = 5000
     serve_port: int = 8080
     host: str = "127.0.0.1"
     max_body_mb: int = 64
+    database: str = ""
+    artifacts: str = ""
+    max_artifact_mb: int = 0
+    audit_days: int = 365
+    webhook_private_addresses: bool = False
     prediction_log_days: int = 30
     prediction_log_mb: int = 4096
     traffic_poll_ms: int = 50
+    outbox: str = ""
+    outbox_mb: int = 256
+    outbox_wait_s: int = 30
 
 
 HELP: Mapping[str, str] = {
     "uri": "Address of a Lockgate server; empty means the project's own state in .lockgate/.",
     "user": "Name recorded with what you do; empty means the login name.",
+    "token": "Where the token for the server at `uri` is: env:NAME or file:PATH, never the token itself.",
     "jobs": "Stages that run at the same time; 0 means one per core.",
     "log_format": "text or json.",
     "api_port": "Port of the API and the pages under `lockgate up` and `lockgate server`.",
     "serve_port": "Port of the first environment's replica; further environments take the next ones.",
     "host": "Address that servers bind to.",
     "max_body_mb": "Largest request body that is read.",
+    "database": "Where records are: postgresql://USER:PASSWORD@HOST/DATABASE, or env:NAME or file:PATH that holds such "
+    "an address; empty means SQLite in .lockgate/.",
+    "artifacts": "Where files of runs are: a folder, s3://BUCKET/PREFIX or an fsspec URL; empty means in .lockgate/.",
+    "max_artifact_mb": "Largest file of a run that a server takes; 0 means as large as there is space.",
+    "webhook_private_addresses": "Whether webhooks may be sent to this machine and private networks, and over http.",
+    "audit_days": "Days that a server keeps the audit; 0 means for ever.",
     "prediction_log_days": "Days that prediction logs are kept.",
     "prediction_log_mb": "Largest size of one environment's prediction logs; the oldest segments go first.",
     "traffic_poll_ms": "How often a replica looks for a changed traffic split.",
+    "outbox": "Folder for what a script logged until it is sent; empty means .lockgate/outbox, or outside of a project "
+    "~/.local/state/lockgate/outbox.",
+    "outbox_mb": "How much of what a script logged may wait to be sent; then its log calls wait until there is room.",
+    "outbox_wait_s": "How long the end of a script waits until everything that it logged is sent.",
 }
 
+_PASSWORD = re.compile(r"(//[^/?#@:]*):[^/?#]*@")
 _TYPES: Mapping[str, type] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
@@ -54,6 +76,11 @@ class Resolved(NamedTuple):
     name: str
     value: Any  # of the type that `Settings` declares
     origin: str
+
+    @property
+    def shown(self) -> Any:
+        """The value without the password of an address."""
+        return _PASSWORD.sub(r"\1:***@", self.value) if isinstance(self.value, str) else self.value
 
 
 def resolve(*, flags: Mapping[str, object], environ: Mapping[str, str], files: tuple[Path, ...]) -> list[Resolved]:
@@ -103,6 +130,21 @@ def read_secret(reference: str, *, environ: Mapping[str, str]) -> str:
         except OSError as error:
             raise InvalidInput(f"{reference!r} cannot be read: {error.strerror}.") from error
     return reference
+
+
+def read_token(reference: str, *, environ: Mapping[str, str]) -> str:
+    """The token that the setting `token` points at; empty where the variable of its default is not set.
+
+    Raises InvalidInput for a setting that is a token itself, because settings are printed, and like `read_secret`.
+    """
+    if reference == Settings().token and reference.partition(":")[2] not in environ:
+        return ""
+    if reference and not reference.startswith(("env:", "file:")):
+        raise InvalidInput(
+            "the setting token must say where the token is, env:NAME or file:PATH, not the token itself.",
+            hint="put it into the variable MLFLOW_TRACKING_TOKEN",
+        )
+    return read_secret(reference, environ=environ).strip()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -1,23 +1,37 @@
 """The composition root: settings -> a client, over HTTP where a server is configured, in this process otherwise."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from lockgate.client.client import Client
 from lockgate.clock import Clock
-from lockgate.config import Settings
+from lockgate.config import Settings, read_token
 
 
-def connect(settings: Settings, *, state: Path, user: str, clock: Clock) -> Client:
-    """A client for the records in `state`, or of the server at `settings.uri`.
+def connect(
+    settings: Settings, *, state: Path, user: str, clock: Clock, environ: Mapping[str, str] = os.environ
+) -> Client:
+    """A client for the records in `state`, or of the server at `settings.uri`, with the token that `token` points at.
 
-    Raises InvalidInput for an address that is none, and Conflict (next: `lockgate migrate`) where the database in
-    `state` was written by another version. A server that does not answer is found out at the first call.
+    Raises InvalidInput for an address that is none, Conflict (next: `lockgate migrate`) where the database was written
+    by another version, Unavailable where it is a PostgreSQL that lets nobody in. A Lockgate server that does not answer
+    is found out at the first call.
     """
     if settings.uri:
         from lockgate.client.http import HttpTransport
 
-        return Client(HttpTransport(settings.uri, user=user), clock)
+        token = read_token(settings.token, environ=environ)
+        return Client(HttpTransport(settings.uri, user=user, token=token), clock)
     from lockgate.server.context import open_context
     from lockgate.server.local import LocalTransport
 
-    return Client(LocalTransport(open_context(state, user=user, clock=clock)), clock)
+    context = open_context(
+        state,
+        user=user,
+        clock=clock,
+        artifacts=settings.artifacts,
+        database=settings.database,
+        environ=environ,
+    )
+    return Client(LocalTransport(context.configured(settings)), clock)

@@ -141,6 +141,8 @@ class Rollout(Record, frozen=True, kw_only=True):
     false_rollback_rate: float
     min_requests: int = 100  # the least a step must see before it may end
     latency_tolerance: float = 2.0  # a canary that is at most this many times slower is no worse
+    baseline_requests: int = 0  # what the baseline had counted when all traffic left it at once; `replace` compares
+    baseline_errors: int = 0
     state: RolloutState
     step: int  # index into steps of the share that is served now; -1 before the first
     revision: int
@@ -299,4 +301,51 @@ class Event(Record, frozen=True, kw_only=True):
     subject: str
     at: int
     by: str
+    details: dict[str, Scalar] = {}
+
+
+# -- access -----------------------------------------------------------------------------------------------------------
+
+Role = Literal["viewer", "contributor", "approver", "admin"]
+
+
+class Grant(Record, frozen=True, kw_only=True):
+    """A role on the models and experiments of a pattern: a name, `team/*`, or `*` for the installation."""
+
+    pattern: str
+    role: Role
+
+
+class User(Record, frozen=True, kw_only=True):
+    """Somebody, or some program, that logs in."""
+
+    name: str
+    number: int
+    has_password: bool
+    grants: tuple[Grant, ...]
+    created_at: int
+    created_by: str
+
+
+class Token(Record, frozen=True, kw_only=True):
+    """A bearer token without its secret, which nobody can read again. `expires_at` None: it never does."""
+
+    token_id: str
+    user: str
+    note: str
+    created_at: int
+    created_by: str
+    expires_at: int | None
+
+
+class AuditEntry(Record, frozen=True, kw_only=True):
+    """One write, or one attempt: `outcome` is OK or the code of the error that it ended with."""
+
+    sequence: int
+    at: int
+    by: str
+    address: str  # empty: a process that opened the database itself
+    operation: str
+    subject: str  # the model or experiment; empty: the installation
+    outcome: str
     details: dict[str, Scalar] = {}

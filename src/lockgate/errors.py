@@ -4,6 +4,7 @@
       InvalidInput      Unauthenticated   PermissionDenied   NotFound
       AlreadyExists     Conflict          TooManyRequests    Unavailable
       DeadlineExceeded  DataDamaged       PayloadTooLarge    StorageFull
+      NotImplementedHere
       StageFailed       GateFailed        RolledBack
 
 Each class carries the error code of MLflow's REST protocol, the HTTP status, the exit code of the command line and
@@ -68,7 +69,13 @@ class PayloadTooLarge(LockgateError):
 
 
 class TooManyRequests(LockgateError):
+    """`retry_after_s` is how long to wait."""
+
     code, http_status, exit_code, retry_helps = "REQUEST_LIMIT_EXCEEDED", 429, 5, True
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(LockgateError):
@@ -83,6 +90,12 @@ class StorageFull(LockgateError):
     """No space left where a write was due; nothing half-written is visible."""
 
     code, http_status, exit_code, retry_helps = "RESOURCE_EXHAUSTED", 507, 5, True
+
+
+class NotImplementedHere(LockgateError):
+    """Asked for rightly, by a client of MLflow, and not offered by this server or by how it is set up."""
+
+    code, http_status, exit_code = "NOT_IMPLEMENTED", 501, 2
 
 
 class DataDamaged(LockgateError):
@@ -100,7 +113,7 @@ class StageFailed(LockgateError):
 class GateFailed(LockgateError):
     """A verdict, not a crash: lets CI tell a worse model from a broken pipeline."""
 
-    exit_code = 3
+    code, http_status, exit_code = "INVALID_STATE", 409, 3
 
 
 class RolledBack(LockgateError):

@@ -21,6 +21,10 @@ STATE_FOLDER = ".lockgate"
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+# `team/churn` is the model churn in a folder.
+ModelName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,99})*$", max_length=256)
+]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Probability = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Duration = str  # 30s, 10m, 1h, 7d; `duration_s` reads it
@@ -144,10 +148,17 @@ class Rollout(Section, frozen=True, kw_only=True):
 
     strategy: Literal["replace", "canary"] = "replace"
     steps: tuple[Annotated[int, Meta(ge=1, le=100)], ...] = (5, 25, 100)  # percentages of traffic; the last is 100
-    bake: Duration = "10m"  # how long each step is watched
+    bake: Duration | None = None  # how long each step is watched; default: 10m for canary, not at all for replace
     min_requests: Annotated[int, Meta(ge=0)] = 100  # to the new version, before a step may end
     latency_tolerance: Annotated[float, Meta(ge=1.0)] = 2.0  # times the stable version's; beyond it is worse
     false_rollback_rate: Probability = 0.01  # the chance that a version as good as the one before is rolled back
+
+    @property
+    def bake_s(self) -> float:
+        """How long each step is watched; 0 for not at all."""
+        if self.bake is not None:
+            return duration_s(self.bake)
+        return duration_s("10m") if self.strategy == "canary" else 0.0
 
 
 class Environment(Section, frozen=True, kw_only=True):
@@ -210,8 +221,8 @@ class Retrain(Section, frozen=True, kw_only=True):
 
     on: list[
         Literal["data", "drift", "performance"]
-    ] = []  # data: a file under `data` changed; drift, performance: an alert was raised
-    schedule: str | None = None  # five cron fields, in UTC
+    ] = []  # data: a file under `data`, or its contract, changed; drift, performance: an alert was raised
+    schedule: str | None = None  # five cron fields, in UTC; a sixth before them is for seconds
     cooldown: Duration = "1h"  # no second run within
 
 
@@ -224,7 +235,7 @@ class AlertTarget(Section, frozen=True, kw_only=True):
 class Project(Section, frozen=True, kw_only=True):
     """The whole file."""
 
-    model: Name
+    model: ModelName
     task: Task
     data: dict[Name, Data] = {}
     stages: dict[Name, Stage] = {}
@@ -386,7 +397,7 @@ def _problems(project: Project) -> Iterator[tuple[tuple[str | int, ...], str]]:
             f"there is no environment {project.monitor.environment!r}; "
             f"there are: {', '.join(project.environments) or 'none'}.",
         )
-    if project.retrain.schedule is not None and len(project.retrain.schedule.split()) != 5:
+    if project.retrain.schedule is not None and len(project.retrain.schedule.split()) not in (5, 6):
         yield (
             ("retrain", "schedule"),
             f"{project.retrain.schedule!r} is no schedule: five cron fields in UTC, as in '0 3 * * 1'.",
@@ -403,7 +414,8 @@ def _durations(project: Project) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if stage.timeout:
             yield ("stages", name, "timeout"), stage.timeout
     for name, environment in project.environments.items():
-        yield ("environments", name, "rollout", "bake"), environment.rollout.bake
+        if environment.rollout.bake is not None:
+            yield ("environments", name, "rollout", "bake"), environment.rollout.bake
     for i, gate in enumerate(project.gates):
         if isinstance(gate, TestsGate):
             yield ("gates", i, "timeout"), gate.timeout

@@ -2,12 +2,18 @@
 
 Inside `lockgate run` everything goes to the run of the pipeline, whose address and id are in the environment. Outside
 of it the project's own records are opened in this process, and a run is made on first use and finished when the script
-ends. The calls may come from any thread.
+ends. The calls may come from any thread, and from forked workers, which log to the run of the process they come from.
+
+Metrics, params and tags never wait for the server: a call returns when its values are in a file (`client/outbox`), from
+where a thread sends them. They are lost by no `kill -9` and by no server that is away; a power cut may take the last
+moments. Only when more than `outbox_mb` wait to be sent, or the disk is full, do calls wait. At the end of a run the
+script waits until everything was sent, for `outbox_wait_s` at most; what is left then, or by a kill, is sent by the
+next script of the project, by `lockgate run` when it ends the stage, or by `lockgate runs flush`.
 """
 
 import atexit
 import contextlib
-import getpass
+import logging
 import os
 import sys
 import threading
@@ -16,79 +22,47 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lockgate.client.client import Client
+from lockgate.client.outbox.batch import Metrics, Params, Tags
+from lockgate.client.outbox.values import numbers, parts, texts, whole
 from lockgate.clock import SystemClock
-from lockgate.config import load_settings
-from lockgate.connect import connect
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
-from lockgate.project import find_project, load_project
+from lockgate.session import Session
 
+log = logging.getLogger("lockgate.training")
 
-class Session:
-    """The run that this process logs to. One a process; `_session` is it."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._lock = threading.RLock()
-        self._client: Client | None = None
-        self._run_id: str | None = None
-        self._is_ours = False
-
-    def open(self, name: str = "") -> tuple[Client, str]:
-        """The client and the run; both made by the first call."""
-        with self._lock:
-            if self._client is None or self._run_id is None:
-                self._client, self._run_id = self._connect(name)
-            return self._client, self._run_id
-
-    def finish(self, status: str) -> None:
-        """Close a run that this process made; the pipeline closes its own."""
-        with self._lock:
-            if self._client is None:
-                return
-            if self._is_ours and self._run_id is not None:
-                self._client.tracking.finish_run(self._run_id, "FINISHED" if status == "FINISHED" else "FAILED")
-            self._client.close()
-            self._client = self._run_id = None
-            self._is_ours = False
-
-    def _connect(self, name: str) -> tuple[Client, str]:
-        settings = load_settings(environ=self._environ, home=Path.home())
-        user = settings.user or getpass.getuser()
-        given = self._environ.get("LOCKGATE_RUN_ID")
-        if given:
-            if not settings.uri:
-                raise InvalidInput("LOCKGATE_RUN_ID is set, and LOCKGATE_URI, which must name its server, is not.")
-            return connect(settings, state=Path(), user=user, clock=SystemClock()), given
-        folder = load_project(find_project(Path.cwd()))
-        client = connect(settings, state=folder.state, user=user, clock=SystemClock())
-        experiment = client.tracking.ensure_experiment(folder.project.model)
-        script = Path(sys.argv[0]).name or "python"
-        tags = {"mlflow.user": user, "mlflow.source.type": "LOCAL", "mlflow.source.name": script}
-        self._is_ours = True
-        return client, client.tracking.create_run(experiment, run_name=name, tags=tags)
-
-
+_clock = SystemClock()
 _session = Session(os.environ)
+# What a forked child inherited, kept from being collected: closing it would disturb the parent's database.
+_inherited: list[Session] = []
 # A script that dies of an exception has failed; the interpreter tells by the hook below.
 _failed = threading.Event()
 
 
 def start_run(name: str = "") -> "contextlib.AbstractContextManager[str]":
-    """A block that is one run; its value is the run's id. Not needed inside `lockgate run`, and harmless there."""
+    """A block that is one run; its value is the run's id. Not needed inside `lockgate run`, and harmless there.
+
+    The end of the block waits until everything was sent (the setting `outbox_wait_s`); what then remains is named in a
+    warning and sent later. It raises InvalidInput for what the server refused, such as a param that has another value.
+    """
     return _run_block(name)
 
 
 def log_metric(name: str, value: float, step: int = 0) -> None:
-    """One number at one step."""
+    """One number at one step; see `log_metrics`."""
     log_metrics({name: value}, step=step)
 
 
 def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
-    """Numbers at one step. NaN and infinities are kept as they are."""
-    client, run_id = _session.open()
-    client.tracking.log_metrics(run_id, {name: float(value) for name, value in metrics.items()}, step=step)
+    """Numbers at one step, with the time of now. NaN and infinities are kept as they are.
+
+    Returns when they are in a file. Waits where `outbox_mb` are on their way already. Raises InvalidInput for a name or
+    a value that cannot be logged, and StorageFull where the disk is full and nothing is on its way.
+    """
+    outbox = _session.open().outbox
+    step, at = whole(step), _clock.now_ms()
+    for part in parts(numbers(metrics)):
+        outbox.append(Metrics(at, step, part))
 
 
 def log_param(name: str, value: Scalar) -> None:
@@ -97,9 +71,21 @@ def log_param(name: str, value: Scalar) -> None:
 
 
 def log_params(params: Mapping[str, Scalar]) -> None:
-    """Parameters by name; see `log_param`."""
-    client, run_id = _session.open()
-    client.tracking.log_batch(run_id, params={name: str(value) for name, value in params.items()})
+    """Parameters by name; see `log_param`, and `log_metrics` for when it returns.
+
+    Raises InvalidInput where this process logged another value; where another process did, the end of the run says so.
+    """
+    opened = _session.open()
+    values = texts(params)
+    for name, value in values.items():
+        if opened.params.get(name, value) != value:
+            raise InvalidInput(
+                f"the param {name!r} is {opened.params[name]!r} and cannot become {value!r}.",
+                hint="params are logged once a run; log what changes as a metric or a tag",
+            )
+    for part in parts(values):
+        opened.outbox.append(Params(part))
+    opened.params.update(values)
 
 
 def set_tag(name: str, value: str) -> None:
@@ -107,9 +93,18 @@ def set_tag(name: str, value: str) -> None:
 
 
 def set_tags(tags: Mapping[str, str]) -> None:
-    """Tags may be set again."""
-    client, run_id = _session.open()
-    client.tracking.log_batch(run_id, tags={name: str(value) for name, value in tags.items()})
+    """Tags may be set again; see `log_metrics` for when it returns."""
+    outbox = _session.open().outbox
+    for part in parts(texts(tags)):
+        outbox.append(Tags(part))
+
+
+def flush(timeout_s: float = 60.0) -> None:
+    """Wait until everything that was logged so far can be read by others.
+
+    Raises DeadlineExceeded saying what remains, where and why, and InvalidInput for what the server refused.
+    """
+    _session.flush(timeout_s)
 
 
 def log_artifact(path: str | Path, artifact_path: str = "") -> None:
@@ -117,7 +112,8 @@ def log_artifact(path: str | Path, artifact_path: str = "") -> None:
     local = Path(path)
     if not local.exists():
         raise InvalidInput(f"there is no file or folder {local} to log.")
-    client, run_id = _session.open()
+    place, client, *_ = _session.open()
+    run_id = place.run_id
     if local.is_file():
         client.tracking.upload_artifact(run_id, local, artifact_path)
         return
@@ -137,25 +133,33 @@ def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str 
     from lockgate.models.save import save_model
 
     target = Path(path)
-    client, run_id = _session.open()
+    place, client, *_ = _session.open()
+    run_id = place.run_id
     save_model(model, target, example=data, flavor=flavor, metadata={"lockgate_run_id": run_id})
     client.tracking.upload_artifact(run_id, target / "MLmodel", target.name)
     return target
 
 
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def _run_block(name: str) -> Iterator[str]:
-    _, run_id = _session.open(name)
+    run_id = _session.open(name).place.run_id
     try:
         yield run_id
     except BaseException:
-        _session.finish("FAILED")
+        if (refused := _session.finish("FAILED")) is not None:
+            log.error("%s", refused)
         raise
-    _session.finish("FINISHED")
+    if (refused := _session.finish("FINISHED")) is not None:
+        raise refused
 
 
 def _finish_at_exit() -> None:
-    _session.finish("FAILED" if _failed.is_set() else "FINISHED")
+    refused = _session.finish("FAILED" if _failed.is_set() else "FINISHED")
+    if refused is not None:
+        log.error("%s", refused)
 
 
 def _note_failure(
@@ -165,5 +169,16 @@ def _note_failure(
     previous(kind, error, traceback)
 
 
+def _go_on_in_child() -> None:
+    global _session
+    _inherited.append(_session)
+    _session = _session.forked()
+
+
 sys.excepthook = _note_failure
 atexit.register(_finish_at_exit)
+os.register_at_fork(
+    before=lambda: _session.hold_still(),
+    after_in_parent=lambda: _session.go_on(),
+    after_in_child=_go_on_in_child,
+)

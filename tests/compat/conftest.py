@@ -10,6 +10,7 @@ import pytest
 
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
+from lockgate.config import Settings
 from lockgate.server.app import make_app
 from lockgate.server.context import Context, open_context
 from lockgate.server.local import LocalTransport
@@ -30,9 +31,21 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    context = open_context(tmp_path / "state", user="tester", clock=SystemClock())
-    app = make_app(context)
+def settings() -> Settings:
+    return Settings()
+
+
+@pytest.fixture
+def served(tmp_path: Path, settings: Settings, database_setting: str) -> Iterator[Served]:
+    context = open_context(
+        tmp_path / "state",
+        user="tester",
+        clock=SystemClock(),
+        artifacts=settings.artifacts,
+        database=database_setting,
+    )
+    context = context.configured(settings)
+    app = make_app(context, settings=settings)
     with serve_in_thread(app) as server:
         yield Served(server.url, context, Client(LocalTransport(context), SystemClock()))
     app.close()

@@ -104,7 +104,7 @@ def test_release_is_loaded_by_alias(client: MlflowClient, served, fitted, tmp_pa
 def test_registry_keeps_tags_descriptions_stages(client: MlflowClient) -> None:
     client.create_registered_model("m", tags={"a": "1"}, description="d")
     for i in range(3):
-        client.create_model_version("m", source=f"mlflow-artifacts:/0/x{i}", tags={"i": str(i)}, description=f"v{i}")
+        client.create_model_version("m", source=f"s3://bucket/x{i}", tags={"i": str(i)}, description=f"v{i}")
     client.set_registered_model_tag("m", "b", "2")
     client.delete_registered_model_tag("m", "a")
     client.set_model_version_tag("m", "1", "k", "v")
@@ -115,7 +115,7 @@ def test_registry_keeps_tags_descriptions_stages(client: MlflowClient) -> None:
     assert (model.description, model.tags) == ("new", {"b": "2"})
     version = client.get_model_version("m", "1")
     assert (version.description, version.tags, version.status) == ("other", {"k": "v"}, "READY")
-    assert client.get_model_version_download_uri("m", "2") == "mlflow-artifacts:/0/x1"
+    assert client.get_model_version_download_uri("m", "2") == "s3://bucket/x1"
     assert [v.version for v in client.search_model_versions("name = 'm'", order_by=["version_number ASC"])] == [
         "1",
         "2",
@@ -126,7 +126,7 @@ def test_registry_keeps_tags_descriptions_stages(client: MlflowClient) -> None:
     client.transition_model_version_stage("m", "2", "Production")
     assert [v.version for v in client.get_latest_versions("m", ["Production"])] == ["2"]
     client.delete_model_version("m", "3")
-    assert client.create_model_version("m", source="mlflow-artifacts:/0/y").version == "4"  # never given twice
+    assert client.create_model_version("m", source="s3://bucket/y").version == "4"  # never given twice
     client.rename_registered_model("m", "n")
     assert client.get_model_version("n", "1").tags == {"k": "v"}
     client.delete_registered_model("n")

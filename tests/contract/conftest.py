@@ -1,4 +1,4 @@
-"""One client suite, two transports: in this process, and over HTTP to a real server."""
+"""One client suite, two transports (in this process, and over HTTP to a real server) and two databases."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(params=["local", "http"])
-def client(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[Client]:
+def client(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock, database_setting: str) -> Iterator[Client]:
     state = tmp_path / "state"
     if request.param == "local":
-        with connect(Settings(), state=state, user="ann", clock=clock) as found:
+        with connect(Settings(database=database_setting), state=state, user="ann", clock=clock) as found:
             yield found
         return
-    context = open_context(state, user="server", clock=clock)
+    context = open_context(state, user="server", clock=clock, database=database_setting)
     app = make_app(context)
     with (
         serve_in_thread(app) as server,

@@ -39,6 +39,20 @@ def test_rollout_is_moved_with_its_traffic_and_aliases_at_once(client: Client, m
     assert client.delivery.current_rollout("churn", "production") is None
 
 
+def test_a_move_withdraws_an_alias_from_its_version_alone(client: Client, make_rollout, make_move) -> None:
+    client.registry.set_alias("churn", "challenger", 1)
+    client.registry.set_alias("churn", "candidate", 2)
+    moved, move = make_move(client.delivery.create_rollout(make_rollout("r1")), "rolling_back")
+    client.delivery.advance_rollout(moved, move, traffic=None)
+    back, last = make_move(moved, "rolled_back")
+    withdrawn = {"challenger": 1, "candidate": 1, "nobodys": 1}
+    client.delivery.advance_rollout(back, last, traffic=None, withdrawn=withdrawn)
+    assert client.registry.list_aliases("churn") == {"candidate": 2}
+    newest = client.registry.alias_history("churn")[0]
+    assert (newest.alias, newest.from_version, newest.to_version) == ("challenger", 1, None)
+    assert "rollout r1 in production: rolled_back" in newest.reason
+
+
 def test_nothing_of_a_move_is_written_when_a_part_fails(client: Client, make_rollout, make_move) -> None:
     rollout = client.delivery.create_rollout(make_rollout("r1"))
     moved, move = make_move(rollout, "progressing", step=0)

@@ -4,7 +4,7 @@ import pytest
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
 from lockgate.entities import AliasChange, Approval, Check, Verdict
-from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from lockgate.errors import AlreadyExists, Conflict, GateFailed, InvalidInput, NotFound, PermissionDenied
 from lockgate.wire.mlflow import registry as mlflow
 
 
@@ -115,10 +115,55 @@ def test_ensure_model_twice_makes_one(client: Client) -> None:
     assert [item.name for item in client.registry.list_models()] == ["m"]
 
 
-@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "a\\b", "a\nb", "x" * 257])
+@pytest.mark.parametrize("name", ["", " ", "a:b", "a@b", "a\\b", "a\nb", "x" * 257, "/a", "a/", "a//b", "a/../b", "."])
 def test_model_name_that_no_uri_can_carry_is_refused(client: Client, name: str) -> None:
     with pytest.raises(InvalidInput):
         client.registry.ensure_model(name)
+
+
+def test_folders_are_listed_by_their_prefix(client: Client) -> None:
+    for name in ("team/churn", "team/fraud/v2", "teams", "other"):
+        client.registry.ensure_model(name)
+    assert [item.name for item in client.registry.list_models("team/")] == ["team/churn", "team/fraud/v2"]
+    assert [item.name for item in client.registry.list_models("team%")] == []
+    assert client.registry.get_model("team/fraud/v2").name == "team/fraud/v2"
+
+
+def test_an_alias_that_is_an_environment_takes_only_what_may_enter_it(client: Client, make_release) -> None:
+    checks = (Check(gate="auc", kind="bound", status="failed", reason="too low"),)
+    refused = Verdict(passed=False, checks=checks, metrics={}, champion_version=None, rows=1, decided_at=1)
+    client.registry.create_release(msgspec.structs.replace(make_release(), verdict=refused))
+    client.registry.declare_environments("churn", {"production": 1}, may_loosen=False)
+    with pytest.raises(GateFailed, match=r"refused by its gates: auc \(too low\)") as error:
+        client.registry.set_alias("churn", "production", 1)
+    assert error.value.hint == "lockgate deploy churn@1 --to production --override --reason TEXT"
+    passed = msgspec.structs.replace(refused, passed=True, checks=())
+    client.registry.create_release(msgspec.structs.replace(make_release(), verdict=passed))
+    with pytest.raises(PermissionDenied, match="1 missing, approved by nobody"):
+        client.registry.set_alias("churn", "production", 2)
+    client.registry.approve(Approval(model="churn", version=2, environment="production", approver="bob", approved_at=1))
+    client.registry.set_alias("churn", "production", 2)
+    assert client.registry.list_aliases("churn") == {"production": 2}
+
+
+def test_webhooks_are_added_listed_and_removed(client: Client) -> None:
+    url = "https://example.com/hook"
+    made = client.webhooks.add_webhook("a", url, ["gate.decided", "prompt.created"], secret="s3cret", description="d")
+    assert (made.events, made.is_signed, made.status, made.created_by) == (
+        ("prompt.created", "gate.decided"),
+        True,
+        "ACTIVE",
+        "ann",
+    )
+    assert client.webhooks.list_webhooks() == [made]
+    assert b"s3cret" not in msgspec.json.encode(client.webhooks.list_webhooks())
+    for bad in ("http://example.com", "https://127.0.0.1/hook"):
+        with pytest.raises(InvalidInput):
+            client.webhooks.add_webhook("b", bad, ["gate.decided"])
+    client.webhooks.remove_webhook(made.webhook_id)
+    assert client.webhooks.list_webhooks() == []
+    with pytest.raises(NotFound):
+        client.webhooks.test_webhook(made.webhook_id)
 
 
 def test_first_word_of_an_approver_stands(client: Client, make_release) -> None:

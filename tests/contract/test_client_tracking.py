@@ -114,7 +114,7 @@ def test_path_that_leaves_the_run_is_refused(client: Client, run_id: str, tmp_pa
 
 
 def test_missing_run_is_not_found(client: Client) -> None:
-    with pytest.raises(NotFound, match="no run 'nothing'"):
+    with pytest.raises(NotFound, match="Run with id=nothing not found"):
         client.tracking.get_run("nothing")
     with pytest.raises(NotFound):
         client.tracking.log_metrics("nothing", {"a": 1})

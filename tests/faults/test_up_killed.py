@@ -140,7 +140,8 @@ class Deadly(DummyRegressor):  # type: ignore[misc]  # scikit-learn has no types
         return eval, (f"{deadly} {harmless}.fit([[0]], [3.0])",)
 
 
-def test_a_model_that_kills_its_replica_is_rolled_back(folder: Folder, start_up: StartUp) -> None:
+def release_deadly(folder: Folder, client: Client) -> int:
+    """One more version, which passed its gates and kills its replica."""
     flag = folder.root / "deadly"
     save_model(
         Deadly(str(flag)).fit(np.zeros((2, 1)), [3.0, 3.0]),
@@ -149,10 +150,15 @@ def test_a_model_that_kills_its_replica_is_rolled_back(folder: Folder, start_up:
         flavor="sklearn",
     )
     flag.touch()
+    content = Store(folder.state / "store").put_tree(folder.root / "model")
+    return client.registry.create_release(
+        msgspec.structs.replace(client.registry.get_release("churn", 2), content=content)
+    ).version
+
+
+def test_a_model_that_kills_its_replica_is_rolled_back(folder: Folder, start_up: StartUp) -> None:
     with open_client(folder) as client:
-        content = Store(folder.state / "store").put_tree(folder.root / "model")
-        release = msgspec.structs.replace(client.registry.get_release("churn", 2), content=content)
-        deadly = client.registry.create_release(release).version
+        deadly = release_deadly(folder, client)
         up = start_up(folder.root)
         begin(folder, client, 1)
         up.wait_for(up.serves)
@@ -160,3 +166,23 @@ def test_a_model_that_kills_its_replica_is_rolled_back(folder: Folder, start_up:
         rollout = begin(folder, client, deadly)
         up.wait_for(lambda: client.delivery.get_rollout(rollout.rollout_id).state == "rolled_back")
         up.wait_for(up.serves)
+
+
+def test_what_failed_in_one_environment_is_not_promoted_to_the_next(folder: Folder, start_up: StartUp) -> None:
+    environments = "{staging: {promote: automatic}, production: {promote: automatic}}"
+    (folder.root / "lockgate.yaml").write_text(f"model: churn\ntask: regression\nenvironments: {environments}\n")
+    with open_client(folder) as client:
+
+        def promoted(version: int) -> Callable[[], bool]:
+            client.registry.set_alias("churn", "challenger", version, reason="passed its gates")
+            return lambda: client.registry.get_alias("churn", "champion") == version
+
+        deadly = release_deadly(folder, client)
+        up = start_up(folder.root)
+        up.wait_for(promoted(1))
+        client.registry.set_alias("churn", "challenger", deadly, reason="passed its gates")
+        up.wait_for(lambda: "challenger" not in client.registry.list_aliases("churn"))
+        up.wait_for(promoted(2))
+        tried = [(rollout.environment, rollout.version) for rollout in client.delivery.list_rollouts("churn")]
+    in_order = [("staging", 1), ("production", 1), ("staging", deadly), ("staging", 2), ("production", 2)]
+    assert tried[::-1] == in_order

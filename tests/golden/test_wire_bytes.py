@@ -36,7 +36,7 @@ from lockgate.wire.mlflow.experiments import Tag
             b'{"run":{"info":{"run_id":"a","run_uuid":"a","run_name":"n","experiment_id":"0","user_id":"u",'
             b'"status":"RUNNING","start_time":1,"artifact_uri":"mlflow-artifacts:/0/a/artifacts",'
             b'"lifecycle_stage":"active"},"data":{"metrics":[{"key":"m","value":"NaN","timestamp":1,"step":0}],'
-            b'"tags":[{"key":"t"}]}}}',
+            b'"tags":[{"key":"t","value":""}]}}}',
         ),
         (
             artifacts.ProxyFiles(files=(artifacts.FileInfo(path="d", is_dir=True),)),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.data.profile import decode_profile, encode_profile, merge, profile_frame
+from lockgate.data.profile_values import profile_values
 
 numbers = st.one_of(
     st.none(), st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -0.0, 1.0, math.inf])
@@ -49,3 +50,12 @@ def test_a_reference_compared_with_itself_is_itself(rows: pl.DataFrame) -> None:
     known = profile_frame(rows)
 
     assert profile_frame(rows, reference=known) == known
+
+
+@given(reference=frames(), rows=frames())
+def test_plain_values_are_counted_like_a_frame(reference: pl.DataFrame, rows: pl.DataFrame) -> None:
+    known = profile_frame(reference)
+
+    assert profile_values(rows.to_dict(as_series=False), rows=rows.height, reference=known) == profile_frame(
+        rows, reference=known
+    )

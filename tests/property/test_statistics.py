@@ -18,7 +18,7 @@ pairs = st.integers(1, 20).flatmap(
 
 @given(p_values)
 def test_corrections_never_help_a_test_and_order_by_power(p: list[float]) -> None:
-    plain, bh, stepped, simple = np.array(p), benjamini_hochberg(p), holm(p), bonferroni(p)
+    plain, bh, stepped, simple = map(np.array, (p, benjamini_hochberg(p), holm(p), bonferroni(p)))
     for adjusted in (bh, stepped, simple):
         assert ((adjusted >= plain) & (adjusted <= 1)).all()
     assert (bh <= stepped + 1e-12).all() and (stepped <= simple + 1e-12).all()

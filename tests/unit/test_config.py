@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.config import HELP, Settings, config_files, load_settings, read_secret, resolve
+from lockgate.config import HELP, Settings, config_files, load_settings, read_secret, read_token, resolve
 from lockgate.errors import InvalidInput
 
 
@@ -31,6 +31,13 @@ def test_files_are_merged_setting_by_setting(tmp_path: Path) -> None:
     machine = write(tmp_path / "machine.toml", "user = 'm'\n")
     found = {i.name: i.value for i in resolve(flags={}, environ={}, files=(user, machine))}
     assert (found["jobs"], found["user"]) == (2, "m")
+
+
+def test_password_of_an_address_is_not_shown() -> None:
+    environ = {"LOCKGATE_DATABASE": "postgresql://ann:p%40ss:w@host:5432/records?sslmode=require", "LOCKGATE_JOBS": "2"}
+    shown = {item.name: item.shown for item in resolve(flags={}, environ=environ, files=())}
+    assert shown["database"] == "postgresql://ann:***@host:5432/records?sslmode=require"
+    assert (shown["jobs"], shown["host"]) == (2, "127.0.0.1")
 
 
 def test_settings_are_loaded_from_the_users_folder(tmp_path: Path) -> None:
@@ -91,3 +98,17 @@ def test_missing_secret_is_named_but_never_shown(tmp_path: Path) -> None:
         read_secret("env:TOKEN", environ={})
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_secret(f"file:{tmp_path / 'gone'}", environ={})
+
+
+def test_token_is_found_where_the_setting_says_and_is_never_the_setting(tmp_path: Path) -> None:
+    default = Settings().token
+    assert read_token(default, environ={}) == ""
+    assert read_token(default, environ={"MLFLOW_TRACKING_TOKEN": "t\n"}) == "t"
+    assert read_token("", environ={"MLFLOW_TRACKING_TOKEN": "t"}) == ""
+    assert read_token(f"file:{write(tmp_path / 'token', 'f')}", environ={}) == "f"
+    for missing in ("env:NONE", f"file:{tmp_path / 'none'}"):
+        with pytest.raises(InvalidInput):
+            read_token(missing, environ={})
+    with pytest.raises(InvalidInput, match="not the token itself") as refused:
+        read_token("lockgate_secret", environ={})
+    assert "lockgate_secret" not in str(refused.value)

@@ -28,9 +28,10 @@ def test_message_and_next_step_are_what_a_person_reads() -> None:
         ("Unavailable", "TEMPORARILY_UNAVAILABLE", 503, 5, True),
         ("DeadlineExceeded", "DEADLINE_EXCEEDED", 504, 5, True),
         ("StorageFull", "RESOURCE_EXHAUSTED", 507, 5, True),
+        ("NotImplementedHere", "NOT_IMPLEMENTED", 501, 2, False),
         ("DataDamaged", "DATA_LOSS", 500, 6, False),
         ("StageFailed", "INTERNAL_ERROR", 500, 1, False),
-        ("GateFailed", "INTERNAL_ERROR", 500, 3, False),
+        ("GateFailed", "INVALID_STATE", 409, 3, False),
         ("RolledBack", "INTERNAL_ERROR", 500, 4, False),
     ],
 )
@@ -42,8 +43,8 @@ def test_each_error_has_its_codes(name: str, code: str, status: int, exit_code: 
 def test_the_table_above_is_complete() -> None:
     assert {cls.__name__ for cls in subclasses(LockgateError) if cls.__module__ == errors.__name__} == {
         "LockgateError", "InvalidInput", "Unauthenticated", "PermissionDenied", "NotFound", "AlreadyExists", "Conflict",
-        "PayloadTooLarge", "TooManyRequests", "Unavailable", "DeadlineExceeded", "StorageFull", "DataDamaged",
-        "StageFailed", "GateFailed", "RolledBack",
+        "PayloadTooLarge", "TooManyRequests", "Unavailable", "DeadlineExceeded", "StorageFull",
+        "NotImplementedHere", "DataDamaged", "StageFailed", "GateFailed", "RolledBack",
     }  # fmt: skip
 
 

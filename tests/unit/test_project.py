@@ -277,6 +277,16 @@ def test_default_rollout_is_legal() -> None:
     assert Rollout().steps[-1] == 100
 
 
+def test_a_canary_bakes_unless_told_otherwise_and_replace_only_when_told() -> None:
+    assert (Rollout(strategy="canary").bake_s, Rollout().bake_s) == (600.0, 0.0)
+    assert [Rollout(strategy=strategy, bake="30s").bake_s for strategy in ("canary", "replace")] == [30.0, 30.0]
+
+
+def test_a_schedule_may_begin_with_seconds() -> None:
+    text = "model: churn\ntask: regression\nretrain: {schedule: '*/30 * * * * *'}\n"
+    assert decode(text).retrain.schedule == "*/30 * * * * *"
+
+
 def test_json_schema_knows_every_top_level_key_and_every_gate() -> None:
     schema = json_schema()
     json.dumps(schema)

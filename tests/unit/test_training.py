@@ -114,12 +114,103 @@ def test_stage_logs_to_the_run_of_its_pipeline(script: Script, tmp_path: Path) -
     context.close()
     assert run.info.status == "RUNNING"  # the pipeline ends its own run
     assert len(run.data.metrics) == 2
-    assert not (tmp_path / ".lockgate").exists()
+    assert not (tmp_path / ".lockgate" / "lockgate.db").exists()  # the records are the server's
+    assert list((tmp_path / ".lockgate" / "outbox").iterdir()) == []  # and everything was sent
 
 
 def test_run_id_without_a_server_is_explained(script: Script) -> None:
     done = script("import lockgate; lockgate.log_metric('m', 1)", LOCKGATE_RUN_ID="a" * 32)
     assert "LOCKGATE_URI" in done.stderr
+
+
+def test_mistake_is_found_in_the_line_that_makes_it(script: Script, records) -> None:
+    done = script(
+        """
+import lockgate
+lockgate.log_param("depth", 3)
+wrong = {
+    "value": lambda: lockgate.log_metric("loss", "high"),
+    "name": lambda: lockgate.log_metrics({"": 1.0}),
+    "step": lambda: lockgate.log_metric("loss", 1.0, step=0.5),
+    "param": lambda: lockgate.log_params({"eta": 1, "depth": 4}),
+}
+for what, call in wrong.items():
+    try:
+        call()
+    except lockgate.training.InvalidInput as error:
+        print(what, error.message)
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "value the value of metric 'loss' is not a number: 'high'.",
+        "name a name is a text of 1 to 250 characters, not ''.",
+        "step a step is a whole number, not 0.5.",
+        "param the param 'depth' is '3' and cannot become '4'.",
+    ]
+    with records() as client:
+        run = only_run(client)
+        assert [item.key for item in run.data.params] == ["depth"]
+        assert run.data.metrics == ()
+
+
+def test_what_the_server_refuses_is_raised_when_the_run_ends(script: Script, records) -> None:
+    code = """
+import lockgate
+with lockgate.start_run() as run_id:
+    lockgate.log_metrics({"fine": 1.0, "what?": 2.0})
+"""
+    done = script(code)
+    assert done.returncode == 1
+    assert "1 of the logged names were refused by the server" in done.stderr
+    assert "metric 'what?'" in done.stderr
+    at_exit = script(code.replace("with lockgate.start_run() as run_id:", "if True:"))
+    assert at_exit.returncode == 0
+    assert "metric 'what?'" in at_exit.stderr
+    with records() as client:
+        runs = client.tracking.search_runs([client.tracking.ensure_experiment("churn")]).runs
+        assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+        assert [[item.key for item in run.data.metrics] for run in runs] == [["fine"], ["fine"]]
+
+
+def test_flush_returns_when_others_can_read_it(script: Script, tmp_path: Path) -> None:
+    done = script(
+        """
+import sqlite3, lockgate
+for step in range(3000):
+    lockgate.log_metric("m", step, step=step)
+lockgate.flush()
+print(sqlite3.connect(".lockgate/lockgate.db").execute("SELECT count(*) FROM metrics").fetchone()[0])
+"""
+    )
+    assert done.stdout == "3000\n", done.stderr
+
+
+def test_script_ends_without_its_server_and_says_where_the_values_are(script: Script, tmp_path: Path) -> None:
+    done = script(
+        "import lockgate; lockgate.log_metric('m', 1.0)",
+        LOCKGATE_URI="http://127.0.0.1:9",
+        LOCKGATE_RUN_ID="a" * 32,
+        LOCKGATE_OUTBOX="waiting",
+        LOCKGATE_OUTBOX_WAIT_S="0",
+    )
+    assert done.returncode == 0
+    assert f"bytes of logged values remain in {tmp_path / 'waiting'}" in done.stderr
+    assert "lockgate runs flush" in done.stderr
+    assert [path.suffix for path in (tmp_path / "waiting").iterdir()] == [".segment"]
+
+
+def test_outside_of_a_project_values_wait_in_the_users_folder(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "lockgate.yaml").unlink()
+    done = script(
+        "import lockgate; lockgate.log_metric('m', 1.0)",
+        LOCKGATE_URI="http://127.0.0.1:9",
+        LOCKGATE_RUN_ID="a" * 32,
+        LOCKGATE_OUTBOX_WAIT_S="0",
+        XDG_STATE_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "home" / "lockgate" / "outbox").iterdir())) == 1
 
 
 def test_logged_model_is_written_where_asked_and_noted_on_the_run(script: Script, records, tmp_path: Path) -> None:

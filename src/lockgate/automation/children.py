@@ -10,12 +10,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lockgate.automation.project_file import in_force
+
 PARENT = "LOCKGATE_PARENT_PID"
 
 
 def command(root: Path, *arguments: str) -> list[str]:
-    """The command line of a child that works in the project at `root`."""
-    return [sys.executable, "-m", "lockgate.cli.child", "-C", str(root), *arguments]
+    """The command line of a child that works in the project at `root`, by what is in force there."""
+    project = ("-C", str(root), "--project-file", str(in_force(root)))
+    return [sys.executable, "-m", "lockgate.cli.child", *project, *arguments]
 
 
 def child_environment() -> Mapping[str, str]:

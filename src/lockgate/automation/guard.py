@@ -1,10 +1,12 @@
 """One `lockgate up` a project: a lock that the kernel takes back when its process dies, however it dies.
 
-The locked file says who holds it and, once it answers, where: process id and API address, a line each.
+The locked file says who holds it and, once it answers, where: process id and API address, a line each. Beside it lies
+a key that makes the API trust a process of the same user, because such a process can open the records themselves.
 """
 
 import fcntl
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from lockgate.clock import Clock
 from lockgate.errors import Conflict
 
 _NAME = "up.lock"
+_KEY_NAME = "up.key"
 # `is_driven` of another command holds the lock for some microseconds while it asks.
 _ATTEMPTS = 10
 
@@ -62,6 +65,22 @@ def driver_address(state: Path) -> str:
         return ""
     lines = (state / _NAME).read_text().splitlines()
     return lines[1] if len(lines) > 1 else ""
+
+
+def write_key(state: Path) -> str:
+    """A new secret for the API of this `lockgate up`, in a file that only this user can read."""
+    key = secrets.token_hex(32)
+    path = state / _KEY_NAME
+    path.unlink(missing_ok=True)  # one that was there would keep its mode
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(key)
+    return key
+
+
+def key_reference(state: Path) -> str:
+    """Where the key of a running `lockgate up` is, for the setting `token`; empty where it is not ours to read."""
+    path = state / _KEY_NAME
+    return f"file:{path}" if os.access(path, os.R_OK) else ""
 
 
 def _try(lock: TextIO) -> bool:

@@ -17,6 +17,7 @@ import msgspec
 
 from lockgate.automation.recording import Lineage
 from lockgate.clock import Clock
+from lockgate.delivery.deploy import approvals_of
 from lockgate.entities import Content, Record, Release, Verdict
 from lockgate.hashing import digest_canonical
 from lockgate.project import Folder
@@ -162,6 +163,8 @@ class Judge:
             verdict=judged.verdict,
         )
         created = client.registry.create_release(release)
+        # From now on a client that never saw lockgate.yaml is held to its environments, too.
+        client.registry.declare_environments(self._model, approvals_of(self._folder), may_loosen=False)
         said = {f"evaluation.{name}": value for name, value in judged.verdict.metrics.items()}
         client.tracking.log_metrics(made_by.run_id, said)
         verdict = "passed" if judged.verdict.passed else "refused"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from lockgate.automation.judging import Judge
-from lockgate.automation.recording import Lineage, RunRecorder
+from lockgate.automation.recording import Lineage, RunRecorder, TrackingServer
 from lockgate.clock import Clock
 from lockgate.entities import Content, Verdict
 from lockgate.errors import GateFailed, LockgateError
@@ -57,7 +57,7 @@ def run_lifecycle(
     *,
     open_client: Callable[[], "Client"],
     store: "Store",
-    tracking: Callable[[], str],
+    tracking: Callable[[], TrackingServer],
     clock: Clock,
     user: str,
     reporter: "Reporter",
@@ -69,7 +69,7 @@ def run_lifecycle(
 ) -> LifecycleOutcome:
     """Run what changed, judge the candidate, register it.
 
-    `open_client` and `tracking` (the address of a tracking server) are called on first need. With `gates` off the
+    `open_client` and `tracking` (a tracking server for the stages) are called on first need. With `gates` off the
     lifecycle ends after the stages and registers nothing.
 
     Raises GateFailed where a data contract refuses a file (expectation, column and rows are named) and StageFailed

@@ -1,12 +1,13 @@
 """The run that a lifecycle is recorded in. It is created when the first stage really runs, and never before."""
 
 import contextlib
+import logging
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lockgate.client.client import Client
     from lockgate.store.store import Store
 
+log = logging.getLogger("lockgate.run")
+
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run stands on, as its release repeats it."""
@@ -34,6 +37,13 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data: dict[str, Content] = {}
 
 
+class TrackingServer(NamedTuple):
+    """Where a stage's script logs to, and the token that lets it in; empty where nobody has to log in."""
+
+    uri: str
+    token: str
+
+
 class RunRecorder:
     """At most one run. `begin` may be called by several stages at once; the first call creates it."""
 
@@ -43,7 +53,7 @@ class RunRecorder:
         *,
         open_client: Callable[[], "Client"],
         store: "Store",
-        tracking: Callable[[], str],
+        tracking: Callable[[], TrackingServer],
         data: Mapping[str, Content],
         user: str,
     ) -> None:
@@ -75,7 +85,9 @@ class RunRecorder:
     def stage_environment(self) -> Mapping[str, str]:
         """The variables that let a stage's script log to this run, with `mlflow` or with `lockgate`."""
         run_id = self.begin().run_id
-        uri = self._tracking()
+        uri, token = self._tracking()
+        # mlflow prefers a user name and password to a token, so they must not get in the way of ours.
+        login = {"MLFLOW_TRACKING_TOKEN": token, "MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}
         return {
             "MLFLOW_TRACKING_URI": uri,
             "MLFLOW_REGISTRY_URI": uri,
@@ -83,6 +95,8 @@ class RunRecorder:
             "MLFLOW_EXPERIMENT_NAME": self._folder.project.model,
             "LOCKGATE_URI": uri,
             "LOCKGATE_RUN_ID": run_id,
+            "LOCKGATE_OUTBOX": str(self._outbox),
+            **({**login, "LOCKGATE_TOKEN": "env:MLFLOW_TRACKING_TOKEN"} if token else {}),
         }
 
     def download_model(self, target: Path) -> bool:
@@ -100,7 +114,12 @@ class RunRecorder:
         """Close the run with what the stages' metric files said; nothing where there is no run."""
         if self._lineage is None:
             return
+        from lockgate.client.outbox.leftovers import deliver_leftovers
+
         tracking = self._open_client().tracking
+        for kept in deliver_leftovers(self._outbox, tracking).kept:
+            if not isinstance(kept.error, NotFound):  # a run of another server
+                log.warning("what a killed script logged stays in %s: %s", kept.path, kept.error)
         if metrics:
             tracking.log_metrics(self._lineage.run_id, metrics)
         tracking.finish_run(self._lineage.run_id, status)
@@ -135,6 +154,11 @@ class RunRecorder:
             params=params,
             data=dict(self._data),
         )
+
+    @property
+    def _outbox(self) -> Path:
+        """Where the stages' scripts keep what they logged; what a killed one left there is sent when the run ends."""
+        return self._folder.state / "outbox"
 
     @property
     def _open_run(self) -> Path:

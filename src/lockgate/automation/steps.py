@@ -38,6 +38,10 @@ class Steps:
         self._one_monitor = threading.Lock()
         self._children: set[subprocess.Popen[bytes]] = set()
 
+    def adopt(self, folder: Folder) -> None:
+        """Work by this project from the next step on."""
+        self._folder = folder
+
     def stop(self) -> None:
         """Stop the children. Threads in the middle of a step wait for the end of the process, so that the step is
         recorded neither as done nor as failed, and is repeated at the next start."""
@@ -64,14 +68,14 @@ class Steps:
             self._pause(_POLL_S)
 
     def promote(self, environment: str, version: int) -> str:
-        """Begin the rollout when the environment is free, and wait for its end; its last state, or `done`."""
+        """Begin the rollout when the environment is free, and wait for its end; its last state."""
         folder, client, clock = self._folder, self._client, self._clock
         while True:
             found = promote(folder, client, version=version, environment=environment, by=self._user, clock=clock)
-            if found == "done":
-                return "done"
             if isinstance(found, Rollout):
                 break
+            if found != "busy":
+                return found
             self._pause(_RETRY_S)
         while not is_finished(found):
             self._pause(_RETRY_S / 4)
@@ -82,7 +86,7 @@ class Steps:
         """One window of the monitor; its exit code. Sends the alerts that are open, too."""
         window = ("--start", str(start_at), "--end", str(end_at))
         with self._one_monitor:
-            return self._run("monitor", "monitor", "--env", environment, *window)
+            return self._run("monitor", "monitor", "--env", environment, "--json", *window)
 
     def send_alerts(self, environment: str) -> int:
         """Tell people of alerts that were opened outside of the monitor; nothing where nobody is to be told."""

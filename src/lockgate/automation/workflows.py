@@ -1,10 +1,11 @@
 """The durable part of `lockgate up`: rollouts, looks of the monitor, pipeline runs, and the schedule.
 
     watch (every quarter second)
+      lockgate.yaml saved      -> in force from this look on (project_file.py)
       unfinished rollout       -> workflow rollout:   move, move, ... until it is finished
       challenger, not deployed -> workflow promotion: each automatic environment in turn
       window complete          -> workflow look:      `lockgate monitor` as a child process
-      data or alert            -> workflow pipeline:  `lockgate run` as a child process
+      data, contract or alert  -> workflow pipeline:  `lockgate run` as a child process
     cron                       -> workflow pipeline
 
 A workflow has a name for its occasion, so one occasion starts one workflow, and DBOS starts it again after a crash at
@@ -15,21 +16,23 @@ driver wins, a run finds finished stages in the cache, a look records its window
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from lockgate.automation.project_file import ProjectFile
 from lockgate.automation.promotion import automatic_environments
 from lockgate.automation.steps import Steps
 from lockgate.automation.triggers import Seen, find_cause, first_sight, next_window, started
+from lockgate.automation.watched import watched_data
 from lockgate.client.client import Client
 from lockgate.clock import Clock
 from lockgate.delivery.targets.local import LocalTarget
-from lockgate.project import Folder, duration_s
+from lockgate.errors import InvalidInput
+from lockgate.project import Folder, Project, duration_s
 from lockgate.store.atomic import write_atomically
-from lockgate.store.snapshot import snapshot
-from lockgate.store.stat_cache import StatCache
 
 # DBOS recovers the workflows of this executor and version: fixed, so that a restart finds what was left.
 EXECUTOR = "local"
@@ -46,17 +49,22 @@ class Automation:
         self._client = client
         self._clock = clock
         self._steps = Steps(folder, client, clock=clock, user=user)
+        self._file = ProjectFile(folder.root)
         self._driven: set[str] = set()
         self._begun: set[str] = set()
         self._triggers_due = 0.0
         self._look: Any = None  # DBOS's handle of the newest look
         self._looked_until: int | None = None
         self._begin: Callable[..., Any] = _not_started
+        self._keep_schedule: Callable[[Project], None] = _not_started
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Import DBOS, register the workflows, and go on with what a crash left. Takes about two seconds of CPU."""
+        """Import DBOS, register the workflows, and go on with what a crash left. Takes about two seconds of CPU.
+
+        Raises InvalidInput for a schedule that is none.
+        """
         from dbos import DBOS, SetWorkflowID
 
         path = self._folder.state / "automation.db"
@@ -72,12 +80,13 @@ class Automation:
                 "log_level": "ERROR",
                 "enable_otlp": False,
                 "max_executor_threads": 16,
-                "scheduler_polling_interval_sec": 30.0,
+                "scheduler_polling_interval_sec": 5.0,  # how soon a schedule that was changed counts
             }
         )
         self._publish_traffic()
         DBOS.launch()
-        self._keep_schedule(DBOS, workflows["scheduled"])
+        self._keep_schedule = partial(_keep_schedule, DBOS, workflows["scheduled"])
+        self._keep_schedule(self._folder.project)
 
         def begin(name: str, occasion: str, *arguments: object) -> Any:
             with SetWorkflowID(f"{name}-{self._folder.project.model}-{occasion}"):
@@ -100,6 +109,7 @@ class Automation:
 
     def watch(self) -> None:
         """One look at the project: begin a workflow for everything that calls for one."""
+        self._watch_file()
         model = self._folder.project.model
         for environment in self._folder.project.environments:
             rollout = self._client.delivery.current_rollout(model, environment)
@@ -114,6 +124,17 @@ class Automation:
         if self._clock.monotonic() >= self._triggers_due:
             self._triggers_due = self._clock.monotonic() + _TRIGGERS_EVERY_S
             self._watch_triggers(model)
+
+    def _watch_file(self) -> None:
+        before = self._folder.project
+        project = self._file.look(before, self._keep_schedule)
+        if project is None:
+            return
+        self._folder = Folder(self._folder.root, project)
+        self._steps.adopt(self._folder)
+        if project.monitor != before.monitor:
+            # Windows of another length do not follow those of the old one.
+            self._looked_until = None
 
     def _watch_challenger(self, model: str) -> None:
         if not automatic_environments(self._folder):
@@ -140,7 +161,7 @@ class Automation:
         if not retrain.on:
             return
         seen = self._seen()
-        data = self._data()
+        data = watched_data(self._folder, self._clock)
         seen_now = first_sight(seen, data)
         alerts = self._client.monitoring.list_alerts(model=model, open_only=True)
         now = self._clock.now_ms()
@@ -177,9 +198,10 @@ class Automation:
         def promotion(version: int) -> str:
             for environment in automatic_environments(self._folder):
                 state = dbos.run_step({"name": "promote"}, steps.promote, environment, version)
-                if state == "rolled_back":
-                    return f"rolled back in {environment}"
-            return "done"
+                if state != "succeeded":
+                    # What did not stay in one environment has no business in the next.
+                    return f"{state} in {environment}"
+            return "succeeded"
 
         def look(environment: str, start_at: int, end_at: int) -> int:
             code: int = dbos.run_step({"name": "look"}, steps.look, environment, start_at, end_at)
@@ -197,14 +219,6 @@ class Automation:
             for function in (rollout, promotion, look, pipeline, scheduled)
         }
 
-    def _keep_schedule(self, dbos: Any, scheduled: Callable[..., Any]) -> None:
-        cron = self._folder.project.retrain.schedule
-        if cron:
-            schedule = {"schedule_name": "retrain", "workflow_fn": scheduled, "schedule": cron, "context": cron}
-            dbos.apply_schedules([schedule])
-        elif dbos.get_schedule("retrain") is not None:
-            dbos.delete_schedule("retrain")
-
     # -- what is remembered -----------------------------------------------------------------------------------------
 
     @property
@@ -217,13 +231,23 @@ class Automation:
         except FileNotFoundError:
             return Seen()
 
-    def _data(self) -> dict[str, str]:
-        stats = StatCache(self._folder.state / "tmp" / "watched.stats", clock=self._clock)
-        found = {
-            name: snapshot(self._folder.root / data.path, stats) for name, data in self._folder.project.data.items()
-        }
-        stats.save()
-        return {name: content.digest for name, content in found.items() if content is not None}
+
+def _keep_schedule(dbos: Any, scheduled: Callable[..., Any], project: Project) -> None:
+    """Raises InvalidInput for what is no schedule; then the one before stays."""
+    from dbos import error as dbos_error
+
+    cron = project.retrain.schedule
+    known = dbos.get_schedule("retrain")
+    if cron == (known["schedule"] if known else None):
+        return  # written anew, it would begin anew, and miss what is due at this moment
+    if cron is None:
+        dbos.delete_schedule("retrain")
+        return
+    schedule = {"schedule_name": "retrain", "workflow_fn": scheduled, "schedule": cron, "context": cron}
+    try:
+        dbos.apply_schedules([schedule])
+    except dbos_error.DBOSException as error:
+        raise InvalidInput(f"retrain.schedule: {cron!r} is no schedule: {error}") from error
 
 
 def prepare_database(path: Path) -> None:

@@ -10,7 +10,8 @@ import msgspec
 
 from lockgate.clock import Clock, SystemClock
 from lockgate.config import Settings, load_settings
-from lockgate.project import Folder, find_project, load_project
+from lockgate.documents import read_document
+from lockgate.project import Folder, decode_project, find_project, load_project
 
 if TYPE_CHECKING:
     from lockgate.client.client import Client
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
 
 class App:
-    """`ctx.obj` of every command."""
+    """`ctx.obj` of every command. `project_file` is read instead of the lockgate.yaml that lies in `start`."""
 
-    def __init__(self, *, start: Path, uri: str | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, *, start: Path, uri: str | None = None, clock: Clock | None = None, project_file: Path | None = None
+    ) -> None:
         self.start = start.resolve()
+        self._project_file = project_file
         self.clock: Clock = clock or SystemClock()
         self.flags = {"uri": uri}
 
@@ -32,6 +36,8 @@ class App:
     @cached_property
     def folder(self) -> Folder:
         """The project at or above the folder that we were started in. Raises NotFound or InvalidInput."""
+        if self._project_file is not None:
+            return Folder(self.start, decode_project(read_document(self._project_file)))
         return load_project(find_project(self.start))
 
     @cached_property
@@ -40,11 +46,12 @@ class App:
 
         Where `lockgate up` runs it is asked over HTTP: that takes milliseconds, opening the database about a second.
         """
-        from lockgate.automation.guard import driver_address
+        from lockgate.automation.guard import driver_address, key_reference
         from lockgate.connect import connect
 
         if not self.settings.uri and (address := driver_address(self.folder.state)):
-            settings = msgspec.structs.replace(self.settings, uri=address)
+            token = key_reference(self.folder.state) or self.settings.token
+            settings = msgspec.structs.replace(self.settings, uri=address, token=token)
             return connect(settings, state=self.folder.state, user=self.user, clock=self.clock)
         return self.own_client
 
@@ -53,7 +60,9 @@ class App:
         """The same for a long command, which must not depend on a `lockgate up` that may be stopped meanwhile."""
         from lockgate.connect import connect
 
-        return connect(self.settings, state=self.folder.state, user=self.user, clock=self.clock)
+        # A server has its own state: whoever asks one needs no project.
+        state = Path() if self.settings.uri else self.folder.state
+        return connect(self.settings, state=state, user=self.user, clock=self.clock)
 
     @cached_property
     def store(self) -> "Store":

@@ -25,7 +25,8 @@ def approve(app: App, version: str | None, environment: str, comment: str) -> No
     needed = find_environment(app.folder, environment).approvals
     model, number = resolve_version(app.folder, app.client, version)
     app.client.registry.get_release(model, number)
-    app.client.registry.approve(
+    # A server that asks for a login records who logged in, whatever name we give.
+    given = app.client.registry.approve(
         Approval(
             model=model,
             version=number,
@@ -35,5 +36,5 @@ def approve(app: App, version: str | None, environment: str, comment: str) -> No
             comment=comment,
         )
     )
-    approvers = {given.approver for given in app.client.registry.list_approvals(model, number, environment)}
-    click.echo(f"{app.user} approved {model}@{number} for {environment}: {len(approvers)} of {needed} needed.")
+    approvers = {known.approver for known in app.client.registry.list_approvals(model, number, environment)}
+    click.echo(f"{given.approver} approved {model}@{number} for {environment}: {len(approvers)} of {needed} needed.")

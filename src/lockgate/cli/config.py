@@ -27,9 +27,9 @@ def config(app: "App", as_json: bool) -> None:
     files = config_files(environ=os.environ, home=Path.home())
     found = resolve(flags=app.flags, environ=os.environ, files=files)
     if as_json:
-        print_json({item.name: {"value": item.value, "origin": item.origin, "help": HELP[item.name]} for item in found})
+        print_json({item.name: {"value": item.shown, "origin": item.origin, "help": HELP[item.name]} for item in found})
         return
-    rows = [{"setting": item.name, "value": str(item.value) or "-", "from": item.origin} for item in found]
+    rows = [{"setting": item.name, "value": str(item.shown) or "-", "from": item.origin} for item in found]
     print_table(rows, ("setting", "value", "from"), empty="there are no settings")
     for path in files:
         click.echo(f"{path}: {'read' if path.is_file() else 'not there'}")

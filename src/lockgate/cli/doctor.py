@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -28,6 +28,7 @@ _GIB = 1 << 30
 _EXTRAS = {
     "mlflow": ("mlflow", "training code that logs with mlflow"),
     "onnx": ("onnxruntime", "ONNX models"),
+    "postgres": ("psycopg", "records in PostgreSQL"),
 }
 
 
@@ -83,7 +84,7 @@ def _findings(app: "App") -> Iterator[Finding]:
         yield Finding("project", "ok", f"{folder.project.model} in {folder.root}")
         state = folder.state
         yield check_writable(state)
-        yield check_database(state / "lockgate.db")
+        yield _records(app, state)
     yield check_disk(state)
     try:
         settings = app.settings
@@ -92,6 +93,14 @@ def _findings(app: "App") -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", f"records go to {settings.uri or 'the project itself'}")
     yield from check_ports(settings)
+
+
+def _records(app: "App", state: Path) -> Finding:
+    try:
+        address = app.settings.database
+    except LockgateError:
+        address = ""  # told below
+    return check_address(address, environ=os.environ) if address else check_database(state / "lockgate.db")
 
 
 def check_python() -> Finding:
@@ -152,8 +161,6 @@ def check_writable(state: Path) -> Finding:
 
 def check_database(path: Path) -> Finding:
     """The revision of the project's records. Reads it without opening the database for writing."""
-    from lockgate.metadata.schema import HEAD
-
     if not path.is_file():
         return Finding("database", "ok", "none yet")
     try:
@@ -164,9 +171,34 @@ def check_database(path: Path) -> Finding:
             connection.close()
     except sqlite3.Error as error:
         return Finding("database", "fail", f"{path} cannot be read: {error}", "restore it from a copy")
-    if row is None or row[0] != HEAD:
-        found = f"revision {row[0] if row else 'unknown'}, this Lockgate needs {HEAD}"
-        return Finding("database", "fail", found, "lockgate migrate")
+    return _at_revision(row[0] if row else "unknown")
+
+
+def check_address(setting: str, *, environ: Mapping[str, str]) -> Finding:
+    """The same for records in PostgreSQL, at the address that the setting `database` is or points at."""
+    from lockgate.config import read_secret
+    from lockgate.metadata.database import open_engine, storage_errors
+    from lockgate.metadata.postgres_engine import parse_address
+    from lockgate.metadata.schema import current_revision
+
+    try:
+        where = parse_address(read_secret(setting, environ=environ).strip())
+        engine = open_engine(where)
+        try:
+            with storage_errors(where):
+                revision = current_revision(engine)
+        finally:
+            engine.dispose()
+    except LockgateError as error:
+        return Finding("database", "fail", error.message, error.hint or "correct the setting database")
+    return Finding("database", "ok", "none yet") if revision is None else _at_revision(revision)
+
+
+def _at_revision(revision: str) -> Finding:
+    from lockgate.metadata.schema import HEAD
+
+    if revision != HEAD:
+        return Finding("database", "fail", f"revision {revision}, this Lockgate needs {HEAD}", "lockgate migrate")
     return Finding("database", "ok", f"revision {HEAD}")
 
 

@@ -1,4 +1,4 @@
-"""`lockgate gc`: delete stored content that nothing refers to."""
+"""`lockgate gc`: delete stored content that nothing refers to, and for good what was deleted long enough ago."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,20 +15,31 @@ if TYPE_CHECKING:
 RESULTS_A_STAGE = 5
 _ALL = 2**31 - 1
 _PAGE = 1000
+_DAY_MS = 86_400_000
 
 
 @click.command
+@click.option(
+    "--deleted-before",
+    "days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Also delete for good runs, logged models and experiments that were deleted more than DAYS ago.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def gc(app: App, dry_run: bool, as_json: bool) -> None:
+def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
     """Delete stored content that nothing refers to.
 
     Kept is what releases, runs, monitor windows and lockgate.lock name, the last results of every stage, and everything
     written within the last hour, so it is safe while other commands work.
 
+    What `--deleted-before` deletes is gone with its metrics, params and files, and cannot be restored. Kept is what
+    registered versions were made from.
+
     \b
-    Example: lockgate gc --dry-run
+    Example: lockgate gc --deleted-before 30 --dry-run
     """
     from lockgate.cli.output import print_json
     from lockgate.pipelines.status import open_stats
@@ -36,6 +47,11 @@ def gc(app: App, dry_run: bool, as_json: bool) -> None:
     from lockgate.store.gc import GRACE_S
     from lockgate.store.gc import gc as collect
 
+    purged = None
+    if days is not None:
+        before_ms = app.clock.now_ms() - round(days * _DAY_MS)
+        # First: what these runs named is then named by nobody.
+        purged = app.client.tracking.purge(before_ms=before_ms, dry_run=dry_run)
     actions = Actions(app.store.root / "actions")
     youngest_ns = int((app.clock.now_ms() - GRACE_S * 1000) * 1_000_000)
     forgotten = _old_results(actions, youngest_ns)
@@ -48,14 +64,29 @@ def gc(app: App, dry_run: bool, as_json: bool) -> None:
         stats = open_stats(app.folder.state, app.clock)
         stats.prune()
         stats.save()
+        _clean_uploads(app)
     if as_json:
-        print_json({"dry_run": dry_run, "results": len(forgotten), "content": done})
+        print_json({"dry_run": dry_run, "results": len(forgotten), "content": done, "purged": purged})
         return
     verb = "would be deleted" if dry_run else "deleted"
+    if purged is not None:
+        click.echo(
+            f"{purged.runs} runs, {purged.logged_models} logged models and {purged.experiments} experiments {verb} for "
+            f"good; {purged.kept} are kept because registered versions were made from them."
+        )
     click.echo(
         f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {len(forgotten)} old results {verb}; "
         f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."
     )
+
+
+def _clean_uploads(app: App) -> None:
+    """Remove what uploads of files to runs have left whose server was killed."""
+    from lockgate.server.artifacts.open import DEFAULT_FOLDER, open_artifacts
+    from lockgate.server.artifacts.store import ABANDONED_MS
+
+    store = open_artifacts(app.settings.artifacts, default=app.folder.state / DEFAULT_FOLDER)
+    store.clean(before_ms=app.clock.now_ms() - ABANDONED_MS)
 
 
 def _digests(document: bytes) -> set[str]:

@@ -38,9 +38,15 @@ COMMANDS: Mapping[str, Lazy] = {
     "trace": Lazy("lockgate.cli.trace:trace", "Follow a prediction back to its data and commit."),
     "up": Lazy("lockgate.cli.up:up", "Run everything on this machine: API, serving, rollouts, monitor, schedule."),
     "server": Lazy("lockgate.cli.server:server", "Run the tracking and registry API alone."),
+    "users": Lazy("lockgate.cli.users:users", "List users and their roles, or change them."),
+    "tokens": Lazy("lockgate.cli.tokens:tokens", "List, make and revoke the tokens that programs log in with."),
+    "audit": Lazy("lockgate.cli.audit:audit", "Print who decided what, on what, when and from where."),
+    "webhooks": Lazy("lockgate.cli.webhooks:webhooks", "List, add, remove and test webhooks."),
     "ci": Lazy("lockgate.cli.ci:ci", "Write a pipeline file for a CI provider."),
     "gc": Lazy("lockgate.cli.gc:gc", "Delete stored content that nothing refers to."),
     "verify": Lazy("lockgate.cli.verify:verify", "Read all stored content again and name what is damaged."),
+    "import": Lazy("lockgate.cli.exchange:import_", "Copy everything from an MLflow server or store to here."),
+    "export": Lazy("lockgate.cli.exchange:export", "Copy everything from here to an MLflow server."),
     "migrate": Lazy("lockgate.cli.migrate:migrate", "Bring the project's database to this version of Lockgate."),
     "config": Lazy("lockgate.cli.config:config", "Print every setting and where its value comes from."),
     "doctor": Lazy("lockgate.cli.doctor:doctor", "Check that this machine and project are ready."),
@@ -76,15 +82,18 @@ class LazyGroup(click.Group):
 @click.option(
     "-C", "folder", type=click.Path(path_type=Path, file_okay=False), default=".", help="Work in this project folder."
 )
+@click.option(
+    "--project-file", type=click.Path(path_type=Path, dir_okay=False), hidden=True, help="Read this for lockgate.yaml."
+)
 @click.option("--uri", help="Address of a Lockgate server instead of the project's own state.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="lockgate")
 @click.pass_context
-def lockgate(ctx: click.Context, folder: Path, uri: str | None, debug: bool) -> None:
+def lockgate(ctx: click.Context, folder: Path, project_file: Path | None, uri: str | None, debug: bool) -> None:
     """CI/CD for machine learning: from a commit or new data to a model in production that is watched."""
     from lockgate.cli.app import App
 
-    ctx.obj = App(start=folder, uri=uri)
+    ctx.obj = App(start=folder, uri=uri, project_file=project_file)
 
 
 def main() -> None:

@@ -11,20 +11,22 @@ from lockgate.cli.app import App
 def migrate(app: App, as_json: bool) -> None:
     """Bring the project's database to this version of Lockgate.
 
-    A copy of the file is kept beside it. Stop everything that uses the project first.
+    Stop everything that uses the project first. A copy of SQLite's file is kept beside it. Of PostgreSQL take a backup
+    yourself beforehand (pg_dump); should the upgrade fail, the database stays as it was.
 
     \b
     Example: lockgate migrate
     """
     from lockgate.cli.output import print_json
     from lockgate.metadata.migrate import migrate as run
-    from lockgate.server.context import DATABASE_NAME
+    from lockgate.server.context import database_place
 
-    done = run(app.folder.state / DATABASE_NAME, at_ms=app.clock.now_ms())
+    done = run(database_place(app.folder.state, app.settings.database), at_ms=app.clock.now_ms())
     if as_json:
         print_json({"from": done.from_revision, "to": done.to_revision, "backup": done.backup and str(done.backup)})
-    elif done.backup is None:
+    elif done.from_revision == done.to_revision:
         click.echo(f"already at revision {done.to_revision}: nothing to do.")
     else:
         click.echo(f"upgraded from revision {done.from_revision or 'none'} to {done.to_revision}.")
-        click.echo(f"the database as it was: {done.backup}")
+        if done.backup is not None:
+            click.echo(f"the database as it was: {done.backup}")

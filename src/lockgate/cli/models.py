@@ -23,12 +23,25 @@ def models(ctx: click.Context, as_json: bool) -> None:
     \b
     Example: lockgate models show churn@champion
     """
-    if ctx.invoked_subcommand is not None:
-        return
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
+
+
+@models.command("list")
+@click.argument("prefix", default="")
+@_JSON
+@click.pass_obj
+def list_(app: App, prefix: str, as_json: bool) -> None:
+    """List the models whose name begins with PREFIX, or all of them.
+
+    A name may hold folders: `team/churn` is the model churn of team.
+
+    \b
+    Example: lockgate models list team/
+    """
     from lockgate.cli.output import format_time, print_json, print_table
 
-    app: App = ctx.obj
-    found = app.client.registry.list_models()
+    found = app.client.registry.list_models(prefix)
     if as_json:
         print_json(found)
         return
@@ -43,7 +56,8 @@ def models(ctx: click.Context, as_json: bool) -> None:
         for item in found
     ]
     columns = ["model", "versions", "aliases", "changed", "description"]
-    print_table(rows, columns, empty="no models yet: lockgate run registers one.")
+    nothing = f"no model begins with {prefix!r}." if prefix else "no models yet: lockgate run registers one."
+    print_table(rows, columns, empty=nothing)
 
 
 @models.command

@@ -1,5 +1,7 @@
 """`lockgate run`: the whole life cycle of a candidate, as far as something changed."""
 
+import os
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from lockgate.cli.app import App
 
 if TYPE_CHECKING:
     from lockgate.automation.lifecycle import LifecycleOutcome
+    from lockgate.automation.recording import TrackingServer
     from lockgate.entities import Verdict
     from lockgate.pipelines.outcome import StageOutcome
     from lockgate.pipelines.reporter import Reporter
@@ -94,29 +97,43 @@ def _reporter(as_json: bool) -> "Iterator[Reporter]":
 
 
 @contextmanager
-def _tracking(app: App) -> Iterator[Callable[[], str]]:
-    """A way to the address of a tracking server, which is started when it is asked for and stopped at the end."""
+def _tracking(app: App) -> "Iterator[Callable[[], TrackingServer]]":
+    """A way to a tracking server, which is started when it is asked for and stopped at the end."""
+    from lockgate.automation.recording import TrackingServer
+    from lockgate.config import read_token
+
     lock = Lock()  # several stages may ask at once
-    known: list[str] = []
+    known: list[TrackingServer] = []
     with ExitStack() as running:
 
-        def tracking() -> str:
+        def tracking() -> TrackingServer:
             with lock:
-                if not known:
-                    known.append(app.settings.uri or _start_server(app, running))
+                if not known and app.settings.uri:
+                    token = read_token(app.settings.token, environ=os.environ)
+                    known.append(TrackingServer(app.settings.uri, token))
+                elif not known:
+                    key = secrets.token_hex(32)
+                    known.append(TrackingServer(_start_server(app, running, key), key))
                 return known[0]
 
         yield tracking
 
 
-def _start_server(app: App, running: ExitStack) -> str:
+def _start_server(app: App, running: ExitStack, key: str) -> str:
+    """A server that trusts the stages of this run, which are told the key."""
     from lockgate.server.app import make_app
     from lockgate.server.context import open_context
     from lockgate.server.run import serve_in_thread
 
-    context = open_context(app.folder.state, user=app.user, clock=app.clock)
+    context = open_context(
+        app.folder.state,
+        user=app.user,
+        clock=app.clock,
+        artifacts=app.settings.artifacts,
+        database=app.settings.database,
+    )
     running.callback(context.close)
-    api = make_app(context, settings=app.settings)
+    api = make_app(context, settings=app.settings, local_key=key)
     running.callback(api.close)
     server = serve_in_thread(api)
     running.callback(server.stop)
@@ -151,18 +168,24 @@ def _deploy(app: App, version: int, *, quiet: bool) -> None:
 
     for environment in automatic_environments(app.folder):
         begun = promote(app.folder, app.client, version=version, environment=environment, by=app.user, clock=app.clock)
-        if not isinstance(begun, Rollout):
-            words = "has had this version already" if begun == "done" else "is busy with another rollout"
-            click.echo(f"{environment}: {words}.", err=quiet)
+        if begun == "succeeded":
+            click.echo(f"{environment}: has had this version already.", err=quiet)
             continue
+        # What has not proved itself in one environment does not go on to the next.
+        if not isinstance(begun, Rollout):
+            before = f"version {version} was {begun.replace('_', ' ')} here"
+            click.echo(f"{environment}: {'busy with another rollout' if begun == 'busy' else before}.", err=quiet)
+            return
         if is_driven(app.folder.state):
             click.echo(f"{environment}: rollout {begun.rollout_id} has begun; lockgate up drives it.", err=quiet)
-            continue
+            return
         target = LocalTarget(app.folder.state, environment)
         production = app.folder.project.production
         ended = drive(app.client, target, begun, clock=app.clock, by=app.user, production=production, on_change=say)
         if ended.state == "rolled_back":
             raise RolledBack(f"version {version} was rolled back in {environment}: {ended.reason}")
+        if ended.state != "succeeded":
+            return
 
 
 # -- what is printed --------------------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """`lockgate runs`: recorded runs, newest first, and one of them whole."""
 
+import os
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +11,7 @@ from lockgate.cli.app import App
 
 if TYPE_CHECKING:
     from lockgate.client.client import Client
+    from lockgate.client.tracking import Tracking
     from lockgate.wire.mlflow.runs import Run
 
 _SHOWN_METRICS = 4
@@ -23,7 +27,7 @@ _SHOWN_METRICS = 4
 def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, everything: bool, as_json: bool) -> None:
     """List recorded runs, newest first; `runs show ID` prints one whole.
 
-    FILTER is MLflow's: comparisons of metrics, params, tags and attributes joined by AND.
+    FILTER is MLflow's: comparisons of metrics, params, tags and attributes, joined by AND, OR, NOT and parentheses.
 
     \b
     Example: lockgate runs --filter "metrics.roc_auc > 0.8 AND params.depth = '3'"
@@ -76,6 +80,72 @@ def show(app: App, run_id: str, as_json: bool) -> None:
     for name in ("datasets", "models", "artifacts"):
         click.echo(f"\n{name}")
         click.echo("\n".join(f"  {item}" for item in details[name]) or "  none")
+
+
+@runs.command
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def flush(app: App, as_json: bool) -> None:
+    """Send what scripts logged and could not send, because they were killed or their server was away.
+
+    What a running script has still to send is its own business. The next script of the project does the same by itself.
+    Exit code 5: something is kept, because its server does not answer or does not take it.
+
+    \b
+    Example: lockgate runs flush
+    """
+    from lockgate.cli.output import print_json, print_table
+    from lockgate.client.outbox.leftovers import Leftovers, deliver_leftovers
+    from lockgate.errors import Unavailable
+
+    found = Leftovers([], [], [])
+    with ExitStack() as opened:
+        servers = _Servers(app, opened)
+        for folder in _outboxes(app):
+            some = deliver_leftovers(folder, app.client.tracking, open_server=servers.tracking)
+            found.sent.extend(some.sent)
+            found.kept.extend(some.kept)
+            found.refused.extend(some.refused)
+    kept = [{"run_id": item.run_id, "file": str(item.path), "reason": item.error.message} for item in found.kept]
+    refused = [{"what": item.what, "reason": item.error.message} for item in found.refused]
+    if as_json:
+        print_json({"sent": [str(path) for path in found.sent], "kept": kept, "refused": refused})
+    else:
+        click.echo(f"{len(found.sent)} sent, {len(kept)} kept, {len(refused)} refused.")
+        if kept:
+            print_table(kept, ["run_id", "reason", "file"], empty="")
+        if refused:
+            print_table(refused, ["what", "reason"], empty="")
+    if kept:
+        raise Unavailable(f"{len(kept)} files are kept.", hint="repeat later, or delete those that you do not need")
+
+
+def _outboxes(app: App) -> set[Path]:
+    """The project's, and that of the user's scripts outside of projects."""
+    from lockgate.client.outbox.outbox import outbox_folder
+
+    states = (app.folder.state, None)
+    return {outbox_folder(app.settings, state, environ=os.environ, home=Path.home()) for state in states}
+
+
+class _Servers:
+    """Clients of other servers, by address; closed with `opened`."""
+
+    def __init__(self, app: App, opened: ExitStack) -> None:
+        self._app = app
+        self._opened = opened
+        self._known: dict[str, Client] = {}
+
+    def tracking(self, uri: str) -> "Tracking":
+        import msgspec
+
+        from lockgate.connect import connect
+
+        if uri not in self._known:
+            settings = msgspec.structs.replace(self._app.settings, uri=uri)
+            client = connect(settings, state=Path(), user=self._app.user, clock=self._app.clock)
+            self._known[uri] = self._opened.enter_context(client)
+        return self._known[uri].tracking
 
 
 def _experiments(app: App, everything: bool) -> dict[str, str]:

@@ -23,6 +23,7 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
     import sys
 
     from lockgate.automation.guard import only_one
+    from lockgate.automation.project_file import put_in_force
     from lockgate.errors import InvalidInput
     from lockgate.server.replicas import plan_ports
     from lockgate.server.up import run_up
@@ -33,12 +34,13 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
         raise InvalidInput(f"`lockgate up` serves a project's own state, not the server at {settings.uri}.")
     configure_logging(settings.log_format)
     with only_one(app.folder.state, app.clock) as announce:
+        folder = put_in_force(app.folder.root)
         run_up(
-            app.folder,
+            folder,
             settings=settings,
             host=host or settings.host,
             api_port=api_port or settings.api_port,
-            ports=plan_ports(app.folder, first=serve_port or settings.serve_port),
+            ports=plan_ports(folder, first=serve_port or settings.serve_port),
             clock=app.clock,
             user=app.user,
             say=click.echo,

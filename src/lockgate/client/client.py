@@ -2,12 +2,14 @@
 
 from types import TracebackType
 
+from lockgate.client.access import Access
 from lockgate.client.delivery import Delivery
 from lockgate.client.events import Events
 from lockgate.client.monitoring import Monitoring
 from lockgate.client.registry import Registry
 from lockgate.client.tracking import Tracking
 from lockgate.client.transport import Transport
+from lockgate.client.webhooks import Webhooks
 from lockgate.clock import Clock
 
 
@@ -21,6 +23,8 @@ class Client:
         self.delivery = Delivery(transport)
         self.monitoring = Monitoring(transport)
         self.events = Events(transport)
+        self.webhooks = Webhooks(transport)
+        self.access = Access(transport)
 
     def close(self) -> None:
         self.transport.close()

@@ -17,6 +17,8 @@ class Delivery:
     def create_rollout(self, rollout: Rollout, *, supersede: bool = False) -> Rollout:
         """Raises Conflict where another rollout of the environment is unfinished.
 
+        Raises GateFailed naming the gates that refused the version, PermissionDenied where approvals are missing.
+
         With `supersede` that one is marked superseded in the same transaction, unless it is rolling back.
         """
         request = wire.CreateRollout(rollout=rollout, supersede=supersede)
@@ -43,14 +45,21 @@ class Delivery:
         *,
         traffic: Traffic | None,
         aliases: Mapping[str, int] | None = None,
+        withdrawn: Mapping[str, int] | None = None,
     ) -> Rollout:
         """Write one move with its traffic and aliases in one transaction.
+
+        `aliases` are set; `withdrawn` are removed where they still point at the version named.
 
         Raises Conflict where the stored revision is not `transition.revision - 1`, the move is illegal, or the
         environment's traffic has a revision that is not below the new one.
         """
         request = wire.AdvanceRollout(
-            rollout=rollout, transition=transition, traffic=traffic, aliases=dict(aliases or {})
+            rollout=rollout,
+            transition=transition,
+            traffic=traffic,
+            aliases=dict(aliases or {}),
+            withdrawn=dict(withdrawn or {}),
         )
         return self._transport.call(wire.ADVANCE_ROLLOUT, request).rollout
 

@@ -1,22 +1,28 @@
 """The HTTP transport: one kept-alive connection a thread, the standard library's client, no dependency.
 
-A read is repeated once when a kept-alive connection turns out to be dead; a write is not, because it may have been
-done: whoever repeats it knows whether that is harmless.
+A read is repeated once when a kept-alive connection turns out to be dead, and so is an upload, which puts the same file
+into the same place. Any other write is not, because it may have been done: whoever repeats it knows whether that is
+harmless.
 """
 
 import http.client
 import secrets
+import select
+import socket
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from lockgate.client.download import download
 from lockgate.errors import InvalidInput, LockgateError, Unavailable, from_code
-from lockgate.wire.mlflow.artifacts import PROXY_PATH
+from lockgate.hashing import digest_file
+from lockgate.wire.mlflow.artifacts import DIGEST_HEADER, PROXY_PATH
 from lockgate.wire.operation import Operation, Req, Res
 
 _TIMEOUT_S = 60.0
@@ -26,9 +32,12 @@ _encoder = msgspec.json.Encoder()
 
 
 class HttpTransport:
-    """`lockgate.client.transport.Transport` to the server at `uri`."""
+    """`lockgate.client.transport.Transport` to the server at `uri`.
 
-    def __init__(self, uri: str, *, user: str) -> None:
+    Without a `token` or `password` the `user` counts only where nobody has to log in.
+    """
+
+    def __init__(self, uri: str, *, user: str, token: str = "", password: str = "") -> None:
         try:
             parts = urlsplit(uri if "//" in uri else f"http://{uri}")
             self._scheme, self._host, self._port = parts.scheme, parts.hostname or "", parts.port
@@ -39,6 +48,10 @@ class HttpTransport:
         self.uri = uri
         self._prefix = parts.path.rstrip("/")
         self._headers = {"X-Lockgate-User": quote(user), "Accept": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        elif password:
+            self._headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
         self._local = threading.local()
         self._open: set[http.client.HTTPConnection] = set()
 
@@ -57,6 +70,7 @@ class HttpTransport:
             **self._headers,
             "Content-Type": "application/octet-stream",
             "Content-Length": str(local.stat().st_size),
+            DIGEST_HEADER: digest_file(local),
         }
         with (
             local.open("rb") as file,
@@ -65,15 +79,13 @@ class HttpTransport:
             answer.read()
 
     def get_file(self, path: str, target: Path) -> None:
+        def ask(headers: dict[str, str]) -> AbstractContextManager[http.client.HTTPResponse]:
+            return self._request("GET", f"{PROXY_PATH}/{quote(path)}", headers={**self._headers, **headers})
+
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
         try:
-            with (
-                self._request("GET", f"{PROXY_PATH}/{quote(path)}", headers=self._headers) as answer,
-                partial.open("xb") as file,
-            ):
-                while piece := answer.read(_PIECE):
-                    file.write(piece)
+            download(ask, partial)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -84,19 +96,21 @@ class HttpTransport:
 
     @contextmanager
     def _request(
-        self, method: str, path: str, *, headers: dict[str, str], body: bytes | BinaryIO | None = None
+        self, method: str, path: str, *, headers: dict[str, str], body: bytes | BufferedReader | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer with status 200. Raises the error that the server names, or Unavailable."""
+        """An answer with status 200, or 206 to a range. Raises the error that the server names, or Unavailable."""
         connection = self._connection()
         try:
             try:
                 answer = self._send(connection, method, path, body, headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 connection.close()
-                if method != "GET":
+                if method not in ("GET", "PUT"):
                     raise
+                if isinstance(body, BufferedReader):
+                    body.seek(0)
                 answer = self._send(connection, method, path, body, headers)
-            if answer.status != 200:
+            if answer.status not in (200, 206):
                 raise self._error(answer.status, answer.read(), path)
             yield answer
         except (OSError, http.client.HTTPException) as error:
@@ -114,19 +128,26 @@ class HttpTransport:
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
-        body: bytes | BinaryIO | None,
+        body: bytes | BufferedReader | None,
         headers: dict[str, str],
     ) -> http.client.HTTPResponse:
-        connection.request(method, self._prefix + path, body=body, headers=headers)
+        try:
+            connection.request(method, self._prefix + path, body=body, headers=headers)
+        except (BrokenPipeError, ConnectionResetError):
+            if body is None:
+                raise
+            # A server that refuses an upload answers before all of it is sent: its reason beats a broken pipe.
         return connection.getresponse()
 
     def _connection(self) -> http.client.HTTPConnection:
         found: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if found is None:
             kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
-            found = kind(self._host, self._port, timeout=_TIMEOUT_S)
+            found = kind(self._host, self._port, timeout=_TIMEOUT_S, blocksize=_PIECE)  # of an upload
             self._local.connection = found
             self._open.add(found)
+        elif found.sock is not None and _is_readable(found.sock):
+            found.close()  # nothing was asked, so this is the server's end of it: most close what is idle for seconds
         return found
 
     def _error(self, status: int, body: bytes, path: str) -> LockgateError:
@@ -137,11 +158,18 @@ class HttpTransport:
             return Unavailable(f"{self.uri} answered {path} with status {status}; is it a Lockgate server?")
 
 
+def _is_readable(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def _encode(operation: Operation[Req, Res], request: Req) -> tuple[str, bytes | None]:
     """The path with its parameters and query, and the JSON body of anything but a GET."""
     path = operation.path
     for name in operation.path_fields:
-        path = path.replace(f"{{{name}}}", quote(str(getattr(request, name)), safe=""))
+        value = str(getattr(request, name))
+        path = path.replace(f"{{{name}}}", quote(value, safe="")).replace(f"{{{name}:path}}", quote(value))
     if operation.method != "GET":
         return path, _encoder.encode(request)
     values = {k: v for k, v in msgspec.to_builtins(request).items() if k not in operation.path_fields}

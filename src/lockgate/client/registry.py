@@ -1,9 +1,10 @@
 """Models, releases, aliases and approvals."""
 
+from collections.abc import Mapping
+
 from lockgate.client.transport import Transport
 from lockgate.entities import AliasChange, Approval, Release
 from lockgate.wire import registry as wire
-from lockgate.wire.operation import Empty
 
 
 class Registry:
@@ -20,9 +21,9 @@ class Registry:
         """Raises NotFound."""
         return self._transport.call(wire.GET_MODEL, wire.OneModel(model=name))
 
-    def list_models(self) -> list[wire.ModelSummary]:
-        """By name."""
-        return list(self._transport.call(wire.LIST_MODELS, Empty()).models)
+    def list_models(self, prefix: str = "") -> list[wire.ModelSummary]:
+        """By name; `team/` lists what is in that folder."""
+        return list(self._transport.call(wire.LIST_MODELS, wire.ListModels(prefix=prefix)).models)
 
     def get_version(self, model: str, version: int) -> wire.VersionSummary:
         """What people see of a version: its tags, aliases and description. Raises NotFound."""
@@ -45,8 +46,20 @@ class Registry:
         request = wire.FindRelease(model=model, content_digest=content_digest)
         return self._transport.call(wire.FIND_RELEASE, request).release
 
+    def declare_environments(self, model: str, approvals: Mapping[str, int], *, may_loosen: bool) -> None:
+        """Tell the server which environments there are, in the order of promotion, and the approvals each needs.
+
+        Without `may_loosen` no environment is forgotten and none needs fewer approvals than before.
+        """
+        request = wire.DeclareEnvironments(model=model, approvals=dict(approvals), may_loosen=may_loosen)
+        self._transport.call(wire.DECLARE_ENVIRONMENTS, request)
+
     def set_alias(self, model: str, alias: str, version: int, *, reason: str = "") -> None:
-        """Point an alias at a version. Raises NotFound for the model or version, InvalidInput for a reserved name."""
+        """Point an alias at a version. Raises NotFound for the model or version, InvalidInput for a reserved name.
+
+        An alias that stands for an environment takes only what may enter it: raises GateFailed naming the gates that
+        refused the version, PermissionDenied where approvals are missing.
+        """
         self._transport.call(wire.SET_ALIAS, wire.SetAlias(model=model, alias=alias, version=version, reason=reason))
 
     def get_alias(self, model: str, alias: str) -> int | None:

@@ -1,6 +1,6 @@
 """Experiments, runs, what is logged to them and their files, over MLflow's protocol like all training code."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -9,10 +9,13 @@ from lockgate.clock import Clock
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.purge import PURGE, Purge, Purged
+from lockgate.wire.series import LOG_SERIES, LogSeries, Series
 
 EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
-# MLflow's own limits for one batch; a larger one is sent in parts.
-_METRICS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+# MLflow's own limits for one batch, of each kind and of all; a larger one is sent in parts.
+_ITEMS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
+_FILES_A_PAGE = 10_000
 
 T = TypeVar("T")
 
@@ -55,7 +58,8 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Raises InvalidInput where a param has another value already; what fits one batch is all or nothing."""
-        metric_parts = list(_parts(metrics, _METRICS_A_BATCH))
+        others = min(len(params or ()), _PARAMS_A_BATCH) + min(len(tags or ()), _PARAMS_A_BATCH)
+        metric_parts = list(_parts(metrics, _ITEMS_A_BATCH - others))
         param_parts = list(_parts(_tags(params or {}), _PARAMS_A_BATCH))
         tag_parts = list(_parts(_tags(tags or {}), _PARAMS_A_BATCH))
         for i in range(max(len(metric_parts), len(param_parts), len(tag_parts))):
@@ -78,9 +82,16 @@ class Tracking:
             ],
         )
 
-    def finish_run(self, run_id: str, status: EndStatus = "FINISHED") -> None:
-        """The run ends now."""
-        self._transport.call(runs.UPDATE_RUN, runs.UpdateRun(run_id=run_id, status=status))
+    def log_series(self, run_id: str, series: Iterable[Series]) -> None:
+        """Many values of metrics in one transaction; one that is there already changes nothing.
+
+        Raises InvalidInput for a name that cannot be stored, and for more than `VALUES_A_REQUEST` values.
+        """
+        self._transport.call(LOG_SERIES, LogSeries(run_id=run_id, series=tuple(series)))
+
+    def finish_run(self, run_id: str, status: EndStatus = "FINISHED", *, at: int | None = None) -> None:
+        """The run ends now, or ended `at` some time."""
+        self._transport.call(runs.UPDATE_RUN, runs.UpdateRun(run_id=run_id, status=status, end_time=at))
 
     def get_run(self, run_id: str) -> runs.Run:
         """With the latest value of each metric. Raises NotFound."""
@@ -122,6 +133,23 @@ class Tracking:
         request = runs.MetricHistory(run_id=run_id, metric_key=key)
         return list(self._transport.call(runs.METRIC_HISTORY, request).metrics)
 
+    def purge(self, *, before_ms: int, dry_run: bool = False) -> Purged:
+        """Delete for good what was deleted before that time, with its files; `dry_run` only counts."""
+        request = Purge(before=before_ms, dry_run=dry_run)
+        done = self._transport.call(PURGE, request)
+        while done.more:  # a call deletes a limited number
+            then = self._transport.call(PURGE, request)
+            done = Purged(
+                runs=done.runs + then.runs,
+                logged_models=done.logged_models + then.logged_models,
+                experiments=done.experiments + then.experiments,
+                kept=then.kept,
+                folders=done.folders + then.folders,
+                elsewhere=done.elsewhere + then.elsewhere,
+                more=then.more,
+            )
+        return done
+
     def upload_artifact(self, run_id: str, local: Path, artifact_path: str = "") -> None:
         """Store a file, or a folder with all it holds, in the folder `artifact_path` of the run."""
         root = _proxied(self.get_run(run_id).info.artifact_uri)
@@ -137,8 +165,15 @@ class Tracking:
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[artifacts.FileInfo]:
         """One folder of the run's files; each `path` is relative to the run."""
-        request = artifacts.ListArtifacts(run_id=run_id, path=path)
-        return list(self._transport.call(artifacts.LIST_ARTIFACTS, request).files)
+        found: list[artifacts.FileInfo] = []
+        token = ""
+        while True:
+            request = artifacts.ListArtifacts(run_id=run_id, path=path, page_token=token)
+            page = self._transport.call(artifacts.LIST_ARTIFACTS, request)
+            found.extend(page.files)
+            token = page.next_page_token
+            if not token:
+                return found
 
     def download_artifact(self, run_id: str, artifact_path: str, target: Path) -> None:
         """Write one file of the run to `target`, or a folder below it. Raises NotFound."""
@@ -154,7 +189,7 @@ class Tracking:
         self._download(_proxied(model.info.artifact_uri), target)
 
     def _download(self, path: str, target: Path) -> None:
-        files = self._transport.call(artifacts.LIST_PROXY, artifacts.ListProxy(path=path)).files
+        files = list(self._files(path))
         if not files:
             self._transport.get_file(path, target)
         for item in files:
@@ -163,6 +198,16 @@ class Tracking:
                 self._download(inner, target / item.path)
             else:
                 self._transport.get_file(inner, target / item.path)
+
+    def _files(self, path: str) -> Iterator[artifacts.FileInfo]:
+        token = ""
+        while True:
+            request = artifacts.ListProxy(path=path, max_results=_FILES_A_PAGE, page_token=token)
+            page = self._transport.call(artifacts.LIST_PROXY, request)
+            yield from page.files
+            token = page.next_page_token
+            if not token:
+                return
 
     def _experiment_id(self, name: str) -> str:
         request = experiments.ExperimentName(experiment_name=name)

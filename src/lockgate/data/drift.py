@@ -6,14 +6,13 @@ count: a column that has become empty has drifted.
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from itertools import accumulate
 
 from lockgate.data.profile import CategoricalProfile, ColumnProfile, NumericProfile, Profile
 from lockgate.entities import ColumnDrift
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from lockgate.stats.corrections import benjamini_hochberg
+from lockgate.stats.divergences import psi
+from lockgate.stats.two_sample import chi_square, ks_binned
 
 # The population stability index is read on about this many bins of equal reference share: on more it is mostly noise.
 _EFFECT_BINS = 10
@@ -35,8 +34,6 @@ def compare(
     the columns); `min_effect` is the least population stability index that counts. A column without values on one side
     is compared by its missing ones; a column of times is not compared.
     """
-    from lockgate.stats.corrections import benjamini_hochberg
-
     tested: list[tuple[str, str, float, float, float]] = []
     for name, past in reference.columns.items():
         now = current.columns.get(name)
@@ -50,9 +47,9 @@ def compare(
             method=method,
             statistic=statistic,
             p_value=p,
-            p_adjusted=float(q),
+            p_adjusted=q,
             effect=effect,
-            drift_detected=bool(q <= alpha and effect >= min_effect),
+            drift_detected=q <= alpha and effect >= min_effect,
         )
         for (name, method, statistic, p, effect), q in zip(tested, adjusted, strict=True)
     ]
@@ -61,9 +58,6 @@ def compare(
 
 def _test(reference: ColumnProfile, current: ColumnProfile) -> list[tuple[str, float, float, float]]:
     """(method, statistic, p, effect) of one column, or nothing where there is nothing to compare."""
-    from lockgate.stats.divergences import psi
-    from lockgate.stats.two_sample import chi_square, ks_binned
-
     if reference.rows == 0 or current.rows == 0:
         return []
     if isinstance(reference, CategoricalProfile) and isinstance(current, CategoricalProfile):
@@ -95,17 +89,13 @@ def _absent(column: ColumnProfile) -> int:
     return column.missing + column.invalid + (column.nan if isinstance(column, NumericProfile) else 0)
 
 
-def _effect_bins(
-    reference: NumericProfile, current: NumericProfile
-) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]":
+def _effect_bins(reference: NumericProfile, current: NumericProfile) -> tuple[list[int], list[int]]:
     """Neighbouring bins taken together until each holds a tenth of the reference, and the absent ones in a bin."""
-    import numpy as np
-
-    past, now = np.asarray(reference.counts), np.asarray(current.counts)
-    share = np.cumsum(past) / max(1, past.sum())
-    # a bin belongs to the tenth that its middle lies in
-    group = np.minimum(((share - past / max(1, past.sum()) / 2) * _EFFECT_BINS).astype(np.int64), _EFFECT_BINS - 1)
-    return (
-        np.append(np.bincount(group, weights=past, minlength=_EFFECT_BINS), _absent(reference)).astype(np.int64),
-        np.append(np.bincount(group, weights=now, minlength=_EFFECT_BINS), _absent(current)).astype(np.int64),
-    )
+    total = max(1, sum(reference.counts))
+    past, now = [0] * _EFFECT_BINS, [0] * _EFFECT_BINS
+    for upto, before, after in zip(accumulate(reference.counts), reference.counts, current.counts, strict=True):
+        # a bin belongs to the tenth that its middle lies in
+        group = min(int((upto / total - before / total / 2) * _EFFECT_BINS), _EFFECT_BINS - 1)
+        past[group] += before
+        now[group] += after
+    return [*past, _absent(reference)], [*now, _absent(current)]

@@ -11,7 +11,7 @@ far from the median.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -154,7 +154,7 @@ def _own_profile(series: "pl.Series") -> ColumnProfile:
         counted = series.drop_nulls().cast(pl.String).value_counts(sort=True, name="rows")
         # ties are broken by name, so that the same rows always make the same profile
         names = counted.sort("rows", series.name, descending=[True, False])[series.name].head(_CATEGORIES)
-        return _count_categories(counted, tuple(sorted(names)), common)
+        return count_categories(dict(counted.iter_rows()), tuple(sorted(names)), common)
     return PlainProfile(**common)  # type: ignore[arg-type]  # one dict of three known fields
 
 
@@ -178,7 +178,7 @@ def _compared_profile(series: "pl.Series | None", rows: int, reference: ColumnPr
         return _count_numbers(values, np.asarray(reference.edges, dtype=np.float64), common)
     if isinstance(reference, CategoricalProfile):
         counted = converted.drop_nulls().value_counts(name="rows")
-        return _count_categories(counted, reference.categories, common)
+        return count_categories(dict(counted.iter_rows()), reference.categories, common)
     return PlainProfile(**{**common, "invalid": 0})  # type: ignore[arg-type]  # one dict of four known fields
 
 
@@ -245,10 +245,10 @@ def _count_numbers(
     )
 
 
-def _count_categories(
-    counted: "pl.DataFrame", categories: tuple[str, ...], common: dict[str, object]
+def count_categories(
+    found: Mapping[str, int], categories: tuple[str, ...], common: dict[str, object]
 ) -> CategoricalProfile:
-    found = dict(counted.iter_rows())
+    """The profile of a column from how often each value was found."""
     counts = tuple(found.get(category, 0) for category in categories)
     other = sum(found.values()) - sum(counts)
     return CategoricalProfile(categories=categories, counts=(*counts, other), **common)  # type: ignore[arg-type]  # same

@@ -64,14 +64,15 @@ def _carry_out(
     before = client.delivery.get_traffic(rollout.model, rollout.environment)
     after = traffic_after(moved, digests=_digests(client, moved), before=before, now=now)
     aliases = aliases_after(moved, production=production)
+    withdrawn = withdrawn_after(moved, production=production)
     try:
-        moved = client.delivery.advance_rollout(moved, transition, traffic=after, aliases=aliases)
+        moved = client.delivery.advance_rollout(moved, transition, traffic=after, aliases=aliases, withdrawn=withdrawn)
     except Conflict:
         # Another driver was faster; what it decided stands.
         return client.delivery.get_rollout(rollout.rollout_id)
     if after is not None:
         target.apply(after)
-    _tell(client, moved, now, production=production)
+    _tell(client, moved, now)
     return moved
 
 
@@ -124,12 +125,27 @@ def aliases_after(rollout: Rollout, *, production: str | None) -> dict[str, int]
     return aliases
 
 
+def withdrawn_after(rollout: Rollout, *, production: str | None) -> dict[str, int]:
+    """The challenger is the newest version that passed, is not the champion, and did not fail where it was served.
+
+    So a version loses that alias when it becomes the champion, when its rollout was rolled back, and when somebody
+    returns from it to the version before. Without it nothing deploys the version by itself.
+    """
+    if rollout.state == "rolled_back":
+        return {"challenger": rollout.version}
+    if rollout.state == "succeeded" and rollout.strategy == "rollback" and rollout.baseline_version is not None:
+        return {"challenger": rollout.baseline_version}
+    if rollout.state == "succeeded" and rollout.environment == production:
+        return {"challenger": rollout.version}
+    return {}
+
+
 def _digests(client: "Client", rollout: Rollout) -> dict[int, str]:
     versions = [rollout.version] if rollout.baseline_version is None else [rollout.version, rollout.baseline_version]
     return {version: client.registry.get_release(rollout.model, version).content.digest for version in versions}
 
 
-def _tell(client: "Client", rollout: Rollout, now: int, *, production: str | None) -> None:
+def _tell(client: "Client", rollout: Rollout, now: int) -> None:
     """What others must know of a finished rollout. Each part may be repeated, none is needed for correctness."""
     name = f"{rollout.model} version {rollout.version}"
     if rollout.state == "rolled_back":
@@ -144,7 +160,3 @@ def _tell(client: "Client", rollout: Rollout, now: int, *, production: str | Non
         client.monitoring.open_alert(alert)
     if rollout.state == "succeeded":
         client.monitoring.close_alerts(rollout.model, rollout.environment, "rollback", now)
-        challenger = client.registry.get_alias(rollout.model, "challenger")
-        if rollout.environment == production and challenger == rollout.version:
-            # The challenger is the newest version that passed and is not the champion.
-            client.registry.delete_alias(rollout.model, "challenger", reason="became the champion")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from lockgate.clock import Clock
 from lockgate.delivery.history import versions_served
-from lockgate.entities import Release, Rollout
-from lockgate.errors import AlreadyExists, GateFailed, NotFound, PermissionDenied
+from lockgate.entities import Rollout
+from lockgate.errors import AlreadyExists, NotFound
 from lockgate.ids import new_sortable_id
-from lockgate.project import Environment, Folder, duration_s
+from lockgate.project import Environment, Folder
 
 if TYPE_CHECKING:
     from lockgate.client.client import Client
@@ -34,14 +34,14 @@ def deploy(
     lets a refused version in and is kept with the rollout; it replaces no approval.
     """
     target = find_environment(folder, environment)
-    release = client.registry.get_release(model, version)
-    require_passed(release, environment=environment, override_reason=override_reason)
-    require_approved(client, release, environment=environment, needed=target.approvals)
+    client.registry.get_release(model, version)
+    # The server decides, by the file as it is now: whoever comes to it by another door meets the same rule.
+    client.registry.declare_environments(model, approvals_of(folder), may_loosen=True)
     served = versions_served(client, model, environment)
     baseline = served[-1] if served else None
     if baseline == version and client.delivery.current_rollout(model, environment) is None:
         raise AlreadyExists(f"{environment} serves version {version} of {model} already.")
-    # There is nothing to compare a first version with.
+    # There is nothing to compare a first version with, and nothing to go back to.
     is_canary = target.rollout.strategy == "canary" and baseline is not None
     now = clock.now_ms()
     rollout = Rollout(
@@ -52,7 +52,7 @@ def deploy(
         baseline_version=baseline,
         strategy="canary" if is_canary else "replace",
         steps=target.rollout.steps if is_canary else (100,),
-        bake_s=duration_s(target.rollout.bake) if is_canary else 0.0,
+        bake_s=target.rollout.bake_s if baseline is not None else 0.0,
         false_rollback_rate=target.rollout.false_rollback_rate,
         min_requests=target.rollout.min_requests,
         latency_tolerance=target.rollout.latency_tolerance,
@@ -81,28 +81,6 @@ def find_environment(folder: Folder, name: str) -> Environment:
     )
 
 
-def require_passed(release: Release, *, environment: str, override_reason: str | None) -> None:
-    """Raises GateFailed for a version that its gates refused, or were never asked about."""
-    if override_reason or (release.verdict is not None and release.verdict.passed):
-        return
-    override = f"lockgate deploy {release.model}@{release.version} --to {environment} --override --reason TEXT"
-    if release.verdict is None:
-        raise GateFailed(f"no gate has judged version {release.version} of {release.model}.", hint=override)
-    reasons = "; ".join(f"{check.gate} ({check.reason})" for check in release.verdict.refusals)
-    raise GateFailed(f"version {release.version} of {release.model} was refused by its gates: {reasons}", hint=override)
-
-
-def require_approved(client: "Client", release: Release, *, environment: str, needed: int) -> None:
-    """Raises PermissionDenied where fewer than `needed` people said yes to this version in this environment."""
-    if not needed:
-        return
-    approvals = client.registry.list_approvals(release.model, release.version, environment)
-    approvers = sorted({approval.approver for approval in approvals})
-    missing = needed - len(approvers)
-    if missing > 0:
-        said = f"approved by {', '.join(approvers)}" if approvers else "approved by nobody"
-        raise PermissionDenied(
-            f"{environment} needs {needed} approval(s) for version {release.version} of {release.model}: {missing} "
-            f"missing, {said}.",
-            hint=f"lockgate approve {release.model}@{release.version} --for {environment}",
-        )
+def approvals_of(folder: Folder) -> dict[str, int]:
+    """How many approvals each environment needs, in the order of promotion."""
+    return {name: environment.approvals for name, environment in folder.project.environments.items()}

@@ -37,12 +37,17 @@ class Situation(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Where a rollout goes next and why. The same state and step means: stay, for this reason."""
+    """Where a rollout goes next and why. The same state and step means: stay, for this reason.
+
+    `baseline` is what the version before had counted until now, requests and errors, for a strategy that will need it
+    when that version serves no longer.
+    """
 
     state: RolloutState
     step: int
     reason: str
     evidence: Mapping[str, Scalar] = {}
+    baseline: tuple[int, int] | None = None
 
 
 def is_finished(rollout: Rollout) -> bool:
@@ -60,6 +65,10 @@ def move(rollout: Rollout, decision: Decision, *, now: int, by: str) -> tuple[Ro
             f"rollout {rollout.rollout_id} is {rollout.state}: it cannot become {decision.state}; "
             f"it can become: {', '.join(sorted(LEGAL_MOVES[rollout.state])) or 'nothing, it is finished'}."
         )
+    reason = decision.reason
+    if decision.state == "rolling_back" and rollout.baseline_version is None:
+        stays = "has no earlier version to go back to, so this one stays until another is deployed."
+        reason = f"{reason.rstrip('.')}; {rollout.environment} {stays}"
     transition = RolloutTransition(
         rollout_id=rollout.rollout_id,
         revision=rollout.revision + 1,
@@ -68,16 +77,19 @@ def move(rollout: Rollout, decision: Decision, *, now: int, by: str) -> tuple[Ro
         step=decision.step,
         at=now,
         by=by,
-        reason=decision.reason,
+        reason=reason,
         evidence=dict(decision.evidence),
     )
+    requests, errors = decision.baseline or (rollout.baseline_requests, rollout.baseline_errors)
     moved = msgspec.structs.replace(
         rollout,
         state=decision.state,
         step=decision.step,
         revision=transition.revision,
         updated_at=now,
-        reason=decision.reason,
+        reason=reason,
+        baseline_requests=requests,
+        baseline_errors=errors,
     )
     return moved, transition
 

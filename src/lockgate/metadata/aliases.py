@@ -1,4 +1,8 @@
-"""Aliases: movable names of versions, each move kept with who, when and why."""
+"""Aliases: movable names of versions, each move kept with who, when and why.
+
+`admission` says which of them stand for an environment, and what may enter it; whoever moves an alias because somebody
+asked for it (and not because a rollout ended) asks there first.
+"""
 
 import re
 
@@ -8,13 +12,15 @@ from lockgate.entities import AliasChange
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
-from lockgate.metadata.models import get_model
+from lockgate.metadata.models import get_model, is_prompt
+from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import alias_changes, aliases
 from lockgate.metadata.versions import get_version
 
-_VALID = re.compile(r"[A-Za-z0-9_.-]{1,255}")
-# These would be read as a version (models:/m/1, v1) or as MLflow's `latest`.
+_VALID = re.compile(r"[\w.-]{1,255}")
+# These would be read as a version (models:/m/1, v1) or as the newest one.
 _RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
+LATEST = "latest"
 
 
 def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") -> bool:
@@ -99,4 +105,9 @@ def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None
             "reason": reason,
         },
     )
+    kind = "prompt_alias" if is_prompt(tx.connection, name) else "model_version_alias"
+    if after is None:
+        enqueue(tx, f"{kind}.deleted", {"name": name, "alias": alias})
+    else:
+        enqueue(tx, f"{kind}.created", {"name": name, "alias": alias, "version": str(after)})
     append_event(tx, "alias.moved", name, {"alias": alias, "from": before, "to": after, "reason": reason})

@@ -1,33 +1,41 @@
-"""The metadata database of an installation: how it is opened, read and written.
+"""The metadata database of an installation, SQLite or PostgreSQL: how it is opened, read and written.
 
-One write transaction at a time: SQLite has one writer, so writers of this process queue on a lock (first come, first
-served, no polling) and only other processes are waited for by SQLite's busy timeout. A write transaction takes the
-write lock when it begins (BEGIN IMMEDIATE), so it never fails half-way because somebody else wrote first.
+A transaction has one of three modes, and the code inside is written once for both databases:
 
-Durability: with a write-ahead log and `synchronous=NORMAL` an acknowledged write survives `kill -9` of every process.
-A decision (a release, an alias, a rollout) is written with `synchronous=FULL` and survives a power cut as well;
-measurements (metrics, params, tags) do not pay for an fsync each.
+    read         one consistent snapshot; it waits for nobody, and nobody for it
+    decision     asks and then writes what follows from the answer: alone, no other decision comes between
+    measurement  statements that are each right by themselves (insert, upsert), whatever others write meanwhile
+
+`sqlite_engine` and `postgres_engine` say how each database keeps that, and what an acknowledged write survives.
 """
 
+import random
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from lockgate.errors import DataDamaged, LockgateError, StorageFull, Unavailable
+from lockgate.errors import InvalidInput, LockgateError
+from lockgate.metadata import postgres_engine, sqlite_engine
+from lockgate.metadata.modes import Mode, Raced
 
-BUSY_TIMEOUT_S = 10.0
-_SYNCHRONOUS = "lockgate_synchronous"
-# Options of a connection whose transaction writes, and whose commit must survive a power cut.
-WRITE_DECISION = {_SYNCHRONOUS: "FULL"}
+T = TypeVar("T")
+# A file of SQLite, or the address of a PostgreSQL database as `postgres_engine.parse_address` makes it.
+Where: TypeAlias = Path | URL
+
+_MODE = "lockgate_mode"
+# Options of a connection whose transaction is a decision.
+DECISION = {_MODE: "decision"}
+
+# A race is over when the other one has committed, so a few short waits are plenty; each is drawn up to this long.
+_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Tx:
     connection: Connection
     at: int
     by: str
+    is_decision: bool
 
     @property
     def is_sqlite(self) -> bool:
@@ -44,11 +53,12 @@ class Tx:
 
 
 class Database:
-    """Opened by `open_database`; safe to share between threads."""
+    """Opened by `schema.open_database`; safe to share between threads."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writing = threading.Lock()
+        # Writers of one process queue here, first come, first served; SQLite itself would let them poll.
+        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -58,88 +68,83 @@ class Database:
 
     @contextmanager
     def write(self, *, at: int, by: str, decision: bool = True) -> Iterator[Tx]:
-        """Committed when the block ends, rolled back when it raises. `decision` False skips the fsync."""
-        mode = "FULL" if decision else "NORMAL"
+        """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
+
+        Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
+        """
+        mode: Mode = "decision" if decision else "measurement"
         with (
-            self._writing,
+            self._turn,
             storage_errors(),
-            self.engine.connect().execution_options(**{_SYNCHRONOUS: mode}) as connection,
+            self.engine.connect().execution_options(**{_MODE: mode}) as connection,
             connection.begin(),
         ):
-            yield Tx(connection, at, by)
+            yield Tx(connection, at, by, decision)
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def open_engine(path: Path) -> Engine:
-    """An engine on a SQLite file, with every connection set up; the file is made when it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        make_url("sqlite://").set(database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "cached_statements": 256},
-        poolclass=QueuePool,
-        pool_size=8,
-        max_overflow=24,
-    )
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
+def repeat_when_raced(work: Callable[[], T]) -> T:
+    """What `work` returns, which is done again where another writer came between: its transaction left nothing."""
+    for wait_s in _WAITS_S:
+        try:
+            return work()
+        except Raced:
+            time.sleep(random.uniform(0, wait_s))
+    try:
+        return work()
+    except Raced as error:
+        if isinstance(error.__cause__, IntegrityError):
+            raise error.__cause__ from None  # nobody can come between that often: this is a mistake of ours
+        raise
+
+
+def open_engine(where: Where) -> Engine:
+    """An engine whose connections are set up; a file is made when it is not there, a server is not asked yet.
+
+    Raises InvalidInput where the driver for PostgreSQL is not installed.
+    """
+    module = sqlite_engine if isinstance(where, Path) else postgres_engine
+    engine = sqlite_engine.make_engine(where) if isinstance(where, Path) else postgres_engine.make_engine(where)
+
+    def begin(connection: Connection) -> None:
+        module.begin(connection, connection.get_execution_options().get(_MODE, "read"))
+
+    event.listen(engine, "begin", begin)
     return engine
 
 
-def _set_up(connection: SqliteConnection, record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own; `_begin` does
-    for pragma in (
-        "journal_mode = WAL",
-        "foreign_keys = ON",
-        "synchronous = NORMAL",
-        "temp_store = MEMORY",
-        "case_sensitive_like = ON",
-        "cache_size = -8192",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    mode = connection.get_execution_options().get(_SYNCHRONOUS)
-    # Straight to the driver: SQLAlchemy's machinery costs more than these statements, on every metric logged.
-    driver: Any = connection.connection.driver_connection  # sqlite3.Connection, as `_set_up` got it
-    try:
-        if mode is None:
-            driver.execute("BEGIN")
-        else:
-            driver.execute(f"PRAGMA synchronous = {mode}")
-            driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        raise OperationalError("BEGIN", None, error) from error
+def describe(where: Where) -> str:
+    """The database in a message: a path, or an address without its password."""
+    return str(where) if isinstance(where, Path) else postgres_engine.describe(where)
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """What the disk or another process did to us, as errors a user can act on."""
+def storage_errors(opening: Where | None = None) -> Iterator[None]:
+    """What the disk, the server or another process did to us, as errors a user can act on.
+
+    Whoever opens a database may see in the message why it cannot be reached; whoever asks a server later may not.
+    """
     try:
         yield
     except DBAPIError as error:
-        translated = _translate(error)
+        translated = _translate(error, opening)
         if translated is None:
             raise
         raise translated from error
+    except OverflowError as error:
+        if "SQLite INTEGER" not in str(error):
+            raise
+        raise InvalidInput("a number is too large for the database to keep.") from error
+    except UnicodeEncodeError as error:
+        raise InvalidInput("a text is not valid Unicode and cannot be stored.") from error
 
 
-def _translate(error: DBAPIError) -> LockgateError | None:
-    text = str(error.orig)
-    if "disk is full" in text:
-        return StorageFull("the disk is full: nothing of this was recorded.", hint="free some space, then repeat")
-    if "malformed" in text or "not a database" in text:
-        return DataDamaged(f"the metadata database is damaged: {text}.", hint="restore lockgate.db from a backup")
-    if isinstance(error, OperationalError) and ("locked" in text or "busy" in text):
-        return Unavailable(
-            f"the metadata database was locked by another process for {BUSY_TIMEOUT_S:g} seconds.",
-            hint="repeat; if it stays locked, look for a hanging process that has lockgate.db open",
-        )
-    if isinstance(error, OperationalError) and ("unable to open" in text or "readonly" in text or "I/O" in text):
-        return Unavailable(f"the metadata database cannot be used: {text}.")
-    return None
+def _translate(error: DBAPIError, opening: Where | None) -> LockgateError | None:
+    if isinstance(error.orig, sqlite3.Error):
+        return sqlite_engine.translate(error)
+    return postgres_engine.translate(error, opening=None if opening is None else describe(opening))
 
 
 def upsert(is_sqlite: bool, table: Any) -> Any:  # the dialects' insert constructs share no public type

@@ -1,4 +1,4 @@
-"""History: every write that somebody may ask about appends one event in its own transaction."""
+"""History: every write that somebody may ask about appends one event in its own transaction, and tells webhooks."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,14 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 from lockgate.entities import Event, Scalar
 from lockgate.metadata.database import Tx
+from lockgate.metadata.outbox import OWN_EVENTS, enqueue
 from lockgate.metadata.tables import events
 
 
 def append_event(tx: Tx, kind: str, subject: str, details: Mapping[str, Scalar] | None = None) -> None:
+    # Decisions take turns, so events are numbered in the order they are committed in: whoever asks for what came after
+    # the last one he knows misses none.
+    assert tx.is_decision, kind
     tx.connection.execute(
         insert(events),
         {
@@ -21,6 +25,8 @@ def append_event(tx: Tx, kind: str, subject: str, details: Mapping[str, Scalar] 
             "details": msgspec.json.encode(details or {}).decode(),
         },
     )
+    if kind in OWN_EVENTS:
+        enqueue(tx, kind, {"subject": subject, "by": tx.by, "details": dict(details or {})})
 
 
 def list_events(connection: Connection, *, after: int, limit: int) -> tuple[Event, ...]:

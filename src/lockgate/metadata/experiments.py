@@ -7,7 +7,14 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
-from lockgate.metadata.tables import experiment_tags, experiments
+from lockgate.metadata.limits import (
+    ARTIFACT_LOCATION_LENGTH,
+    EXPERIMENT_NAME_LENGTH,
+    EXPERIMENT_TAG_LENGTH,
+    require_key,
+    require_text,
+)
+from lockgate.metadata.tables import experiment_tags, experiments, runs
 
 ACTIVE, DELETED = "active", "deleted"
 DEFAULT_ID = 0
@@ -15,8 +22,8 @@ DEFAULT_ID = 0
 
 def create_experiment(tx: Tx, name: str, *, artifact_location: str = "", tags: Mapping[str, str] | None = None) -> int:
     """The new id. Raises AlreadyExists, also where the experiment of that name is deleted."""
-    if not name.strip():
-        raise InvalidInput("an experiment needs a name.")
+    _require_name(name)
+    _require_location(artifact_location)
     other = find_experiment(tx.connection, name)
     if other is not None:
         deleted = other["lifecycle_stage"] == DELETED
@@ -48,7 +55,7 @@ def get_experiment(connection: Connection, experiment_id: int) -> RowMapping:
     query = select(experiments).where(experiments.c.experiment_id == experiment_id)
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise NotFound(f"there is no experiment with id {experiment_id}.")
+        raise NotFound(f"No Experiment with id={experiment_id} exists.")
     return row
 
 
@@ -56,7 +63,10 @@ def require_active(connection: Connection, experiment_id: int) -> RowMapping:
     """Raises NotFound, or InvalidInput where it is deleted."""
     row = get_experiment(connection, experiment_id)
     if row["lifecycle_stage"] != ACTIVE:
-        raise InvalidInput(f"the experiment {row['name']!r} is deleted.", hint="restore it first")
+        raise InvalidInput(
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is deleted.",
+            hint="restore it first",
+        )
     return row
 
 
@@ -67,6 +77,9 @@ def experiment_tags_of(connection: Connection, experiment_id: int) -> dict[str, 
 
 
 def set_experiment_tag(tx: Tx, experiment_id: int, key: str, value: str) -> None:
+    """Raises NotFound, or InvalidInput for a deleted experiment and for what cannot be stored."""
+    require_key(key, "Tag")
+    require_text(value, EXPERIMENT_TAG_LENGTH, "value")
     require_active(tx.connection, experiment_id)
     tx.connection.execute(
         upsert(tx.is_sqlite, experiment_tags)
@@ -76,13 +89,17 @@ def set_experiment_tag(tx: Tx, experiment_id: int, key: str, value: str) -> None
 
 
 def delete_experiment_tag(tx: Tx, experiment_id: int, key: str) -> None:
+    """Raises NotFound, also where the experiment has no such tag, or InvalidInput for a deleted experiment."""
     require_active(tx.connection, experiment_id)
     t = experiment_tags.c
-    tx.connection.execute(delete(experiment_tags).where(t.experiment_id == experiment_id, t.key == key))
+    removed = tx.connection.execute(delete(experiment_tags).where(t.experiment_id == experiment_id, t.key == key))
+    if not removed.rowcount:
+        raise NotFound(f"No tag with name: {key} in experiment with id {experiment_id}.")
 
 
 def rename_experiment(tx: Tx, experiment_id: int, name: str) -> None:
-    """Raises NotFound for a deleted one, AlreadyExists for a name that is taken."""
+    """Raises NotFound, InvalidInput for a deleted one, AlreadyExists for a name that is taken."""
+    _require_name(name)
     require_active(tx.connection, experiment_id)
     other = find_experiment(tx.connection, name)
     if other is not None and other["experiment_id"] != experiment_id:
@@ -91,14 +108,32 @@ def rename_experiment(tx: Tx, experiment_id: int, name: str) -> None:
 
 
 def set_experiment_stage(tx: Tx, experiment_id: int, stage: str) -> None:
-    """Delete or restore; a deleted experiment keeps its runs."""
+    """Delete or restore, with all its runs. Raises NotFound, also where there is no such experiment to delete."""
     row = get_experiment(tx.connection, experiment_id)
-    if experiment_id == DEFAULT_ID and stage == DELETED:
-        raise InvalidInput("the experiment 'Default' cannot be deleted.")
     if row["lifecycle_stage"] == stage:
-        raise InvalidInput(f"the experiment {row['name']!r} is {stage} already.")
+        raise NotFound(f"No Experiment with id={experiment_id} exists that is not {stage}.")
     _update(tx, experiment_id, lifecycle_stage=stage, updated_at=tx.at)
+    deleted_at = tx.at if stage == DELETED else None
+    of_experiment = runs.c.experiment_id == experiment_id
+    tx.connection.execute(update(runs).where(of_experiment).values(lifecycle_stage=stage, deleted_at=deleted_at))
     append_event(tx, f"experiment.{'deleted' if stage == DELETED else 'restored'}", row["name"])
+
+
+def _require_name(name: str) -> None:
+    if not name:
+        raise InvalidInput("Invalid experiment name: ''. An experiment needs a name.")
+    require_text(name, EXPERIMENT_NAME_LENGTH, "name")
+
+
+def _require_location(location: str) -> None:
+    """Where files are kept is a plain URI: it is joined with the ids of runs."""
+    require_text(location, ARTIFACT_LOCATION_LENGTH, "artifact_location")
+    if location.startswith("runs:"):
+        raise InvalidInput(f"Artifact location cannot be a runs:/ URI. Given: {location!r}.")
+    if "#" in location or "?" in location or ";" in location:
+        raise InvalidInput("'artifact_location' URL can't include queries, fragments or params.")
+    if ".." in location.split("/"):
+        raise InvalidInput(f"'artifact_location' must not leave its folder: {location!r}.")
 
 
 def _update(tx: Tx, experiment_id: int, **values: str | int) -> None:

@@ -1,22 +1,38 @@
-"""MLflow's filter language: `metrics.auc > 0.9 AND tags.team = 'a' AND attributes.status IN ('FINISHED')`.
+"""MLflow's filter language, and what it lacks: OR, NOT and parentheses. Text -> a tree of comparisons.
 
-    filter      comparison (AND comparison)*
-    comparison  name operator value  |  name [NOT] IN (value, ...)  |  name IS [NOT] NULL
+    filter      term (OR term)*
+    term        factor (AND factor)*
+    factor      NOT factor  |  (filter)  |  comparison
+    comparison  name operator value
+                name [NOT] LIKE value  |  name [NOT] ILIKE value
+                name [NOT] IN (value, ...)  |  name [NOT] BETWEEN value AND value
+                name IS [NOT] NULL
     name        [entity.]key, the key in backticks or double quotes where it holds anything but letters, digits, _ . - /
-    operator    =  !=  >  >=  <  <=  LIKE  ILIKE
+    operator    =  !=  >  >=  <  <=
 
-Parsing knows nothing of tables; `condition` turns one comparison of a column into SQL.
+`metrics.auc > 0.9 AND (tags.team = 'a' OR NOT params.depth IN ('1', '2'))`
+
+A comparison holds or does not: what has no such metric, param or tag satisfies none of its comparisons but IS NULL.
+`NOT` is the complement, so `NOT metrics.auc > 0.9` holds where auc is at most 0.9, is NaN, or was never logged, while
+`metrics.auc <= 0.9` asks for a value. `name NOT IN ...` belongs to the comparison and asks for a value as well.
+
+Parsing is pure and knows nothing of tables; `conditions` makes SQL of a tree.
 """
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
-
-from sqlalchemy import ColumnElement
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from lockgate.errors import InvalidInput
 
-Value = str | float
+# Limits that no person meets; a program's endless filter is refused before it costs anything.
+MAX_LENGTH = 100_000
+MAX_COMPARISONS = 200
+MAX_VALUES = 10_000
+MAX_DEPTH = 50
+
+Value: TypeAlias = str | int | float
 
 
 class Name(NamedTuple):
@@ -26,12 +42,45 @@ class Name(NamedTuple):
     key: str
 
 
-class Comparison(NamedTuple):
-    """`operator` in capitals; `value` is a tuple for IN and None for IS NULL."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`operator` in capitals; `value` is a tuple for IN and BETWEEN, and None for IS NULL."""
 
     name: Name
     operator: str
     value: Value | tuple[Value, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of them; of none it holds always."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of them."""
+
+    parts: "tuple[Filter, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The complement."""
+
+    part: "Filter"
+
+
+Filter: TypeAlias = And | Or | Not | Comparison
+EVERYTHING = And(())
+
+
+class Order(NamedTuple):
+    """One term of `order_by`."""
+
+    name: Name
+    ascending: bool
 
 
 _ENTITIES: Mapping[str, str] = {
@@ -61,131 +110,171 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_NUMERIC = {"=", "!=", ">", ">=", "<", "<="}
+_INTEGER = re.compile(r"[-+]?\d+")
+_WORDS = frozenset({"AND", "OR", "NOT"})
 
 
 class _Token(NamedTuple):
     kind: str
     text: str
 
+    @property
+    def word(self) -> str:
+        return self.text.upper() if self.kind != "string" else ""
 
-def parse_filter(text: str) -> list[Comparison]:
-    """The comparisons that must all hold. Raises InvalidInput that quotes where the filter stops making sense."""
+
+def parse_filter(text: str) -> Filter:
+    """The tree; `EVERYTHING` for an empty text. Raises InvalidInput that says where the filter stops making sense."""
+    if len(text) > MAX_LENGTH:
+        raise InvalidInput(f"the filter has {len(text)} characters, expected at most {MAX_LENGTH}.")
     tokens = _tokenize(text)
-    found: list[Comparison] = []
-    position = 0
-    while position < len(tokens):
-        if found:
-            _expect(tokens, position, "AND", text)
-            position += 1
-        comparison, position = _comparison(tokens, position, text)
-        found.append(comparison)
-    return found
+    return _Parser(text, tokens).whole() if tokens else EVERYTHING
 
 
 def parse_name(text: str) -> Name:
-    """`metrics.auc`, "params.`learning rate`" or a bare `start_time`. Raises InvalidInput for an unknown entity."""
+    """`metrics.auc`, "params.`learning rate`" or `start_time`. Raises InvalidInput for an entity nobody knows."""
     head, dot, rest = text.partition(".")
-    if dot and head.strip('`"') == head:
-        entity = _ENTITIES.get(head.lower())
+    if dot and head[:1] not in '`"':
+        entity = _ENTITIES.get(head)
         if entity is None:
-            raise InvalidInput(f"{head!r} cannot be searched by; use metrics, params, tags, attributes or datasets.")
+            known = ", ".join(sorted(set(_ENTITIES.values())))
+            raise InvalidInput(f"{head!r} in {text!r} is none of: {known}.")
         return Name(entity, _unquote(rest))
     return Name("", _unquote(text))
 
 
-def condition(column: ColumnElement[str] | ColumnElement[float], comparison: Comparison) -> ColumnElement[bool]:
-    """SQL for one comparison of one column; the caller has checked that the value fits the column."""
-    operator, value = comparison.operator, comparison.value
-    if operator == "=":
-        return column == value
-    if operator == "!=":
-        return column != value
-    if operator == ">":
-        return column > value
-    if operator == ">=":
-        return column >= value
-    if operator == "<":
-        return column < value
-    if operator == "<=":
-        return column <= value
-    if operator == "LIKE":
-        return column.like(value)
-    if operator == "ILIKE":
-        return column.ilike(value)
-    if operator in ("IN", "NOT IN"):
-        assert isinstance(value, tuple)
-        return column.in_(value) if operator == "IN" else column.not_in(value)
-    return column.is_(None) if operator == "IS NULL" else column.is_not(None)
+def parse_order(terms: Sequence[str]) -> list[Order]:
+    """`metrics.auc DESC` and the like. Raises InvalidInput, also for a name that is given twice."""
+    found: list[Order] = []
+    for text in terms:
+        words = text.strip().rsplit(None, 1)
+        ascending = True
+        if len(words) == 2 and words[1].upper() in ("ASC", "DESC"):
+            ascending = words[1].upper() == "ASC"
+            words = words[:1]
+        if not words:
+            raise InvalidInput("an order_by term is empty.")
+        tokens = _tokenize(" ".join(words))
+        if [token.kind for token in tokens] != ["name"]:
+            raise InvalidInput(f"the order_by term {text!r} cannot be read.", hint="write: metrics.auc DESC")
+        found.append(Order(parse_name(tokens[0].text), ascending))
+    if len({order.name for order in found}) < len(found):
+        raise InvalidInput(f"order_by names something twice: {', '.join(terms)}.")
+    return found
 
 
-def require_number(comparison: Comparison) -> Comparison:
-    """Raises InvalidInput where the comparison is none of numbers."""
-    key, operator, value = comparison.name.key, comparison.operator, comparison.value
-    if operator in ("IS NULL", "IS NOT NULL"):
-        return comparison
-    if operator not in _NUMERIC or isinstance(value, tuple):
-        raise InvalidInput(f"{key} is a number: compare it with {', '.join(sorted(_NUMERIC))}, not {operator}.")
-    try:
-        return comparison._replace(value=float(value if value is not None else ""))
-    except ValueError:
-        raise InvalidInput(f"{key} is a number and cannot be compared with {value!r}.") from None
+class _Parser:
+    """Recursive descent over tokens, one method a rule of the grammar."""
+
+    def __init__(self, text: str, tokens: Sequence[_Token]) -> None:
+        self._text = text
+        self._tokens = tokens
+        self._position = 0
+        self._comparisons = 0
+        self._values = 0
+
+    def whole(self) -> Filter:
+        found = self._any(0)
+        if self._position < len(self._tokens):
+            raise self._invalid(f"expected AND or OR, found {self._next().text}")
+        return found
+
+    def _any(self, depth: int) -> Filter:
+        parts = [self._all(depth)]
+        while self._take("OR"):
+            parts.append(self._all(depth))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def _all(self, depth: int) -> Filter:
+        parts = [self._factor(depth)]
+        while self._take("AND"):
+            parts.append(self._factor(depth))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def _factor(self, depth: int) -> Filter:
+        if depth > MAX_DEPTH:
+            raise self._invalid(f"it is nested more than {MAX_DEPTH} deep")
+        if self._take("NOT"):
+            return Not(self._factor(depth + 1))
+        if self._take("("):
+            inner = self._any(depth + 1)
+            self._expect(")")
+            return inner
+        return self._comparison()
+
+    def _comparison(self) -> Comparison:
+        self._comparisons += 1
+        if self._comparisons > MAX_COMPARISONS:
+            raise self._invalid(f"it has more than {MAX_COMPARISONS} comparisons")
+        token = self._next()
+        if token.kind != "name" or token.word in _WORDS:
+            raise self._invalid(f"expected a name, found {token.text}")
+        name = parse_name(token.text)
+        operator = self._next()
+        if operator.kind == "operator":
+            return Comparison(name, operator.text, self._value())
+        if operator.word == "IS":
+            negated = self._take("NOT")
+            self._expect("NULL")
+            return Comparison(name, "IS NOT NULL" if negated else "IS NULL", None)
+        negation, word = "", operator.word
+        if word == "NOT":
+            negation, word = "NOT ", self._next().word
+        if word in ("LIKE", "ILIKE"):
+            return Comparison(name, negation + word, self._value())
+        if word == "IN":
+            return Comparison(name, negation + word, self._list())
+        if word == "BETWEEN":
+            low = self._value()
+            self._expect("AND")
+            return Comparison(name, negation + word, (low, self._value()))
+        raise self._invalid(f"expected an operator after {token.text}, found {operator.text}")
+
+    def _list(self) -> tuple[Value, ...]:
+        self._expect("(")
+        values = [self._value()]
+        while not self._take(")"):
+            self._expect(",")
+            values.append(self._value())
+        return tuple(values)
+
+    def _value(self) -> Value:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise self._invalid(f"it has more than {MAX_VALUES} values")
+        token = self._next()
+        if token.kind == "number":
+            return _number(token.text)
+        if token.kind == "string":
+            return re.sub(r"\\(.)|''", lambda found: found[1] or "'", token.text[1:-1])
+        if token.kind == "name" and token.text.startswith('"'):
+            return token.text[1:-1]
+        raise self._invalid(f"expected a value in quotes or a number, found {token.text}")
+
+    def _next(self) -> _Token:
+        if self._position >= len(self._tokens):
+            raise self._invalid("it ends too early")
+        self._position += 1
+        return self._tokens[self._position - 1]
+
+    def _take(self, word: str) -> bool:
+        found = self._position < len(self._tokens) and self._tokens[self._position].word == word
+        self._position += found
+        return found
+
+    def _expect(self, word: str) -> None:
+        if not self._take(word):
+            raise self._invalid(f"expected {word}, found {self._next().text}")
+
+    def _invalid(self, why: str) -> InvalidInput:
+        return _invalid(self._text, why)
 
 
-def require_text(comparison: Comparison) -> Comparison:
-    """Raises InvalidInput where the comparison is none of texts."""
-    key, operator, value = comparison.name.key, comparison.operator, comparison.value
-    values = value if isinstance(value, tuple) else (value,)
-    if value is not None and not all(isinstance(item, str) for item in values):
-        raise InvalidInput(f"{key} is a text: write its value in quotes, {operator} '{value}'.")
-    if operator in (">", ">=", "<", "<="):
-        raise InvalidInput(f"{key} is a text and cannot be compared with {operator}.")
-    return comparison
-
-
-def _comparison(tokens: list[_Token], position: int, text: str) -> tuple[Comparison, int]:
-    name_token = _at(tokens, position, text)
-    if name_token.kind != "name":
-        raise _invalid(text, f"expected a name, found {name_token.text}")
-    name = parse_name(name_token.text)
-    operator = _at(tokens, position + 1, text)
-    word = operator.text.upper()
-    if operator.kind == "operator" or word in ("LIKE", "ILIKE"):
-        return Comparison(name, word, _value(_at(tokens, position + 2, text), text)), position + 3
-    if word == "IN":
-        values, end = _values(tokens, position + 2, text)
-        return Comparison(name, "IN", values), end
-    if word == "NOT":
-        _expect(tokens, position + 2, "IN", text)
-        values, end = _values(tokens, position + 3, text)
-        return Comparison(name, "NOT IN", values), end
-    if word == "IS":
-        negated = _at(tokens, position + 2, text).text.upper() == "NOT"
-        _expect(tokens, position + 3 if negated else position + 2, "NULL", text)
-        return Comparison(name, "IS NOT NULL" if negated else "IS NULL", None), position + (4 if negated else 3)
-    raise _invalid(text, f"expected an operator after {name_token.text}, found {operator.text}")
-
-
-def _values(tokens: list[_Token], position: int, text: str) -> tuple[tuple[Value, ...], int]:
-    _expect(tokens, position, "(", text)
-    values = []
-    while True:
-        values.append(_value(_at(tokens, position + 1, text), text))
-        position += 2
-        separator = _at(tokens, position, text).text
-        if separator == ")":
-            return tuple(values), position + 1
-        _expect(tokens, position, ",", text)
-
-
-def _value(token: _Token, text: str) -> Value:
-    if token.kind == "number":
-        return float(token.text)
-    if token.kind == "string":
-        return re.sub(r"\\(.)|''", lambda found: found[1] or "'", token.text[1:-1])
-    if token.kind == "name" and token.text.startswith('"'):
-        return token.text[1:-1]
-    raise _invalid(text, f"expected a value in quotes or a number, found {token.text}")
+def _number(text: str) -> int | float:
+    """A whole number that a column can hold stays one: an index of whole numbers serves no fractions."""
+    if _INTEGER.fullmatch(text) and len(text) < 19:
+        return int(text)
+    return float(text)
 
 
 def _tokenize(text: str) -> list[_Token]:
@@ -198,19 +287,9 @@ def _tokenize(text: str) -> list[_Token]:
         assert found.lastgroup is not None
         tokens.append(_Token(found.lastgroup, found[found.lastgroup]))
         position = found.end()
+    if "\0" in text:
+        raise _invalid(text, "it has a NUL character")
     return tokens
-
-
-def _at(tokens: list[_Token], position: int, text: str) -> _Token:
-    if position >= len(tokens):
-        raise _invalid(text, "it ends too early")
-    return tokens[position]
-
-
-def _expect(tokens: list[_Token], position: int, word: str, text: str) -> None:
-    found = _at(tokens, position, text)
-    if found.text.upper() != word:
-        raise _invalid(text, f"expected {word}, found {found.text}")
 
 
 def _unquote(text: str) -> str:
@@ -218,7 +297,8 @@ def _unquote(text: str) -> str:
 
 
 def _invalid(text: str, why: str) -> InvalidInput:
+    shown = text if len(text) <= 200 else f"{text[:200]}..."
     return InvalidInput(
-        f"the filter {text!r} cannot be read: {why}.",
-        hint="write comparisons joined by AND: metrics.auc > 0.9 AND params.depth = '3'",
+        f"the filter {shown!r} cannot be read: {why}.",
+        hint="write comparisons joined by AND, OR and NOT: metrics.auc > 0.9 AND NOT params.depth = '3'",
     )

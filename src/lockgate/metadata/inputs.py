@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.limits import DATASET_LENGTHS, INPUT_TAG_LENGTHS, require_text
 from lockgate.metadata.runs import get_run
 from lockgate.metadata.tables import datasets, run_datasets, run_models
 
 CONTEXT_TAG = "mlflow.data.context"
+
+_MOST_SUMMARIES = 1000
 
 Direction = Literal["input", "output"]
 
@@ -28,7 +31,12 @@ class DatasetUse(NamedTuple):
 
 
 def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
-    """Once a run and dataset: a repetition changes nothing."""
+    """Once a run and dataset: a repetition changes nothing. Raises InvalidInput for what cannot be stored."""
+    for field, limit in DATASET_LENGTHS.items():
+        require_text(getattr(use, field) or "", limit, field)
+    for key, value in use.tags.items():
+        require_text(key, INPUT_TAG_LENGTHS[0], "key")
+        require_text(value, INPUT_TAG_LENGTHS[1], "value")
     experiment_id = get_run(tx.connection, run_id)["experiment_id"]
     tx.connection.execute(
         upsert(tx.is_sqlite, datasets)
@@ -45,6 +53,14 @@ def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
         "tags": msgspec.json.encode(dict(use.tags)).decode(),
     }
     tx.connection.execute(upsert(tx.is_sqlite, run_datasets).values(**values).on_conflict_do_nothing())
+
+
+def summaries_of(connection: Connection, experiment_ids: Sequence[int]) -> Sequence[Row[int, str, str, str]]:
+    """(experiment id, name, digest, context) of the datasets that runs of experiments used; a thousand at most."""
+    d, u = datasets.c, run_datasets.c
+    query = select(d.experiment_id, d.name, d.digest, u.context).join(run_datasets, u.dataset_id == d.dataset_id)
+    query = query.where(d.experiment_id.in_(experiment_ids)).distinct()
+    return connection.execute(query.order_by(d.name, d.digest, u.context).limit(_MOST_SUMMARIES)).all()
 
 
 def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, step: int = 0) -> None:

@@ -1,14 +1,24 @@
 """Finding logged models by attributes, params, tags and metrics, the latter perhaps on one dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, not_, or_, select, true
 
 from lockgate.errors import InvalidInput
+from lockgate.metadata.conditions import (
+    PRESENCE,
+    attribute,
+    compare_number,
+    compare_text,
+    holds,
+    require_entity,
+    unknown_attribute,
+)
 from lockgate.metadata.experiments import ACTIVE
-from lockgate.metadata.filters import Comparison, condition, parse_filter, parse_name, require_number, require_text
-from lockgate.metadata.pages import Page, fetch_page
+from lockgate.metadata.filters import And, Comparison, Filter, Not, Or, parse_filter, parse_name
+from lockgate.metadata.ordering import column_sorts, value_sorts
+from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import (
     logged_model_metrics,
     logged_model_params,
@@ -16,7 +26,7 @@ from lockgate.metadata.tables import (
     logged_models,
 )
 
-_TEXT = {
+_TEXTS = {
     "name": logged_models.c.name,
     "model_id": logged_models.c.model_id,
     "model_type": logged_models.c.model_type,
@@ -26,8 +36,11 @@ _TEXT = {
 _NUMBERS = {
     "creation_timestamp": logged_models.c.created_at,
     "creation_time": logged_models.c.created_at,
+    "creation_timestamp_ms": logged_models.c.created_at,
     "last_updated_timestamp": logged_models.c.updated_at,
+    "last_updated_timestamp_ms": logged_models.c.updated_at,
 }
+_ENTITIES = ("attribute", "metric", "param", "tag")
 
 DatasetName = tuple[str, str | None]  # name, digest or any
 
@@ -52,64 +65,86 @@ def search_logged_models(
     page_token: str,
 ) -> Page:
     """Rows of `logged_models`, newest first by default. Raises InvalidInput."""
+
+    def matches(comparison: Comparison) -> ColumnElement[bool]:
+        return _matches(comparison, datasets)
+
+    tree = parse_filter(filter_)
     query = select(logged_models).where(
-        logged_models.c.experiment_id.in_(experiment_ids), logged_models.c.lifecycle_stage == ACTIVE
+        logged_models.c.experiment_id.in_(experiment_ids),
+        logged_models.c.lifecycle_stage == ACTIVE,
+        holds(tree, matches),
     )
-    for comparison in parse_filter(filter_):
-        query = query.where(_matches(comparison, datasets))
-    if datasets and not filter_:
-        measured = select(logged_model_metrics.c.model_id).where(_on_datasets(datasets))
-        query = query.where(logged_models.c.model_id.in_(measured))
-    for order in order_by:
-        column = _order_column(order)
-        query = query.order_by(column.is_(None).asc(), column.asc() if order.ascending else column.desc())
-    query = query.order_by(logged_models.c.created_at.desc(), logged_models.c.model_id)
-    return fetch_page(connection, query, max_results=max_results, token=page_token)
+    if datasets and not any(comparison.name.entity == "metric" for comparison in _comparisons(tree)):
+        t = logged_model_metrics.c
+        query = query.where(exists().where(t.model_id == logged_models.c.model_id, _on_any(datasets)))
+    sorts = [sort for order in order_by for sort in _sorts(order)]
+    sorts += [Sort(logged_models.c.created_at, False, int), Sort(logged_models.c.model_id, True, str)]
+    question = (sorted(experiment_ids), filter_, tuple(datasets), tuple(order_by))
+    stretch = Stretch(query, tuple(sorts))
+    return fetch_page(connection, [stretch], max_results=max_results, token=page_token, question=question)
 
 
 def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
-    entity, key = comparison.name
-    if entity == "metric":
-        t = logged_model_metrics.c
-        having = select(t.model_id).where(
-            t.key == key, t.is_nan.is_(False), condition(t.value, require_number(comparison))
-        )
-        if datasets:
-            having = having.where(_on_datasets(datasets))
-        return logged_models.c.model_id.in_(having)
-    if entity in ("param", "tag"):
-        table = logged_model_params if entity == "param" else logged_model_tags
-        having = select(table.c.model_id).where(table.c.key == key, condition(table.c.value, require_text(comparison)))
-        return logged_models.c.model_id.in_(having)
-    if key in _NUMBERS:
-        return condition(_NUMBERS[key], require_number(comparison))
-    if key in _TEXT:
-        return condition(_TEXT[key], require_text(comparison))
-    raise _unknown(key)
+    key, operator = comparison.name.key, comparison.operator
+    entity = require_entity(comparison.name, _ENTITIES, of="logged models")
+    if entity == "attribute":
+        return attribute(comparison, of="logged models", texts=_TEXTS, numbers=_NUMBERS)
+    t = {"metric": logged_model_metrics, "param": logged_model_params, "tag": logged_model_tags}[entity].c
+    having = exists().where(t.model_id == logged_models.c.model_id, t.key == key)
+    if entity == "metric" and datasets:
+        having = having.where(_on_any(datasets))
+    if operator in PRESENCE:
+        return not_(having) if operator == "IS NULL" else having
+    if entity != "metric":
+        return having.where(compare_text(t.value, comparison))
+    value = compare_number(t.value, comparison)
+    is_other = operator == "!=" or operator.startswith("NOT ")  # NaN equals nothing and lies in no range
+    return having.where(or_(value, t.is_nan == true()) if is_other else and_(value, t.is_nan == false()))
 
 
-def _on_datasets(datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
+def _on_any(datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
     t = logged_model_metrics.c
-    any_of: ColumnElement[bool] = false()
-    for name, digest in datasets:
-        one = t.dataset_name == name
-        any_of = or_(any_of, one if digest is None else and_(one, t.dataset_digest == digest))
-    return any_of
+    return or_(
+        false(),
+        *(
+            t.dataset_name == name if digest is None else and_(t.dataset_name == name, t.dataset_digest == digest)
+            for name, digest in datasets
+        ),
+    )
 
 
-def _order_column(order: Order) -> ColumnElement[object]:
+def _sorts(order: Order) -> list[Sort]:
     entity, key = parse_name(order.field)
     if entity == "metric":
-        t = logged_model_metrics.c
-        latest = select(func.max(t.value)).where(t.model_id == logged_models.c.model_id, t.key == key)
-        if order.dataset_name is not None:
-            latest = latest.where(_on_datasets([(order.dataset_name, order.dataset_digest)]))
-        return latest.scalar_subquery()
-    column = _NUMBERS.get(key, _TEXT.get(key))
+        return _metric_sorts(key, order)
+    if entity not in ("", "attribute"):
+        raise InvalidInput(f"logged models are ordered by attributes and metrics, not by {order.field!r}.")
+    column = _NUMBERS.get(key, _TEXTS.get(key))
     if column is None:
-        raise _unknown(key)
-    return column
+        raise unknown_attribute(key, of="orders of logged models", known=[*_TEXTS, *_NUMBERS])
+    return column_sorts(column, order.ascending)
 
 
-def _unknown(key: str) -> InvalidInput:
-    return InvalidInput(f"logged models have no attribute {key!r}; they have: {', '.join([*_TEXT, *_NUMBERS])}.")
+def _metric_sorts(key: str, order: Order) -> list[Sort]:
+    """By the latest value of the metric, on the dataset if one is named; NaN counts as missing."""
+    t = logged_model_metrics.c
+    value = case((t.is_nan == true(), None), else_=t.value)
+    latest = select(value).where(t.model_id == logged_models.c.model_id, t.key == key)
+    if order.dataset_name:
+        latest = latest.where(t.dataset_name == order.dataset_name)
+    if order.dataset_digest:
+        latest = latest.where(t.dataset_digest == order.dataset_digest)
+    latest = latest.order_by(t.timestamp.desc(), t.step.desc(), t.run_id).limit(1)
+    return value_sorts(latest.scalar_subquery(), order.ascending, float)
+
+
+def _comparisons(tree: Filter) -> Iterator[Comparison]:
+    if isinstance(tree, Comparison):
+        yield tree
+    elif isinstance(tree, Not):
+        yield from _comparisons(tree.part)
+    else:
+        assert isinstance(tree, And | Or)
+        for part in tree.parts:
+            yield from _comparisons(part)

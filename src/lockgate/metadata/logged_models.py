@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, RowMapping, delete, select, update
 from sqlalchemy import insert as plain_insert
 
-from lockgate.errors import NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
+from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, cut_text, require_key, require_text
 from lockgate.metadata.metrics import ModelPoint, Point
 from lockgate.metadata.tables import (
     logged_model_metrics,
@@ -18,6 +19,9 @@ from lockgate.metadata.tables import (
     logged_models,
     model_versions,
 )
+
+# They have a meaning in the URIs of models.
+_NOT_IN_NAMES = "/:.%\"'"
 
 
 def create_logged_model(
@@ -31,7 +35,8 @@ def create_logged_model(
     params: Mapping[str, str],
     tags: Mapping[str, str],
 ) -> None:
-    """Pending until it is finalised. Raises NotFound or InvalidInput for the experiment."""
+    """Pending until it is finalised. Raises NotFound or InvalidInput for the experiment, InvalidInput for a name."""
+    _require_name(name)
     experiment = require_active(tx.connection, experiment_id)
     tx.connection.execute(
         plain_insert(logged_models),
@@ -52,12 +57,12 @@ def create_logged_model(
     set_logged_model_tags(tx, model_id, tags)
 
 
-def get_logged_model(connection: Connection, model_id: str) -> RowMapping:
-    """Raises NotFound, also for a deleted one."""
-    query = select(logged_models).where(logged_models.c.model_id == model_id, logged_models.c.lifecycle_stage == ACTIVE)
+def get_logged_model(connection: Connection, model_id: str, *, allow_deleted: bool = False) -> RowMapping:
+    """Raises NotFound, also for a deleted one unless that is allowed."""
+    query = select(logged_models).where(logged_models.c.model_id == model_id)
     row = connection.execute(query).mappings().first()
-    if row is None:
-        raise NotFound(f"there is no logged model {model_id!r}.")
+    if row is None or (row["lifecycle_stage"] != ACTIVE and not allow_deleted):
+        raise NotFound(f"Logged model with ID '{model_id}' not found.")
     return row
 
 
@@ -73,11 +78,17 @@ def delete_logged_model(tx: Tx, model_id: str) -> None:
 
 
 def log_logged_model_params(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
-    _upsert_pairs(tx, logged_model_params, model_id, values)
+    """A param is said once: the same value again is fine, another one raises InvalidInput. Raises NotFound."""
+    known = dict(logged_params_of(tx.connection, [model_id]).get(model_id, ()))
+    for key, value in values.items():
+        if known.get(key, value) != value:
+            raise InvalidInput(f"Changing param values is not allowed: {key!r} of model {model_id} is logged already.")
+    _upsert_pairs(tx, logged_model_params, model_id, values, "Param")
 
 
 def set_logged_model_tags(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
-    _upsert_pairs(tx, logged_model_tags, model_id, values)
+    """Set or overwrite. Raises NotFound, or InvalidInput for what cannot be stored."""
+    _upsert_pairs(tx, logged_model_tags, model_id, values, "Tag")
 
 
 def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
@@ -86,7 +97,7 @@ def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
     t = logged_model_tags.c
     removed = tx.connection.execute(delete(logged_model_tags).where(t.model_id == model_id, t.key == key))
     if not removed.rowcount:
-        raise NotFound(f"the logged model {model_id} has no tag {key!r}.")
+        raise NotFound(f"No tag with key {key!r} found for model with ID {model_id!r}.")
 
 
 def models_of_run(connection: Connection, run_id: str) -> Sequence[RowMapping]:
@@ -107,7 +118,8 @@ def logged_tags_of(connection: Connection, model_ids: Sequence[str]) -> dict[str
 def logged_metrics_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, ModelPoint]]]:
     """(run id, value) by model."""
     t = logged_model_metrics.c
-    query = select(logged_model_metrics).where(t.model_id.in_(model_ids)).order_by(t.model_id, t.key, t.timestamp)
+    query = select(logged_model_metrics).where(t.model_id.in_(model_ids))
+    query = query.order_by(t.model_id, t.key, t.timestamp, t.step)
     found: dict[str, list[tuple[str, ModelPoint]]] = {}
     for row in connection.execute(query):
         point = Point(row.key, math.nan if row.is_nan else row.value, row.timestamp, row.step)
@@ -132,10 +144,19 @@ def _update(tx: Tx, model_id: str, **values: str) -> None:
     )
 
 
-def _upsert_pairs(tx: Tx, table: object, model_id: str, values: Mapping[str, str]) -> None:
+def _require_name(name: str) -> None:
+    if any(character in _NOT_IN_NAMES for character in require_text(name, TAG_LENGTH, "name")):
+        raise InvalidInput(f"Invalid model name ({name!r}) provided. It cannot contain any of {_NOT_IN_NAMES}")
+
+
+def _upsert_pairs(tx: Tx, table: object, model_id: str, values: Mapping[str, str], what: str) -> None:
+    get_logged_model(tx.connection, model_id)
     if not values:
         return
-    get_logged_model(tx.connection, model_id)
+    limit = PARAM_LENGTH if table is logged_model_params else TAG_LENGTH
+    for key in values:
+        require_key(key, what)
+    values = {key: cut_text(value, limit, key) for key, value in values.items()}
     statement = upsert(tx.is_sqlite, table)
     statement = statement.on_conflict_do_update(
         index_elements=["model_id", "key"], set_={"value": statement.excluded.value}

@@ -1,15 +1,28 @@
 """Metrics of runs: the whole history, and the latest value of each for reading and searching."""
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Executable, and_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    case,
+    func,
+    select,
+    true,
+    type_coerce,
+)
 
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.runs import require_key
-from lockgate.metadata.tables import latest_metrics, logged_model_metrics, metrics
+from lockgate.metadata.driver import Insert
+from lockgate.metadata.limits import require_key
+from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
+from lockgate.metadata.tables import latest_metrics, logged_model_metrics, logged_models, metrics
 
 
 class Point(NamedTuple):
@@ -31,88 +44,149 @@ class ModelPoint(NamedTuple):
 
 
 def log_points(tx: Tx, run_id: str, points: Sequence[Point]) -> None:
-    """Append to the history and move the latest values; a point that is there already changes nothing."""
+    """Append to the history and move the latest values; a point that is there already changes nothing.
+
+    Raises InvalidInput for a name that cannot be stored and for a time before 1970.
+    """
     if not points:
         return
     for key in {point.key for point in points}:
-        require_key(key, "metric")
-    tx.connection.execute(_append(tx.is_sqlite), [_row(run_id, point) for point in points])
-    tx.connection.execute(_move_latest(tx.is_sqlite), [_row(run_id, point) for point in _latest(points)])
+        require_key(key, "Metric", "name")
+    earliest = min(points, key=_time)
+    if earliest.at < 0:
+        raise InvalidInput(
+            f"Invalid value {earliest.at} for parameter 'timestamp' supplied: metric {earliest.key!r}. "
+            "Timestamp must be a nonnegative long (64-bit integer)."
+        )
+    rows = [_stored(run_id, point) for point in points]
+    _APPEND.execute(tx, rows)
+    _MOVE_LATEST.execute(tx, _latest(rows))
 
 
-def log_model_points(tx: Tx, run_id: str, points: Iterable[ModelPoint]) -> None:
-    """Keep the last value of each metric of a logged model by dataset."""
-    rows = [
-        {
-            **_row(run_id, item.point),
+def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:
+    """Append to what was measured of logged models; of a value that is there already the later one counts.
+
+    Raises NotFound for a model that is not there.
+    """
+    if not points:
+        return
+    wanted = {point.model_id for point in points}
+    known = set(tx.connection.scalars(select(logged_models.c.model_id).where(logged_models.c.model_id.in_(wanted))))
+    if wanted - known:
+        raise NotFound(f"Logged model with ID '{min(wanted - known)}' not found.")
+    rows = {}
+    for item in points:
+        point = item.point
+        key = (item.model_id, point.key, point.at, point.step, item.dataset_name, item.dataset_digest)
+        rows[key] = {
+            **_row(run_id, point),
             "model_id": item.model_id,
             "dataset_name": item.dataset_name,
             "dataset_digest": item.dataset_digest,
         }
-        for item in points
-    ]
-    if not rows:
-        return
     statement = upsert(tx.is_sqlite, logged_model_metrics)
-    keys = ["model_id", "run_id", "key", "dataset_name", "dataset_digest"]
-    values = {name: statement.excluded[name] for name in ("value", "is_nan", "timestamp", "step")}
-    tx.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), rows)
+    keys = ["model_id", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest"]
+    values = {name: statement.excluded[name] for name in ("value", "is_nan")}
+    tx.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows.values()))
 
 
-def latest_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Point]]:
-    """The latest value of each metric by run, sorted by name."""
+def latest_of(connection: Connection, run_ids: Sequence[str]) -> Sequence[Row[str, str, float, int, int, int]]:
+    """(run id, key, value, is NaN, time, step) of the latest value of each metric, by run and name."""
     t = latest_metrics.c
-    query = select(t.run_id, t.key, t.value, t.is_nan, t.timestamp, t.step).where(t.run_id.in_(run_ids))
-    found: dict[str, list[Point]] = {}
-    for run_id, key, value, is_nan, at, step in connection.execute(query.order_by(t.run_id, t.key)):
-        found.setdefault(run_id, []).append(Point(key, math.nan if is_nan else value, at, step))
-    return found
+    query = select(t.run_id, t.key, t.value, _flag(t.is_nan), t.timestamp, t.step)
+    return connection.execute(query.where(t.run_id.in_(run_ids)).order_by(t.run_id, t.key)).all()
 
 
-def history(connection: Connection, run_id: str, key: str, *, limit: int | None, offset: int = 0) -> list[Point]:
-    """Every value of one metric by step, then time."""
+def history(connection: Connection, run_id: str, key: str) -> Sequence[Row[float, int, int, int]]:
+    """(value, is NaN, time, step) of one metric by time, then step; a NaN is kept as 0."""
     t = metrics.c
-    query = select(t.value, t.is_nan, t.timestamp, t.step).where(t.run_id == run_id, t.key == key)
-    query = query.order_by(t.step, t.timestamp, t.value).offset(offset)
-    if limit is not None:
-        query = query.limit(limit)
-    rows = connection.execute(query)
-    return [Point(key, math.nan if is_nan else value, at, step) for value, is_nan, at, step in rows]
+    query = select(*_columns()).where(t.run_id == run_id, t.key == key)
+    return connection.execute(query.order_by(t.timestamp, t.step, t.value)).all()
 
 
-@cache  # building a statement costs more than executing it
-def _append(is_sqlite: bool) -> Executable:
-    statement: Executable = upsert(is_sqlite, metrics).on_conflict_do_nothing()
-    return statement
+def history_page(connection: Connection, run_id: str, key: str, *, max_results: int, page_token: str) -> Page:
+    """A part of `history`; rows have `value`, `is_nan`, `timestamp`, `step`. Raises InvalidInput for a foreign one."""
+    t = metrics.c
+    flag = case((t.is_nan == true(), 1), else_=0)
+    sorts = (Sort(t.timestamp, True, int), Sort(t.step, True, int), Sort(t.value, True, float), Sort(flag, True, int))
+    stretch = Stretch(select(*_columns()).where(t.run_id == run_id, t.key == key), sorts)
+    question = ("history", run_id, key)
+    return fetch_page(connection, [stretch], max_results=min(max_results, LARGEST), token=page_token, question=question)
 
 
-@cache
-def _move_latest(is_sqlite: bool) -> Executable:
-    statement = upsert(is_sqlite, latest_metrics)
-    new, old = statement.excluded, latest_metrics.c
-    later = or_(
-        new.step > old.step,
-        and_(new.step == old.step, new.timestamp > old.timestamp),
-        and_(new.step == old.step, new.timestamp == old.timestamp, new.value > old.value),
-    )
-    moved: Executable = statement.on_conflict_do_update(
-        index_elements=["run_id", "key"],
-        set_={name: new[name] for name in ("value", "is_nan", "timestamp", "step")},
-        where=later,
-    )
-    return moved
+def histories(
+    connection: Connection, run_ids: Sequence[str], key: str, *, limit: int
+) -> Sequence[Row[str, float, int, int, int]]:
+    """(run id, value, is NaN, time, step) of one metric of several runs, in that order; `limit` at most."""
+    t = metrics.c
+    query = select(t.run_id, *_columns()).where(t.run_id.in_(run_ids), t.key == key)
+    return connection.execute(query.order_by(t.run_id, t.timestamp, t.step, t.value).limit(limit)).all()
 
 
-def _latest(points: Sequence[Point]) -> list[Point]:
-    """One point a key: ON CONFLICT must not meet the same key twice in one statement (PostgreSQL refuses that)."""
-    if len(points) == 1:
-        return list(points)
-    newest: dict[str, Point] = {}
-    for point in points:
-        known = newest.get(point.key)
-        if known is None or (point.step, point.at, point.value) >= (known.step, known.at, known.value):
-            newest[point.key] = point
-    return list(newest.values())
+def sample_history(
+    connection: Connection, run_id: str, key: str, *, size: int, steps: tuple[int, int] | None
+) -> Sequence[Row[float, int, int, int]]:
+    """At most `size` values by step, evenly spread over the history or over an interval of its steps.
+
+    The first and the last value are among them; of a sample of one it is the last.
+    """
+    t = metrics.c
+    within = and_(t.run_id == run_id, t.key == key, true() if steps is None else t.step.between(*steps))
+    count = connection.scalar(select(func.count()).select_from(metrics).where(within)) or 0
+    number = func.row_number().over(order_by=(t.step, t.timestamp, t.value, t.is_nan))
+    numbered = select(*_columns(), number.label("number")).where(within).subquery()
+    chosen = select(numbered.c.value, numbered.c.is_nan, numbered.c.timestamp, numbered.c.step)
+    if count > size:
+        chosen = chosen.where(numbered.c.number.in_(_spread(count, size)))
+    return connection.execute(chosen.order_by(numbered.c.number)).all()
+
+
+def _spread(count: int, size: int) -> list[int]:
+    """Numbers from 1 to `count`: where `size` groups of nearly equal length begin, but the last number for the last."""
+    length, longer = divmod(count, size)  # the first groups are longer by one
+    return [1 + group * length + min(group, longer) for group in range(size - 1)] + [count]
+
+
+def _columns() -> tuple[ColumnElement[Any], ...]:
+    t = metrics.c
+    return t.value, _flag(t.is_nan), t.timestamp, t.step
+
+
+def _flag(is_nan: ColumnElement[bool]) -> ColumnElement[int]:
+    """As the driver has it: making a bool of each costs as much as reading the row."""
+    return type_coerce(is_nan, Integer()).label("is_nan")
+
+
+def _time(point: Point) -> int:
+    return point.at
+
+
+_COLUMNS = ("run_id", "key", "step", "timestamp", "value", "is_nan")
+_APPEND = Insert(metrics, _COLUMNS, "ON CONFLICT DO NOTHING")
+_MOVE_LATEST = Insert(
+    latest_metrics,
+    _COLUMNS,
+    "ON CONFLICT (run_id, key) DO UPDATE SET "
+    "step = excluded.step, timestamp = excluded.timestamp, value = excluded.value, is_nan = excluded.is_nan "
+    "WHERE (excluded.step, excluded.timestamp, excluded.value) "
+    "> (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)",
+)
+_Stored = tuple[str, str, int, int, float, bool]
+
+
+def _stored(run_id: str, point: Point) -> _Stored:
+    key, value, at, step = point
+    return (run_id, key, step, at, value, False) if value == value else (run_id, key, step, at, 0.0, True)
+
+
+def _latest(rows: Sequence[_Stored]) -> list[_Stored]:
+    """One row a key: ON CONFLICT must not meet the same key twice in one statement (PostgreSQL refuses that)."""
+    newest: dict[str, _Stored] = {}
+    for row in rows:
+        known = newest.setdefault(row[1], row)
+        if row[2:5] > known[2:5]:
+            newest[row[1]] = row
+    return sorted(newest.values())  # two who move the same values at once lock them in the same order
 
 
 def _row(run_id: str, point: Point) -> dict[str, object]:

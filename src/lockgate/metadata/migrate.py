@@ -1,4 +1,8 @@
-"""Bringing a database to this version: a copy of the file first, then every missing revision in one transaction."""
+"""Bringing a database to this version: every missing revision in one transaction, all of them or none.
+
+Of SQLite's file a copy is made first. PostgreSQL's backups are its administrator's, and a transaction that fails leaves
+nothing behind there either.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,36 +13,39 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from lockgate.errors import Conflict, StorageFull
-from lockgate.metadata.database import WRITE_DECISION, open_engine, storage_errors
-from lockgate.metadata.schema import HEAD, current_revision, is_known, newer_error, require_existing
+from lockgate.errors import Conflict, NotFound, StorageFull
+from lockgate.metadata.database import DECISION, Where, open_engine, storage_errors
+from lockgate.metadata.schema import HEAD, current_revision, is_known, newer_error, require_unicode
 
 
 class Migration(NamedTuple):
-    """What was done. `backup` is None where there was nothing to do."""
+    """What was done: nothing where the revisions are the same. `backup` is the copy of SQLite's file."""
 
     from_revision: str | None
     to_revision: str
     backup: Path | None
 
 
-def migrate(path: Path, *, at_ms: int) -> Migration:
-    """Upgrade the database at `path` to `HEAD`.
+def migrate(where: Where, *, at_ms: int) -> Migration:
+    """Upgrade the database at `where` to `HEAD`.
 
-    Raises NotFound where there is none, Conflict where it is newer than this Lockgate or another process holds it.
-    When anything fails the database is what it was before; the copy is left beside it in any case.
+    Raises NotFound where there is no such file, Unavailable where PostgreSQL does not let us in, Conflict where the
+    database is newer than this Lockgate. When anything fails it is what it was before; a copy is left in any case.
     """
-    require_existing(path)
-    engine = open_engine(path)
+    if isinstance(where, Path) and not where.is_file():
+        raise NotFound(f"there is no database {where}.", hint="lockgate run makes one")
+    engine = open_engine(where)
     try:
-        with storage_errors():
+        with storage_errors(where):
             revision = current_revision(engine)
             if revision == HEAD:
                 return Migration(revision, HEAD, None)
             if revision is not None and not is_known(revision):
-                raise newer_error(path, revision)
-            backup = path.with_name(f"{path.name}.{revision or 'empty'}-{at_ms}.backup")
-            _copy(path, backup)
+                raise newer_error(where, revision)
+            backup = None
+            if isinstance(where, Path):
+                backup = where.with_name(f"{where.name}.{revision or 'empty'}-{at_ms}.backup")
+                _copy(where, backup)
             run_migrations(engine)
         return Migration(revision, HEAD, backup)
     finally:
@@ -46,7 +53,7 @@ def migrate(path: Path, *, at_ms: int) -> Migration:
 
 
 def run_migrations(engine: Engine) -> None:
-    """Every revision that the database lacks, all of them or none."""
+    """Every revision that the database lacks, all of them or none; of two at once the second finds nothing to do."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
 
@@ -55,7 +62,8 @@ def run_migrations(engine: Engine) -> None:
         def missing(revision: Any, context: Any) -> Any:  # alembic's own types are private
             return script._upgrade_revs(HEAD, revision)
 
-        with engine.connect().execution_options(**WRITE_DECISION) as connection, connection.begin():
+        with engine.connect().execution_options(**DECISION) as connection, connection.begin():
+            require_unicode(connection)
             context = MigrationContext.configure(connection, opts={"fn": missing})
             with Operations.context(context):
                 context.run_migrations()

@@ -1,4 +1,7 @@
-"""Registered models: a name that versions, aliases and releases hang on."""
+"""Registered models: a name that versions, aliases and releases hang on. `team/churn` is the model churn in a folder.
+
+A prompt of MLflow is a registered model with the tag `PROMPT_TAG`.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,16 +10,27 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
+from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import registered_model_tags, registered_models, releases
+from lockgate.metadata.tags import require_valid_tag
 
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+# Tags by which MLflow's clients know a prompt; who is told of one does not hear of them.
+PROMPT_MARKS = (PROMPT_TAG, "_mlflow_prompt_type")
 _MAX_NAME = 256
 
 
 def create_model(tx: Tx, name: str, *, description: str = "", tags: Mapping[str, str] | None = None) -> None:
     """Raises AlreadyExists, or InvalidInput for a name that no URL could carry."""
     _require_valid(name)
+    given = dict(tags or {})
+    wanted = "prompt" if marks_prompt(given) else "registered model"
     if find_model(tx.connection, name) is not None:
-        raise AlreadyExists(f"the registered model {name!r} exists already.")
+        taken = "prompt" if is_prompt(tx.connection, name) else "registered model"
+        raise AlreadyExists(
+            f"the {taken} {name!r} exists already"
+            + ("." if taken == wanted else f", so there can be no {wanted} of that name.")
+        )
     tx.connection.execute(
         insert(registered_models),
         {
@@ -28,9 +42,14 @@ def create_model(tx: Tx, name: str, *, description: str = "", tags: Mapping[str,
             "last_version": 0,
         },
     )
-    for key, value in (tags or {}).items():
-        set_model_tag(tx, name, key, value)
+    for key, value in given.items():
+        _put_tag(tx, name, key, value)
     append_event(tx, "model.created", name)
+    if wanted == "prompt":
+        shown = {key: value for key, value in given.items() if key not in PROMPT_MARKS}
+        enqueue(tx, "prompt.created", {"name": name, "tags": shown, "description": description})
+    else:
+        enqueue(tx, "registered_model.created", {"name": name, "tags": given, "description": description})
 
 
 def ensure_model(tx: Tx, name: str) -> None:
@@ -51,9 +70,13 @@ def get_model(connection: Connection, name: str) -> RowMapping:
     return row
 
 
-def list_models(connection: Connection) -> Sequence[RowMapping]:
-    """By name."""
-    return connection.execute(select(registered_models).order_by(registered_models.c.name)).mappings().all()
+def list_models(connection: Connection, *, prefix: str = "") -> Sequence[RowMapping]:
+    """By name; `team/` lists what is in that folder."""
+    t = registered_models.c
+    query = select(registered_models).order_by(t.name)
+    if prefix:
+        query = query.where(t.name.startswith(prefix, autoescape=True))
+    return connection.execute(query).mappings().all()
 
 
 def model_tags(connection: Connection, name: str) -> dict[str, str]:
@@ -61,24 +84,35 @@ def model_tags(connection: Connection, name: str) -> dict[str, str]:
     return {row.key: row.value for row in connection.execute(select(t.key, t.value).where(t.name == name))}
 
 
+def is_prompt(connection: Connection, name: str) -> bool:
+    return marks_prompt(model_tags(connection, name))
+
+
+def marks_prompt(tags: Mapping[str, str]) -> bool:
+    return tags.get(PROMPT_TAG, "").lower() == "true"
+
+
 def set_model_tag(tx: Tx, name: str, key: str, value: str) -> None:
+    """Raises NotFound, InvalidInput."""
     get_model(tx.connection, name)
-    tx.connection.execute(
-        upsert(tx.is_sqlite, registered_model_tags)
-        .values(name=name, key=key, value=value)
-        .on_conflict_do_update(index_elements=["name", "key"], set_={"value": value})
-    )
+    _put_tag(tx, name, key, value)
+    if is_prompt(tx.connection, name):
+        enqueue(tx, "prompt_tag.set", {"name": name, "key": key, "value": value})
 
 
 def delete_model_tag(tx: Tx, name: str, key: str) -> None:
+    """Nothing happens where there is no such tag. Raises NotFound where there is no such model."""
     get_model(tx.connection, name)
+    was_prompt = is_prompt(tx.connection, name)
     t = registered_model_tags.c
     tx.connection.execute(delete(registered_model_tags).where(t.name == name, t.key == key))
+    if was_prompt:
+        enqueue(tx, "prompt_tag.deleted", {"name": name, "key": key})
 
 
 def describe_model(tx: Tx, name: str, description: str) -> None:
     get_model(tx.connection, name)
-    _touch(tx, name, description=description)
+    touch_model(tx, name, description=description)
 
 
 def rename_model(tx: Tx, name: str, new_name: str) -> None:
@@ -86,9 +120,9 @@ def rename_model(tx: Tx, name: str, new_name: str) -> None:
     _require_valid(new_name)
     get_model(tx.connection, name)
     _require_unreleased(tx.connection, name, "renamed")
-    if find_model(tx.connection, new_name) is not None:
+    if new_name != name and find_model(tx.connection, new_name) is not None:
         raise AlreadyExists(f"the registered model {new_name!r} exists already.")
-    _touch(tx, name, name=new_name)
+    touch_model(tx, name, name=new_name)
     append_event(tx, "model.renamed", new_name, {"from": name})
 
 
@@ -103,13 +137,23 @@ def delete_model(tx: Tx, name: str) -> None:
 def next_version(tx: Tx, name: str) -> int:
     """Take the model's next version number. Raises NotFound."""
     number = int(get_model(tx.connection, name)["last_version"]) + 1
-    _touch(tx, name, last_version=number)
+    touch_model(tx, name, last_version=number)
     return number
 
 
-def _touch(tx: Tx, model: str, /, **values: str | int) -> None:
+def touch_model(tx: Tx, model: str, /, **values: str | int) -> None:
+    """Something of the model has changed now."""
     tx.connection.execute(
         update(registered_models).where(registered_models.c.name == model).values(updated_at=tx.at, **values)
+    )
+
+
+def _put_tag(tx: Tx, name: str, key: str, value: str) -> None:
+    require_valid_tag(key, value)
+    tx.connection.execute(
+        upsert(tx.is_sqlite, registered_model_tags)
+        .values(name=name, key=key, value=value)
+        .on_conflict_do_update(index_elements=["name", "key"], set_={"value": value})
     )
 
 
@@ -124,5 +168,7 @@ def _require_valid(name: str) -> None:
         raise InvalidInput("a registered model needs a name.")
     if len(name) > _MAX_NAME:
         raise InvalidInput(f"the name of a registered model has at most {_MAX_NAME} characters, not {len(name)}.")
-    if any(c in name for c in "/:@\\") or any(ord(c) < 32 for c in name):
-        raise InvalidInput(f"{name!r} cannot name a registered model: / : @ \\ have a meaning in model URIs.")
+    if any(c in name for c in ":@\\") or any(ord(c) < 32 for c in name):
+        raise InvalidInput(f"{name!r} cannot name a registered model: : @ \\ have a meaning in model URIs.")
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise InvalidInput(f"{name!r} cannot name a registered model: a folder in it is empty, . or ..")

@@ -1,13 +1,44 @@
-"""Pages of a search: an opaque token that says where the next one starts."""
+"""Pages of a search: an opaque token that holds the sort key of the last row, so that the next page starts after it.
+
+Rows that are added or removed meanwhile move no page: nothing is seen twice, and nothing that was there is left out.
+
+A search that is ordered by what some rows lack reads them in stretches, one query each: first the rows that have it, in
+the order of its index, then those that do not. `rank` numbers the stretches and begins the key, so that a token leads
+back into the same place whichever way the rows are read.
+"""
 
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, Select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_
 
 from lockgate.errors import InvalidInput
+from lockgate.hashing import digest_canonical
+
+LARGEST = 50_000
+_VERSION = 2
+_MAX_TOKEN = 1 << 18  # it may hold texts of thousands of characters
+
+Key: TypeAlias = tuple[int | float | str, ...]
+
+
+class Sort(NamedTuple):
+    """One column of the order; never NULL. `type` is what its values are in Python."""
+
+    column: ColumnElement[Any]
+    ascending: bool
+    type: type[int] | type[float] | type[str]
+
+
+class Stretch(NamedTuple):
+    """Rows whose sort key begins with `first` and goes on with `sorts`; the last of these is unique."""
+
+    query: Select[*tuple[Any, ...]]
+    sorts: tuple[Sort, ...]
+    first: tuple[int, *tuple[int | float | str, ...]] | tuple[()] = ()
 
 
 class Page(NamedTuple):
@@ -17,28 +48,114 @@ class Page(NamedTuple):
     next_token: str
 
 
-def fetch_page(connection: Connection, query: Select[*tuple[object, ...]], *, max_results: int, token: str) -> Page:
-    """Raises InvalidInput for a token that is none of ours and for a page size that is not positive."""
+class _Token(msgspec.Struct, array_like=True, frozen=True):
+    version: int
+    question: str
+    key: Key
+
+
+def fetch_page(
+    connection: Connection, stretches: Sequence[Stretch], *, max_results: int, token: str, question: Sequence[object]
+) -> Page:
+    """Rows of the stretches, one after the other; beside what the queries select, each holds its sort key.
+
+    `question` is all that decides which rows there are and in which order: a token of another question is refused.
+    Raises InvalidInput for such a token, for one that is none of ours, and for a page size that is not 1 to 50,000.
+    """
+    require_page_size(max_results)
+    asked = digest_canonical("search", [repr(item) for item in question])[:16]
+    after = _decode(token, asked) if token else None
+    rows: list[RowMapping] = []
+    keys: list[Key] = []
+    for stretch in stretches:
+        query = stretch.query
+        if after is not None:
+            place = _place(stretch, after)
+            if place is None:
+                continue
+            if place:
+                query = query.where(_after(stretch.sorts, place))
+        names = [f"_sort_{i}" for i in range(len(stretch.sorts))]
+        query = query.add_columns(*(sort.column.label(name) for sort, name in zip(stretch.sorts, names, strict=True)))
+        query = query.order_by(*(s.column.asc() if s.ascending else s.column.desc() for s in stretch.sorts))
+        found = connection.execute(query.limit(max_results + 1 - len(rows))).mappings().all()
+        rows += found
+        keys += [(*stretch.first, *(row[name] for name in names)) for row in found]
+        if len(rows) > max_results:
+            return Page(rows[:max_results], _encode(asked, keys[max_results - 1]))
+    return Page(rows, "")
+
+
+def require_page_size(max_results: int) -> None:
+    """Raises InvalidInput in the words of MLflow's server."""
     if max_results < 1:
-        raise InvalidInput(f"max_results is {max_results}, expected at least 1.")
-    offset = decode_offset(token)
-    rows = connection.execute(query.limit(max_results + 1).offset(offset)).mappings().all()
-    more = len(rows) > max_results
-    return Page(rows[:max_results], encode_offset(offset + max_results) if more else "")
+        raise InvalidInput(f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at least 1.")
+    if max_results > LARGEST:
+        raise InvalidInput(
+            f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at most {LARGEST}."
+        )
 
 
-def encode_offset(offset: int) -> str:
-    return base64.urlsafe_b64encode(b"o%d" % offset).decode()
+def _place(stretch: Stretch, after: Key) -> Key | None:
+    """Where in the stretch to go on: after this key, from its start for an empty one, not at all for None."""
+    rest = after[len(stretch.first) :]
+    if stretch.first:
+        rank = after[0]
+        if not isinstance(rank, int):
+            raise _foreign()
+        if rank != stretch.first[0]:
+            return None if rank > stretch.first[0] else ()
+    if len(rest) != len(stretch.sorts):
+        raise _foreign()
+    for value, sort in zip(rest, stretch.sorts, strict=True):
+        if not isinstance(value, sort.type):
+            raise _foreign()
+    return rest
 
 
-def decode_offset(token: str) -> int:
-    """Where the page that `token` asks for begins. Raises InvalidInput for a token that is not ours."""
-    if not token:
-        return 0
+def _after(sorts: Sequence[Sort], key: Key) -> ColumnElement[bool]:
+    """Rows that come later than `key`. The first condition repeats what the others imply: an index can start there."""
+    (column, ascending, _), value = sorts[0], key[0]
+    beyond = column > value if ascending else column < value
+    if len(sorts) == 1:
+        return beyond
+    return and_(
+        column >= value if ascending else column <= value,
+        or_(beyond, and_(column == value, _after(sorts[1:], key[1:]))),
+    )
+
+
+def _encode(question: str, key: Key) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Token(_VERSION, question, key))).decode()
+
+
+def _decode(token: str, question: str) -> Key:
     try:
-        text = base64.urlsafe_b64decode(token.encode()).decode()
-        if not text.startswith("o") or not text[1:].isdigit() or len(text) > 19:
-            raise ValueError(text)
-        return int(text[1:])
-    except (ValueError, binascii.Error, UnicodeError):
-        raise InvalidInput(f"{token!r} is not a page token of this server.") from None
+        if len(token) > _MAX_TOKEN:
+            raise ValueError(len(token))
+        data = base64.urlsafe_b64decode(token.encode())
+        if data[:1] == b"o" and data[1:].isdigit():
+            raise InvalidInput(
+                "the page token was made by an earlier version of this server.", hint="start from the first page again"
+            )
+        found = msgspec.msgpack.decode(data, type=_Token)
+        if found.version != _VERSION or not found.key or not all(_is_storable(value) for value in found.key):
+            raise ValueError(found)
+    except (ValueError, binascii.Error, UnicodeError, msgspec.DecodeError):
+        raise _foreign() from None
+    if found.question != question:
+        raise InvalidInput(
+            "the page token belongs to another search.",
+            hint="ask for the next page with the same filter, order, view and ids as for the first",
+        )
+    return found.key
+
+
+def _is_storable(value: int | float | str) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    return isinstance(value, float) or -(2**63) <= value < 2**63
+
+
+def _foreign() -> InvalidInput:
+    return InvalidInput("Invalid page token: it is none of this server.", hint="start from the first page again")

@@ -6,21 +6,24 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
+from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
 from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
-_MAX_KEY = 250
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
 
 
 def create_run(
     tx: Tx, run_id: str, *, experiment_id: int, run_name: str, user_id: str, start_time: int, tags: Mapping[str, str]
 ) -> None:
-    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment."""
+    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag."""
+    require_text(user_id, USER_LENGTH, "user_id")
+    run_name = cut_text(run_name, TAG_LENGTH, "run_name")
     experiment = require_active(tx.connection, experiment_id)
     tx.connection.execute(
         insert(runs),
@@ -44,17 +47,32 @@ def get_run(connection: Connection, run_id: str) -> RowMapping:
     """Raises NotFound."""
     row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
     if row is None:
-        raise NotFound(f"there is no run {run_id!r}.", hint="lockgate runs lists them")
+        raise NotFound(f"Run with id={run_id} not found.", hint="lockgate runs lists them")
     return row
+
+
+def runs_of(connection: Connection, run_ids: Sequence[str]) -> list[RowMapping]:
+    """In the order of the ids."""
+    rows = connection.execute(select(runs).where(runs.c.run_id.in_(run_ids))).mappings()
+    by_id = {row["run_id"]: row for row in rows}
+    return [by_id[run_id] for run_id in run_ids]
 
 
 def require_active_run(connection: Connection, run_id: str) -> None:
     """Raises NotFound, or InvalidInput where the run is deleted. The cheapest question: every logged metric asks it."""
-    stage = connection.scalar(_STAGE, {"run_id": run_id})
+    stage = driver.scalar(connection, "SELECT lifecycle_stage FROM runs WHERE run_id = ?", run_id)
     if stage is None:
         get_run(connection, run_id)
     if stage != ACTIVE:
-        raise InvalidInput(f"the run {run_id} is deleted.", hint="restore it first")
+        raise InvalidInput(
+            f"The run {run_id} must be in the 'active' state. Current state is {stage}.", hint="restore it first"
+        )
+
+
+def hold_run(tx: Tx, run_id: str) -> None:
+    """Nobody else who holds the run comes between, until this transaction ends. Metrics of the run wait for nobody."""
+    # SQLite has one writer and ignores it.
+    tx.connection.execute(_STAGE.with_for_update(key_share=True), {"run_id": run_id})
 
 
 def update_run(
@@ -69,8 +87,7 @@ def update_run(
     elif end_time is not None:
         values["end_time"] = end_time
     if run_name:
-        values["run_name"] = run_name
-        set_run_tags(tx, run_id, {NAME_TAG: run_name})
+        set_run_tags(tx, run_id, {NAME_TAG: run_name})  # renames the run as well
     if values:
         tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
     if status in ENDED:
@@ -80,20 +97,22 @@ def update_run(
 def set_run_stage(tx: Tx, run_id: str, *, deleted: bool) -> None:
     """Delete or restore; a deleted run keeps what it has."""
     get_run(tx.connection, run_id)
-    stage = DELETED if deleted else ACTIVE
-    tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(lifecycle_stage=stage))
+    values = {"lifecycle_stage": DELETED if deleted else ACTIVE, "deleted_at": tx.at if deleted else None}
+    tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
     append_event(tx, "run.deleted" if deleted else "run.restored", run_id)
 
 
 def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput and nothing is written."""
     for key in values:
-        require_key(key, "param")
+        require_key(key, "Param")
+    values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
     known = dict(params_of(tx.connection, [run_id], keys=list(values)).get(run_id, ()))
     for key, value in values.items():
         if known.get(key, value) != value:
             raise InvalidInput(
-                f"the param {key!r} of run {run_id} is {known[key]!r} and cannot become {value!r}.",
+                f"Changing param values is not allowed. The param {key!r} of run {run_id} is {_shown(known[key])} and "
+                f"cannot become {_shown(value)}.",
                 hint="params are logged once a run; log what changes as a metric or a tag",
             )
     rows = [{"run_id": run_id, "key": k, "value": v} for k, v in values.items() if k not in known]
@@ -106,13 +125,14 @@ def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     if not values:
         return
     for key in values:
-        require_key(key, "tag")
+        require_key(key, "Tag")
+    values = {key: cut_text(value, TAG_LENGTH, f"tag {key}") for key, value in values.items()}
     statement = upsert(tx.is_sqlite, run_tags)
     statement = statement.on_conflict_do_update(
         index_elements=["run_id", "key"], set_={"value": statement.excluded.value}
     )
     tx.connection.execute(statement, [{"run_id": run_id, "key": k, "value": v} for k, v in values.items()])
-    if NAME_TAG in values:
+    if values.get(NAME_TAG):
         tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=values[NAME_TAG]))
 
 
@@ -120,7 +140,7 @@ def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:
     """Raises NotFound where the run has no such tag."""
     removed = tx.connection.execute(delete(run_tags).where(run_tags.c.run_id == run_id, run_tags.c.key == key))
     if not removed.rowcount:
-        raise NotFound(f"the run {run_id} has no tag {key!r}.")
+        raise NotFound(f"No tag with name: {key} in run with id {run_id}.")
 
 
 def params_of(
@@ -135,10 +155,8 @@ def tags_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tu
     return _pairs(connection, run_tags, run_ids, None)
 
 
-def require_key(key: str, what: str) -> None:
-    """Raises InvalidInput for a name that cannot be stored or put into a path."""
-    if not key or len(key) > _MAX_KEY:
-        raise InvalidInput(f"the name of a {what} has 1 to {_MAX_KEY} characters, {key[:40]!r} has {len(key)}.")
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 100 else f"{value[:100]}...")
 
 
 def _pairs(

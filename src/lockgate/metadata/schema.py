@@ -6,14 +6,35 @@ Alembic itself is loaded by `migrate` alone: opening a database must stay cheap.
 
 from pathlib import Path
 
-from sqlalchemy import Engine, insert, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.schema import CreateTable
 
-from lockgate.errors import Conflict, DataDamaged, NotFound
-from lockgate.metadata.database import WRITE_DECISION, Database, open_engine, storage_errors
+from lockgate.errors import Conflict, DataDamaged, InvalidInput
+from lockgate.metadata.database import DECISION, Database, Where, describe, open_engine, storage_errors
 from lockgate.metadata.tables import experiments, metadata
 
-HEAD = "0001"
-KNOWN = ("0001",)  # every revision, oldest first
+HEAD = "0004"
+KNOWN = ("0001", "0002", "0003", "0004")  # every revision, oldest first
+
+# Alembic's own table, as it makes it.
+_VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 # The only row that is there from the start; its times are zero because nobody made it.
 DEFAULT_EXPERIMENT = {
@@ -26,13 +47,16 @@ DEFAULT_EXPERIMENT = {
 }
 
 
-def open_database(path: Path) -> Database:
-    """The database at `path`, made when absent. Raises Conflict where its revision is another than `HEAD`."""
-    engine = open_engine(path)
+def open_database(where: Where) -> Database:
+    """The database at `where`, made when absent. Raises Conflict where its revision is another than `HEAD`.
+
+    Raises Unavailable where PostgreSQL does not let us in; its database must exist, its tables need not.
+    """
+    engine = open_engine(where)
     try:
-        with storage_errors():
+        with storage_errors(where):
             revision = current_revision(engine) or _create(engine)
-        _require_head(path, revision)
+        _require_head(where, revision)
     except BaseException:
         engine.dispose()
         raise
@@ -45,37 +69,48 @@ def current_revision(engine: Engine) -> str | None:
         tables = set(inspect(connection).get_table_names())
         if not tables:
             return None
-        if "alembic_version" not in tables:
-            raise DataDamaged(f"{engine.url.database} is not a database of Lockgate.")
-        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        revision: str | None = None
+        if "alembic_version" in tables:
+            revision = connection.scalar(select(_VERSION.c.version_num))
+        if revision is None or not revision.isdigit():  # other programs keep such a table as well
+            raise DataDamaged(f"{engine.url.database} is not a database of Lockgate.", hint="give it one of its own")
         return revision
 
 
 def _create(engine: Engine) -> str:
-    # One transaction with the write lock: of two processes that start at once, the second finds the tables made.
-    with engine.connect().execution_options(**WRITE_DECISION) as connection, connection.begin():
+    # One decision: of two processes that start at once, the second finds the tables made.
+    with engine.connect().execution_options(**DECISION) as connection, connection.begin():
         if not inspect(connection).has_table("alembic_version"):
+            require_unicode(connection)
             metadata.create_all(connection, checkfirst=False)
-            connection.execute(
-                text(
-                    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
-                    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-                )
-            )
-            connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+            connection.execute(CreateTable(_VERSION))
+            connection.execute(insert(_VERSION), {"version_num": HEAD})
             connection.execute(insert(experiments), DEFAULT_EXPERIMENT)
     return HEAD
 
 
-def _require_head(path: Path, revision: str) -> None:
+def require_unicode(connection: Connection) -> None:
+    """Raises InvalidInput where PostgreSQL was told to keep texts in an alphabet of its own."""
+    if connection.dialect.name == "sqlite":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise InvalidInput(
+            f"the database keeps texts as {encoding}, which cannot hold every text; UTF8 was expected.",
+            hint="CREATE DATABASE lockgate ENCODING 'UTF8' TEMPLATE template0",
+        )
+
+
+def _require_head(where: Where, revision: str) -> None:
     if revision == HEAD:
         return
     if is_known(revision):
+        copy = "it keeps a copy of the file" if isinstance(where, Path) else "take a backup first: pg_dump"
         raise Conflict(
-            f"{path} is at revision {revision}, this Lockgate needs {HEAD}.",
-            hint="lockgate migrate (it keeps a copy of the file)",
+            f"{describe(where)} is at revision {revision}, this Lockgate needs {HEAD}.",
+            hint=f"lockgate migrate ({copy})",
         )
-    raise newer_error(path, revision)
+    raise newer_error(where, revision)
 
 
 def is_known(revision: str) -> bool:
@@ -83,14 +118,8 @@ def is_known(revision: str) -> bool:
     return revision in KNOWN
 
 
-def newer_error(path: Path, revision: str) -> Conflict:
+def newer_error(where: Where, revision: str) -> Conflict:
     return Conflict(
-        f"{path} is at revision {revision}, which this Lockgate does not know: its own is {HEAD}.",
+        f"{describe(where)} is at revision {revision}, which this Lockgate does not know: its own is {HEAD}.",
         hint="install the version of Lockgate that wrote it, or a later one",
     )
-
-
-def require_existing(path: Path) -> None:
-    """Raises NotFound where there is no database file."""
-    if not path.is_file():
-        raise NotFound(f"there is no database {path}.", hint="lockgate run makes one")

@@ -1,8 +1,12 @@
 """Every table. Records that are read whole are kept as JSON text beside the columns that are searched by.
 
-Times are milliseconds since the epoch. Names of models cascade on rename. A change here needs a new revision in
-`migrations/versions`; a test compares what the revisions build with what is written here.
+A text is ordered by its bytes and may be of any length: SQLite heeds none, and PostgreSQL is told so (see
+`postgres_engine`); the lengths here say what to expect. Times are milliseconds since the epoch. Names of models cascade
+on rename. A change here needs a new revision in `migrations/versions`; a test compares what the revisions build with
+what is written here.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -20,8 +24,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 metadata = MetaData(
     naming_convention={
@@ -37,6 +45,26 @@ metadata = MetaData(
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 # A table that is always read by its key is stored in the order of its key.
 _ROWID = False
+
+# Values may have thousands of characters, and PostgreSQL indexes no more than 2,700 bytes of one.
+_INDEXED_CHARACTERS = 64
+
+
+class indexed_part(FunctionElement[str]):  # noqa: N801  # a function of SQL
+    """What of a text an index holds: on PostgreSQL its beginning, on SQLite all of it."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(indexed_part, "sqlite")
+def _whole(element: indexed_part, compiler: SQLCompiler, **options: Any) -> str:  # SQLAlchemy's own protocol
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(indexed_part)
+def _beginning(element: indexed_part, compiler: SQLCompiler, **options: Any) -> str:
+    return f"substr({compiler.process(element.clauses, **options)}, 1, {_INDEXED_CHARACTERS})"
 
 
 def _of_run() -> ForeignKey:
@@ -83,7 +111,11 @@ runs = Table(
     Column("end_time", BigInteger),
     Column("lifecycle_stage", String(20), nullable=False),
     Column("artifact_uri", Text, nullable=False),
-    Index(None, "experiment_id", "lifecycle_stage", "start_time"),
+    Column("deleted_at", BigInteger),
+    # The order of every list of runs: of one experiment, and of several.
+    Index("ix_runs_newest_of_experiment", "experiment_id", "lifecycle_stage", text("start_time DESC"), "run_id"),
+    Index("ix_runs_newest", text("start_time DESC"), "run_id", "experiment_id", "lifecycle_stage"),
+    Index("ix_runs_run_name", indexed_part(column("run_name"))),
 )
 
 params = Table(
@@ -93,7 +125,7 @@ params = Table(
     Column("key", String(250), nullable=False),
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
-    Index(None, "key", "value"),
+    Index("ix_params_key_value", "key", indexed_part(column("value"))),
     sqlite_with_rowid=_ROWID,
 )
 
@@ -104,11 +136,12 @@ run_tags = Table(
     Column("key", String(250), nullable=False),
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
-    Index(None, "key", "value"),
+    Index("ix_run_tags_key_value", "key", indexed_part(column("value"))),
     sqlite_with_rowid=_ROWID,
 )
 
-# NaN is kept as 0 with is_nan set, because SQLite stores a NaN as NULL. The key makes a repeated request harmless.
+# NaN is kept as 0 with is_nan set, because SQLite stores a NaN as NULL. The key makes a repeated request harmless, and
+# its order is that of a history.
 metrics = Table(
     "metrics",
     metadata,
@@ -118,7 +151,7 @@ metrics = Table(
     Column("timestamp", BigInteger, nullable=False),
     Column("value", Double, nullable=False),
     Column("is_nan", Boolean, nullable=False),
-    PrimaryKeyConstraint("run_id", "key", "step", "timestamp", "value", "is_nan"),
+    PrimaryKeyConstraint("run_id", "key", "timestamp", "step", "value", "is_nan"),
     sqlite_with_rowid=_ROWID,
 )
 
@@ -132,7 +165,7 @@ latest_metrics = Table(
     Column("timestamp", BigInteger, nullable=False),
     Column("step", BigInteger, nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
-    Index(None, "key", "value"),
+    Index(None, "key", "is_nan", "value"),
     sqlite_with_rowid=_ROWID,
 )
 
@@ -158,6 +191,7 @@ run_datasets = Table(
     Column("context", Text, nullable=False),  # the tag mlflow.data.context, which is searched by
     Column("tags", Text, nullable=False),  # JSON object
     PrimaryKeyConstraint("run_id", "dataset_id"),
+    Index(None, "dataset_id"),
 )
 
 run_models = Table(
@@ -221,7 +255,17 @@ logged_model_metrics = Table(
     Column("is_nan", Boolean, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("step", BigInteger, nullable=False),
-    PrimaryKeyConstraint("model_id", "run_id", "key", "dataset_name", "dataset_digest"),
+    PrimaryKeyConstraint("model_id", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest"),
+    Index(None, "run_id"),
+)
+
+# Folders whose rows are deleted for good and that are still to be deleted themselves.
+doomed_folders = Table(
+    "doomed_folders",
+    metadata,
+    Column("doomed_id", _Serial, primary_key=True),
+    Column("uri", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 # -- registry ---------------------------------------------------------------------------------------------------------
@@ -260,6 +304,7 @@ model_versions = Table(
     Column("run_link", Text, nullable=False),
     Column("model_id", String(40), nullable=False),
     Column("stage", String(20), nullable=False),
+    Column("location", Text),  # where the files are, when `source` only names another version or a logged model
     PrimaryKeyConstraint("name", "version"),
 )
 
@@ -333,6 +378,17 @@ approvals = Table(
     Column("comment", Text, nullable=False),
     PrimaryKeyConstraint("name", "version", "environment", "approver"),
     ForeignKeyConstraint(["name", "version"], ["model_versions.name", "model_versions.version"]),
+)
+
+# What `environments:` of a model's lockgate.yaml says, so that a client that never saw the file is bound by it as well.
+environments = Table(
+    "environments",
+    metadata,
+    Column("model", _of_model(), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("position", Integer, nullable=False),  # in the order of promotion; the last one holds the champion
+    Column("approvals", Integer, nullable=False),
+    PrimaryKeyConstraint("model", "name"),
 )
 
 # -- delivery ---------------------------------------------------------------------------------------------------------
@@ -435,4 +491,112 @@ events = Table(
     Column("details", Text, nullable=False),
     Index(None, "kind", "sequence"),
     sqlite_autoincrement=True,
+)
+
+# -- access -----------------------------------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", _Serial, primary_key=True),
+    Column("name", String(256), nullable=False, unique=True),
+    Column("password", Text, nullable=False),  # the scrypt hash with its parameters; empty: tokens only
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+
+def _of_user() -> ForeignKey:
+    return ForeignKey("users.user_id", ondelete="CASCADE")
+
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("user_id", _of_user(), nullable=False),
+    Column("pattern", String(256), nullable=False),  # names of models and experiments; `*` is the installation
+    Column("role", String(20), nullable=False),
+    PrimaryKeyConstraint("user_id", "pattern"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("token_id", String(12), primary_key=True),
+    Column("user_id", _of_user(), nullable=False, index=True),
+    Column("digest", String(64), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("expires_at", BigInteger),
+)
+
+# One row at most: counts the changes of the three tables above, so that a server reads them again only when it must.
+access_revision = Table(
+    "access_revision",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", _Serial, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("by", String(256), nullable=False),
+    Column("address", String(64), nullable=False),  # empty: a process that opened the database itself
+    Column("operation", String(100), nullable=False),
+    Column("subject", Text, nullable=False),  # the model or experiment; empty: the installation
+    Column("outcome", String(64), nullable=False),  # OK, or the code of the error
+    Column("details", Text, nullable=False),  # JSON object
+    Index(None, "subject", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+# -- webhooks ---------------------------------------------------------------------------------------------------------
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", String(36), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # empty: deliveries are not signed
+    Column("status", String(20), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("created_by", String(256), nullable=False),
+)
+
+
+def _of_webhook() -> ForeignKey:
+    return ForeignKey("webhooks.webhook_id", ondelete="CASCADE")
+
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("webhook_id", _of_webhook(), nullable=False),
+    Column("event", String(64), nullable=False),
+    PrimaryKeyConstraint("webhook_id", "event"),
+    Index(None, "event"),
+)
+
+# The outbox: written with the event, gone when it is delivered.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("delivery_id", String(36), primary_key=True),
+    Column("webhook_id", _of_webhook(), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),  # not to be sent before; NULL: given up
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),  # why the last attempt failed
+    Index(None, "due_at"),
+    Index(None, "webhook_id", "due_at"),
 )

@@ -7,9 +7,13 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tup
 from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
-from lockgate.metadata.models import next_version
+from lockgate.metadata.models import PROMPT_MARKS, is_prompt, next_version, touch_model
+from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import alias_changes, aliases, model_version_tags, model_versions, releases
+from lockgate.metadata.tags import require_valid_tag
 
+PROMPT_TEXT_TAG = "mlflow.prompt.text"
+_MAX_VERSION = 2**31 - 1
 STAGES = ("None", "Staging", "Production", "Archived")
 
 
@@ -18,13 +22,17 @@ def create_version(
     name: str,
     *,
     source: str,
+    location: str | None = None,
     run_id: str = "",
     run_link: str = "",
     model_id: str = "",
     description: str = "",
     tags: Mapping[str, str] | None = None,
 ) -> int:
-    """The number of the new version. Raises NotFound where the model is missing."""
+    """The number of the new version. Raises NotFound where the model is missing.
+
+    `location` is where the files are when `source` only names another version or a logged model.
+    """
     version = next_version(tx, name)
     tx.connection.execute(
         insert(model_versions),
@@ -40,20 +48,30 @@ def create_version(
             "run_link": run_link,
             "model_id": model_id,
             "stage": "None",
+            "location": location,
         },
     )
-    for key, value in (tags or {}).items():
-        set_version_tag(tx, name, version, key, value)
+    given = dict(tags or {})
+    for key, value in given.items():
+        _put_tag(tx, name, version, key, value)
     append_event(tx, "version.created", f"{name}@{version}", {"run_id": run_id})
+    told: dict[str, object] = {"name": name, "version": str(version), "description": description or None}
+    if is_prompt(tx.connection, name):
+        shown = {key: value for key, value in given.items() if key not in (*PROMPT_MARKS, PROMPT_TEXT_TAG)}
+        enqueue(tx, "prompt_version.created", {**told, "template": given.get(PROMPT_TEXT_TAG), "tags": shown})
+    else:
+        enqueue(tx, "model_version.created", {**told, "source": source, "run_id": run_id or None, "tags": given})
     return version
 
 
 def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     """Raises NotFound naming the versions that are there."""
     t = model_versions.c
-    row = connection.execute(select(model_versions).where(t.name == name, t.version == version)).mappings().first()
+    row = None
+    if 0 < version <= _MAX_VERSION:  # PostgreSQL refuses to look for what its column could not hold
+        row = connection.execute(select(model_versions).where(t.name == name, t.version == version)).mappings().first()
     if row is None:
-        newest = connection.scalar(select(func.max(t.version)).where(t.name == name))
+        newest = newest_version(connection, name)
         there = f"its newest is {newest}" if newest else "it has none"
         raise NotFound(f"the model {name!r} has no version {version}; {there}.", hint=f"lockgate models show {name}")
     return row
@@ -110,18 +128,20 @@ def aliases_of_versions(connection: Connection, keys: Sequence[tuple[str, int]])
 
 
 def set_version_tag(tx: Tx, name: str, version: int, key: str, value: str) -> None:
+    """Raises NotFound, InvalidInput."""
     get_version(tx.connection, name, version)
-    tx.connection.execute(
-        upsert(tx.is_sqlite, model_version_tags)
-        .values(name=name, version=version, key=key, value=value)
-        .on_conflict_do_update(index_elements=["name", "version", "key"], set_={"value": value})
-    )
+    _put_tag(tx, name, version, key, value)
+    kind = "prompt_version_tag" if is_prompt(tx.connection, name) else "model_version_tag"
+    enqueue(tx, f"{kind}.set", {"name": name, "version": str(version), "key": key, "value": value})
 
 
 def delete_version_tag(tx: Tx, name: str, version: int, key: str) -> None:
+    """Nothing happens where there is no such tag. Raises NotFound where there is no such version."""
     get_version(tx.connection, name, version)
     t = model_version_tags.c
     tx.connection.execute(delete(model_version_tags).where(t.name == name, t.version == version, t.key == key))
+    kind = "prompt_version_tag" if is_prompt(tx.connection, name) else "model_version_tag"
+    enqueue(tx, f"{kind}.deleted", {"name": name, "version": str(version), "key": key})
 
 
 def describe_version(tx: Tx, name: str, version: int, description: str) -> None:
@@ -141,6 +161,7 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
             .values(stage="Archived", updated_at=tx.at)
         )
     _update(tx, name, version, stage=stage)
+    touch_model(tx, name)
     append_event(tx, "version.staged", f"{name}@{version}", {"stage": stage})
 
 
@@ -164,7 +185,17 @@ def delete_version(tx: Tx, name: str, version: int) -> None:
         )
     t = model_versions.c
     tx.connection.execute(delete(model_versions).where(t.name == name, t.version == version))
+    touch_model(tx, name)
     append_event(tx, "version.deleted", f"{name}@{version}")
+
+
+def _put_tag(tx: Tx, name: str, version: int, key: str, value: str) -> None:
+    require_valid_tag(key, value)
+    tx.connection.execute(
+        upsert(tx.is_sqlite, model_version_tags)
+        .values(name=name, version=version, key=key, value=value)
+        .on_conflict_do_update(index_elements=["name", "version", "key"], set_={"value": value})
+    )
 
 
 def _update(tx: Tx, name: str, version: int, **values: str) -> None:

@@ -28,31 +28,28 @@ class Labelled:
 
 def measure(labelled: Labelled, project: Project, answers: Answers) -> tuple[dict[str, float], list[str]]:
     """The default metrics of the task and the one that is watched, and why some are not defined."""
-    import warnings
-
+    from lockgate.monitoring.scored import score
     from lockgate.stats.metrics import compute_metric, default_metrics
 
     watched = project.monitor.performance.metric if project.monitor and project.monitor.performance else None
     names = dict.fromkeys([*([watched] if watched else []), *default_metrics(project.task)])
     try:
-        found = answers.scored(labelled.answers, labelled.labels)
+        found = score(answers, labelled.answers, labelled.labels)
     except (TypeError, ValueError) as error:
         return {}, [f"the labels do not fit the predictions: {error}"]
     values: dict[str, float] = {}
     notes: list[str] = []
     for name in names:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # scikit-learn on rare classes; what is undefined raises
-                value = compute_metric(
-                    name,
-                    project.task,
-                    found.truth,
-                    found.predicted,
-                    found.scores,
-                    classes=found.classes,
-                    positive=found.positive,
-                )
+            value = compute_metric(
+                name,
+                project.task,
+                found.truth,
+                found.predicted,
+                found.scores,
+                classes=found.classes,
+                positive=found.positive,
+            )
         except (InvalidInput, ValueError) as error:
             if name == watched:
                 notes.append(f"{name} cannot be computed: {error}")

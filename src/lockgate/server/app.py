@@ -5,8 +5,9 @@ parameters, files, pages) by Starlette's router. Handlers know nothing of HTTP; 
 `{"error_code", "message"}` with the status of their class, and anything unexpected a 500 that names nothing but the
 request id under which the traceback is logged.
 
-There is no login, so only programs of this machine are served: a request whose `Host` is not a loopback name (DNS
-rebinding) or whose `Origin` is another site (a web page that posts to localhost) is refused.
+Without users there is no login, so only programs of this machine are served: a request whose `Host` is not a loopback
+name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` needs a login (`login`). A request whose
+`Origin` is another site (a web page that posts to us) is refused in either case.
 """
 
 import asyncio
@@ -22,27 +23,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
 from lockgate.server import origin
+from lockgate.server.admitted import ADMITTED, Guarded
 from lockgate.server.answer import ErrorBody, answer_error, answer_struct, send_bytes
 from lockgate.server.context import AnyRoute, Context
+from lockgate.server.courier import Courier
 from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
+from lockgate.server.located_files import located_routes
+from lockgate.server.login import Login
 from lockgate.server.meter import Meter
+from lockgate.server.needs import contributor, viewer
 from lockgate.server.pages import page_routes
+from lockgate.server.perform import perform
 from lockgate.server.proxy import ArtifactProxy
+from lockgate.server.subjects import of_file
 from lockgate.server.table import ROUTES
+from lockgate.server.unserved import unserved_routes
 from lockgate.wire.mlflow.artifacts import PROXY_PATH
 from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
 # Enough to overlap reads with one write; more threads only fight for the interpreter.
 _THREADS = 4
+# What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
+PUBLIC = frozenset({"/health", "/ready", "/version"})
 _PROXY_PATHS = (PROXY_PATH, PROXY_PATH.replace("/api/", "/ajax-api/"))
 
 
 class Api:
     """The whole server as one ASGI application. `close` ends its threads; the context stays the caller's."""
 
-    def __init__(self, context: Context, *, settings: Settings, further: Sequence[BaseRoute] = ()) -> None:
-        self._context = context
+    def __init__(
+        self, context: Context, *, settings: Settings, further: Sequence[BaseRoute] = (), local_key: str = ""
+    ) -> None:
+        self._context = context.configured(settings)
+        self._login = Login(context.database, context.clock, local_user=context.user, local_key=local_key)
         self._max_body = settings.max_body_mb << 20
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-api")
         self._meter = Meter()
@@ -54,17 +68,20 @@ class Api:
                     routes.append(self._with_parameters(route, path))
                 else:
                     self._fixed[route.operation.method, path] = route
-        proxy = ArtifactProxy(context, self._pool)
+        self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
+        self._files.clean(self._context)
+        proxy = Guarded(self._files, read=viewer(of_file), write=contributor(of_file))
         routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
+        routes += located_routes(proxy)
+        routes += unserved_routes()
         routes += health_routes(context, self._meter)
+        self.router = Router([*routes, *page_routes(), *further])
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
-        self._router: ASGIApp = ExceptionMiddleware(
-            Router([*routes, *page_routes(context), *further]), handlers={404: _no_such_path}
-        )
+        self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
+            await self._routed(scope, receive, send)
             return
         with self._meter.request() as measured:
             started = False
@@ -76,36 +93,62 @@ class Api:
                 await send(message)
 
             try:
-                origin.require_local(scope)
+                context = await self._admit(scope)
                 route = self._fixed.get((scope["method"], scope["path"]))
                 if route is not None:
                     measured.operation = route.operation.name
-                    await self._perform(route, scope, receive, noting, {})
+                    await self._perform(route, context, scope, receive, noting, {})
                 else:
                     # The router raises an HTTPException only where it finds an application in the scope.
-                    await self._router({**scope, "app": self}, receive, noting)
+                    await self._routed({**scope, "app": self, ADMITTED: context}, receive, noting)
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if started:
                     raise  # half an answer is out: all that is left is to cut the connection
                 await answer_error(noting, error)
 
+    def courier(self) -> Courier:
+        """Sends this installation's webhooks from when it is entered until it is left."""
+        return Courier(self._context)
+
+    @property
+    def requires_login(self) -> bool:
+        """Whether there are users: only then may others than this machine connect."""
+        return self._login.is_required
+
+    async def _admit(self, scope: Scope) -> Context:
+        """The installation as the caller sees it. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
+        origin.require_same_site(scope)
+        is_public = scope["path"] in PUBLIC
+        if not is_public:
+            await self._login.keep_fresh()
+        if not self._login.is_required:
+            origin.require_local(scope)
+        return self._context if is_public else self._context.on_behalf_of(await self._login.caller(scope))
+
     async def _perform(
-        self, route: AnyRoute, scope: Scope, receive: Receive, send: Send, path_params: Mapping[str, str]
+        self,
+        route: AnyRoute,
+        context: Context,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        path_params: Mapping[str, str],
     ) -> None:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        context = self._context.as_user(origin.caller(scope) or self._context.user)
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._pool, route.handler, context, request)
+        answer = await loop.run_in_executor(self._pool, perform, route, context, request)
         await send_bytes(send, 200, answer_struct(answer))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._perform(route, scope, receive, send, scope["path_params"])
+            await self._perform(route, scope[ADMITTED], scope, receive, send, scope["path_params"])
 
         return HttpRoute(path, _AsgiEndpoint(endpoint), methods=[route.operation.method])
 
     def close(self) -> None:
+        self._login.close()
+        self._files.close()
         self._pool.shutdown(wait=True)
 
 
@@ -119,9 +162,14 @@ class _AsgiEndpoint:
         await self._application(scope, receive, send)
 
 
-def make_app(context: Context, *, settings: Settings | None = None, further: Sequence[BaseRoute] = ()) -> Api:
-    """An ASGI application that serves `context`; `further` are routes that only this process has."""
-    return Api(context, settings=settings or Settings(), further=further)
+def make_app(
+    context: Context, *, settings: Settings | None = None, further: Sequence[BaseRoute] = (), local_key: str = ""
+) -> Api:
+    """An ASGI application that serves `context`; `further` are routes that only this process has.
+
+    Whoever sends `local_key` as a bearer token is trusted as a process of the user who started the server.
+    """
+    return Api(context, settings=settings or Settings(), further=further, local_key=local_key)
 
 
 def _paths(route: AnyRoute) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """What every handler is handed: where the records and files are, what time it is, and who asks."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,17 @@ from typing import Any, Generic
 from sqlalchemy import Connection
 
 from lockgate.clock import Clock
-from lockgate.metadata.database import Database, Tx
+from lockgate.config import Settings, read_secret
+from lockgate.metadata.audit import DONE, append_audit
+from lockgate.metadata.database import Database, Tx, Where
+from lockgate.metadata.postgres_engine import parse_address
 from lockgate.metadata.schema import open_database
-from lockgate.server.artifacts import ArtifactFolder
+from lockgate.server.act import Act
+from lockgate.server.artifacts.open import DEFAULT_FOLDER, open_artifacts
+from lockgate.server.artifacts.store import ArtifactStore
+from lockgate.server.caller import Caller
+from lockgate.server.needs import Need
+from lockgate.server.recent import Recent
 from lockgate.store.store import Store
 from lockgate.wire.operation import Operation, Req, Res
 
@@ -24,44 +33,105 @@ class Context:
     """One installation as one caller sees it."""
 
     database: Database
-    artifacts: ArtifactFolder
+    artifacts: ArtifactStore
     store: Store
     clock: Clock
-    user: str
+    caller: Caller
+    recent: Recent
+    act: Act | None = None  # the operation that is being carried out
+    audit_days: int = 0  # how long the audit is kept; 0 means for ever
+    webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
+
+    @property
+    def user(self) -> str:
+        """The name that is recorded with what is done."""
+        return self.caller.name
 
     def read(self) -> AbstractContextManager[Connection]:
         return self.database.read()
 
     @contextmanager
     def write(self, *, decision: bool = True) -> Iterator[Tx]:
-        """One write transaction in the caller's name; `decision` False for measurements (see `Database`)."""
-        with self.database.write(at=self.clock.now_ms(), by=self.user, decision=decision) as tx:
-            yield tx
+        """One write transaction in the caller's name, with its line in the audit.
 
-    def as_user(self, user: str) -> "Context":
-        return dataclasses.replace(self, user=user)
+        `decision` False is for measurements, which are not audited row by row (see also `Database`).
+        """
+        with self.database.write(at=self.clock.now_ms(), by=self.user, decision=decision) as tx:
+            if self.act is None or not decision:
+                yield tx
+                return
+            self.act.is_decision = True
+            subject = self.act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
+            yield tx
+            self.audit(tx, self.act, subject=subject, outcome=DONE)
+
+    def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str) -> None:
+        """Write one line of the audit."""
+        append_audit(
+            tx,
+            act.operation,
+            address=self.caller.address,
+            subject=subject,
+            outcome=outcome,
+            details=act.details(),
+            keep_days=self.audit_days,
+        )
+
+    def configured(self, settings: Settings) -> "Context":
+        """With what the settings say."""
+        return dataclasses.replace(
+            self, audit_days=settings.audit_days, webhook_private_addresses=settings.webhook_private_addresses
+        )
+
+    def on_behalf_of(self, caller: Caller) -> "Context":
+        return dataclasses.replace(self, caller=caller)
+
+    def doing(self, act: Act) -> "Context":
+        return dataclasses.replace(self, act=act)
 
     def close(self) -> None:
         self.database.close()
 
 
-def open_context(state: Path, *, user: str, clock: Clock) -> Context:
-    """The installation that lives in `state`, made when absent. Raises Conflict where it must be migrated."""
+def open_context(
+    state: Path,
+    *,
+    user: str,
+    clock: Clock,
+    artifacts: str = "",
+    database: str = "",
+    environ: Mapping[str, str] = os.environ,
+) -> Context:
+    """The installation that lives in `state`, made when absent. Raises Conflict where it must be migrated.
+
+    `artifacts` and `database` are the settings of that name; empty means that they are in `state` as well. `database`
+    may point into `environ`. Raises InvalidInput for settings that name no place, Unavailable for a PostgreSQL that
+    lets nobody in.
+    """
     return Context(
-        database=open_database(state / DATABASE_NAME),
-        artifacts=ArtifactFolder(state / "artifacts"),
+        database=open_database(database_place(state, database, environ=environ)),
+        artifacts=open_artifacts(artifacts, default=state / DEFAULT_FOLDER),
         store=Store(state / "store"),
         clock=clock,
-        user=user,
+        caller=Caller(user),
+        recent=Recent(clock),
     )
+
+
+def database_place(state: Path, setting: str, *, environ: Mapping[str, str] = os.environ) -> Where:
+    """What the setting `database` points at; empty means a file in `state`. Raises InvalidInput."""
+    if not setting:
+        return state / DATABASE_NAME
+    return parse_address(read_secret(setting, environ=environ).strip())
 
 
 @dataclass(frozen=True)
 class Route(Generic[Req, Res]):
-    """One row of the table: an operation and the function that performs it."""
+    """One row of the table: an operation, the function that performs it, and what it asks of the caller."""
 
     operation: Operation[Req, Res]
     handler: Callable[[Context, Req], Res]
+    need: Need
 
 
 AnyRoute = Route[Any, Any]  # the table holds routes of every pair of types

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.types import Receive, Scope
 
-from lockgate.errors import InvalidInput, PayloadTooLarge, Unavailable
+from lockgate.errors import InvalidInput, PayloadTooLarge
 from lockgate.wire.operation import Operation, Req, Res
 
 # A body that is too large is read to its end and thrown away, so that the client gets our answer and not a reset
@@ -25,7 +25,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Unavailable("the client went away before its request was complete.")
+            raise InvalidInput("the request ended before its body was complete.")
         part: bytes = message.get("body", b"")
         size += len(part)
         if size <= limit:
@@ -49,7 +49,7 @@ def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes,
     if not path_params:
         try:
             return msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
     return _convert(operation, {**_object(body), **path_params})
 

@@ -1,17 +1,48 @@
 """What the artifact proxy shows: files of runs, and, read-only under `content/<digest>/`, what was released."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 from lockgate.errors import InvalidInput, NotFound, PermissionDenied
 from lockgate.hashing import is_digest
+from lockgate.metadata import logged_models, runs
 from lockgate.metadata.releases import is_released
-from lockgate.server.artifacts import ArtifactFile, require_safe
+from lockgate.server.artifacts.paths import require_safe
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, DirectAccess, OpenArtifact
+from lockgate.server.artifacts.upload import CheckedUpload, Checksum
 from lockgate.server.context import Context
-from lockgate.server.routes.registry import CONTENT_FOLDER
+from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, PROXY_SCHEME
+
+_PIECE = 1 << 20
+_WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
 
 
-def open_file(ctx: Context, path: str) -> BinaryIO:
+class Location(NamedTuple):
+    """Where the files of a run or a logged model are: `uri` as clients know it, `folder` below the artifact root."""
+
+    uri: str
+    folder: str
+
+    def path_of(self, path: str) -> str:
+        """Below the artifact root, of a path below this location."""
+        return f"{self.folder}/{path}" if path else self.folder
+
+
+def run_location(ctx: Context, run_id: str) -> Location:
+    """Raises NotFound, and InvalidInput for a run whose files this server does not keep."""
+    with ctx.read() as connection:
+        return _location(runs.get_run(connection, run_id)["artifact_uri"], f"run {run_id}")
+
+
+def model_location(ctx: Context, model_id: str) -> Location:
+    """The same for a logged model."""
+    with ctx.read() as connection:
+        uri = logged_models.get_logged_model(connection, model_id)["artifact_uri"]
+    return _location(uri, f"logged model {model_id}")
+
+
+def open_file(ctx: Context, path: str) -> OpenArtifact:
     """Raises NotFound; InvalidInput for a path with tricks."""
     content = _released(ctx, path)
     if content is None:
@@ -19,24 +50,52 @@ def open_file(ctx: Context, path: str) -> BinaryIO:
     digest, inner = content
     for entry in ctx.store.read_tree(digest):
         if entry.path == inner:
-            return ctx.store.open(entry.digest)
+            info = ArtifactInfo(entry.size_bytes, entry.digest, entry.digest)
+            return OpenArtifact(info, ctx.store.open(entry.digest))
     raise NotFound(f"there is no file {inner!r} in the released content {digest}.")
 
 
-def list_files(ctx: Context, path: str) -> list[ArtifactFile]:
-    """The entries of one folder by name, each path relative to the artifact root; empty for what is no folder."""
+def list_page(ctx: Context, path: str, *, limit: int, token: str = "") -> ArtifactPage:
+    """Up to `limit` entries of one folder, each path relative to the artifact root; none for what is no folder."""
     content = _released(ctx, path)
     if content is None:
-        return ctx.artifacts.list(path)
-    digest, inner = content
-    prefix = f"{inner}/" if inner else ""
-    found: dict[str, ArtifactFile] = {}
-    for entry in ctx.store.read_tree(digest):
-        if not entry.path.startswith(prefix):
-            continue
-        name, slash, _ = entry.path.removeprefix(prefix).partition("/")
-        found[name] = ArtifactFile(f"{path.rstrip('/')}/{name}", None if slash else entry.size_bytes)
-    return [found[name] for name in sorted(found)]
+        return ctx.artifacts.list(path, limit=limit, token=token)
+    return ArtifactPage(_list_released(ctx, path, *content), "")
+
+
+def list_files(ctx: Context, path: str) -> Iterator[ArtifactFile]:
+    """All of them."""
+    token = ""
+    while True:
+        page = list_page(ctx, path, limit=_WHOLE_BY, token=token)
+        yield from page.files
+        token = page.next_token
+        if not token:
+            return
+
+
+def begin_upload(
+    ctx: Context,
+    path: str,
+    *,
+    size_bytes: int | None = None,
+    checksums: Sequence[Checksum] = (),
+    limit_bytes: int | None = None,
+) -> CheckedUpload:
+    """Raises PermissionDenied for released content, InvalidInput for a path that cannot be written."""
+    require_writable(path)
+    return CheckedUpload(ctx.artifacts, path, size_bytes=size_bytes, checksums=checksums, limit_bytes=limit_bytes)
+
+
+def delete_files(ctx: Context, path: str) -> None:
+    """Delete a file or a folder; nothing happens where there is none. Raises PermissionDenied for released content."""
+    require_writable(path)
+    ctx.artifacts.delete(path)
+
+
+def direct_access(ctx: Context, path: str) -> DirectAccess | None:
+    """The way around this server for `path`; None for released content and where the store has none."""
+    return None if _released(ctx, path) else ctx.artifacts.direct
 
 
 def require_writable(path: str) -> None:
@@ -47,10 +106,32 @@ def require_writable(path: str) -> None:
 
 def store_file(ctx: Context, path: str, local: Path) -> None:
     """Copy a local file to `path`; what the in-process client does instead of an upload."""
-    require_writable(path)
-    with local.open("rb") as source, ctx.artifacts.replacing(path) as target:
-        while chunk := source.read(1 << 20):
-            target.write(chunk)
+    with local.open("rb") as source:
+        upload = begin_upload(ctx, path, size_bytes=local.stat().st_size)
+        try:
+            while piece := source.read(_PIECE):
+                upload.write(piece)
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
+
+
+def _location(uri: str, owner: str) -> Location:
+    if not uri.startswith(PROXY_SCHEME):
+        raise InvalidInput(f"the files of {owner} are kept at {uri}, which this server cannot list.")
+    return Location(uri, uri.removeprefix(PROXY_SCHEME).strip("/"))
+
+
+def _list_released(ctx: Context, path: str, digest: str, inner: str) -> tuple[ArtifactFile, ...]:
+    prefix = f"{inner}/" if inner else ""
+    found: dict[str, ArtifactFile] = {}
+    for entry in ctx.store.read_tree(digest):
+        if not entry.path.startswith(prefix):
+            continue
+        name, slash, _ = entry.path.removeprefix(prefix).partition("/")
+        found[name] = ArtifactFile(f"{path.rstrip('/')}/{name}", None if slash else entry.size_bytes)
+    return tuple(found[name] for name in sorted(found))
 
 
 def _released(ctx: Context, path: str) -> tuple[str, str] | None:

@@ -9,17 +9,20 @@ from lockgate import __version__
 from lockgate.server.context import Context
 from lockgate.server.meter import CONTENT_TYPE, Meter
 
-# What MLflow 3 clients ask before they use what an older server does not have. We have none of these.
-SERVER_INFO = {
-    "store_type": "SqlStore",
-    "workspaces_enabled": False,
-    "trace_archival_enabled": False,
-    "multipart_uploads_enabled": False,
-    "multipart_downloads_enabled": False,
-    "presigned_upload_run_id_supported": False,
-    "presigned_upload_model_id_supported": False,
-    "features_enabled": {"gateway": False},
-}
+
+def server_features(context: Context) -> dict[str, object]:
+    """What MLflow 3 clients ask before they use what an older server does not have."""
+    is_direct = context.artifacts.direct is not None
+    return {
+        "store_type": "SqlStore",
+        "workspaces_enabled": False,
+        "trace_archival_enabled": False,
+        "multipart_uploads_enabled": is_direct,
+        "multipart_downloads_enabled": is_direct,
+        "presigned_upload_run_id_supported": is_direct,
+        "presigned_upload_model_id_supported": is_direct,
+        "features_enabled": {"gateway": False},
+    }
 
 
 def health_routes(context: Context, meter: Meter) -> list[BaseRoute]:
@@ -35,7 +38,7 @@ def health_routes(context: Context, meter: Meter) -> list[BaseRoute]:
         return Response(meter.exposition(), media_type=CONTENT_TYPE)
 
     async def server_info(request: Request) -> Response:
-        return JSONResponse(SERVER_INFO)
+        return JSONResponse(server_features(context))
 
     return [
         HttpRoute("/health", health),

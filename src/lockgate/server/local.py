@@ -1,10 +1,12 @@
 """The in-process transport: the client's calls go straight to the handlers, without a server and without JSON."""
 
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 from lockgate.server import files
 from lockgate.server.context import Context
+from lockgate.server.perform import perform
 from lockgate.server.table import BY_NAME
 from lockgate.wire.operation import Operation, Req, Res
 
@@ -16,7 +18,7 @@ class LocalTransport:
         self.context = context
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
-        answer: Res = BY_NAME[operation.name].handler(self.context, request)
+        answer: Res = perform(BY_NAME[operation.name], self.context, request)
         return answer
 
     def put_file(self, path: str, local: Path) -> None:
@@ -26,7 +28,7 @@ class LocalTransport:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
         try:
-            with files.open_file(self.context, path) as source, partial.open("xb") as file:
+            with closing(files.open_file(self.context, path).content) as source, partial.open("xb") as file:
                 while chunk := source.read(1 << 20):
                     file.write(chunk)
             partial.replace(target)

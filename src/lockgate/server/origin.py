@@ -1,6 +1,7 @@
-"""Who asks: only programs of this machine are served, and the name they give is what is recorded."""
+"""Where a request comes from: which addresses may be listened on, and which web pages may make a browser ask."""
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import Scope
@@ -11,6 +12,7 @@ USER_HEADER = b"x-lockgate-user"
 _MAX_USER = 256
 
 
+@lru_cache(maxsize=64)  # of every request the same few are asked
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     if host == "localhost" or host.endswith(".localhost"):
@@ -22,35 +24,40 @@ def is_loopback(host: str) -> bool:
 
 
 def require_loopback(host: str) -> None:
-    """Raises InvalidInput for an address that others could reach: there is no login yet."""
+    """Raises InvalidInput for an address that others could reach: where nobody logs in it must be this machine's."""
     if not is_loopback(host):
         raise InvalidInput(
             f"refusing to listen on {host}: without a login only this machine may connect.",
-            hint="use --host 127.0.0.1, and an SSH tunnel or an authenticating proxy to reach it from elsewhere",
+            hint="lockgate users add NAME --role admin, and from then on everybody logs in; or use --host 127.0.0.1",
         )
 
 
 def require_local(scope: Scope) -> None:
-    """Raises PermissionDenied for a request that a foreign web page has made the browser send."""
-    host = origin = b""
-    for name, value in scope["headers"]:
-        if name == b"host":
-            host = value
-        elif name == b"origin":
-            origin = value
-    name = _host_name(host.decode("latin-1"))
+    """Raises PermissionDenied for a request that names a host other than this machine (DNS rebinding)."""
+    name = _host_name(header(scope, b"host"))
     if name and not is_loopback(name):
         raise PermissionDenied(f"this server does not answer as {name!r}, only as localhost or 127.0.0.1.")
-    if origin and urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != host:
+
+
+def require_same_site(scope: Scope) -> None:
+    """Raises PermissionDenied for a request that a page of another site has made the browser send."""
+    origin = header(scope, b"origin")
+    if origin and urlsplit(origin).netloc != header(scope, b"host"):
         raise PermissionDenied("this request comes from a page of another site.")
 
 
-def caller(scope: Scope) -> str:
-    """The name that the client gives for its user; empty where it gives none."""
-    for name, value in scope["headers"]:
-        if name == USER_HEADER:
-            user = unquote(value.decode("latin-1")).strip()
-            return user[:_MAX_USER] if user.isprintable() else ""
+def claimed_user(scope: Scope) -> str:
+    """The name that the client gives for its user, which proves nothing; empty where it gives none."""
+    user = unquote(header(scope, USER_HEADER)).strip()
+    return user[:_MAX_USER] if user.isprintable() else ""
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The value of a header, empty where there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found.decode("latin-1")
     return ""
 
 

@@ -12,7 +12,10 @@ from starlette.routing import BaseRoute, Route
 from lockgate.data.profile import Profile, decode_profile
 from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, windows
+from lockgate.server.admitted import admitted, require_for
 from lockgate.server.context import Context
+from lockgate.server.needs import Need, viewer
+from lockgate.server.subjects import of_page, of_window_page
 from lockgate.ui.monitor_page import render_monitor
 from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
 from lockgate.ui.problem_page import render_problem
@@ -31,12 +34,14 @@ _SECURITY = {
 Page = Callable[[Context, Request], Response]
 
 
-def page_routes(context: Context) -> list[BaseRoute]:
-    """Every page. Starlette runs plain functions in a thread, off the event loop."""
+def page_routes() -> list[BaseRoute]:
+    """Every page, for whoever may see it. Starlette runs plain functions in a thread, off the event loop."""
 
-    def route(path: str, page: Page) -> Route:
+    def route(path: str, page: Page, need: Need) -> Route:
         def endpoint(request: Request) -> Response:
+            context = admitted(request.scope)
             try:
+                require_for(need, context, request.path_params)
                 answer = page(context, request)
             except LockgateError as error:
                 answer = HTMLResponse(render_problem(error), error.http_status)
@@ -46,11 +51,11 @@ def page_routes(context: Context) -> list[BaseRoute]:
         return Route(path, endpoint)
 
     return [
-        route("/", overview),
-        route("/releases/{model}/{version:int}", release),
-        route("/monitor/{window_id}", monitor),
-        route("/reports/{model}/{version:int}", report),
-        route("/reports/{model}/{version:int}/{name:path}", report_file),
+        route("/", overview, viewer()),
+        route("/releases/{model:path}/{version:int}", release, viewer(of_page)),
+        route("/monitor/{window_id}", monitor, viewer(of_window_page)),
+        route("/reports/{model:path}/{version:int}", report, viewer(of_page)),
+        route("/reports/{model:path}/{version:int}/{name:path}", report_file, viewer(of_page)),
     ]
 
 

@@ -1,103 +1,214 @@
-"""Files through the API: streamed in both directions, a piece of bounded size in memory at a time."""
+"""Files through the API: streamed in both directions, a piece of bounded size in memory at a time.
+
+A download may ask for a range, so that a broken one is resumed; `ETag` and `If-Range` keep it from being continued with
+another file. An upload is compared with what its headers promise, and is visible when it is whole or not at all.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from lockgate.errors import Unavailable
+from lockgate.errors import InvalidInput, LockgateError
 from lockgate.server import files
-from lockgate.server.answer import send_bytes
+from lockgate.server.admitted import ADMITTED
+from lockgate.server.answer import answer_struct, send_bytes
+from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
+from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
+from lockgate.server.ranges import OutsideOfFile, wanted_range
+from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
+
+log = logging.getLogger("lockgate.server")
 
 T = TypeVar("T")
 
 _PIECE = 1 << 20
+# Threads of its own: a store that is slow must not hold up the operations that only ask the database.
+_THREADS = 8
+# What is left of a refused upload is read and thrown away, so that its sender hears the reason; but not for ever.
+_LONGEST_DISCARD = 1 << 30
 
 
 class ArtifactProxy:
     """`GET` and `PUT /api/2.0/mlflow-artifacts/artifacts/<path>`."""
 
-    def __init__(self, context: Context, pool: ThreadPoolExecutor) -> None:
-        self._context = context
-        self._pool = pool
+    def __init__(self, *, limit_bytes: int | None) -> None:
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-files")
+        self._limit_bytes = limit_bytes
+
+    def clean(self, context: Context) -> None:
+        """Begin to remove what uploads have left that never ended, because their server was killed."""
+        self._pool.submit(_clean, context)
+
+    def close(self) -> None:
+        """End its threads."""
+        self._pool.shutdown(wait=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: Context = scope[ADMITTED]
         path = scope["path_params"]["path"]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] == "PUT":
-            await self._receive(path, receive)
-            await send_bytes(send, 200, b"{}")
+            info = await self._receive(context, path, headers, receive)
+            await send_bytes(send, 200, answer_struct({}), further=_facts(info))
         else:
-            await self._send(path, send, with_body=scope["method"] == "GET")
+            await self._send(context, path, headers, send, with_body=scope["method"] == "GET")
 
-    async def _receive(self, path: str, receive: Receive) -> None:
-        files.require_writable(path)
-        replacing = self._context.artifacts.replacing(path)
-        file = await self._off(replacing.__enter__)
+    async def _receive(self, context: Context, path: str, headers: dict[str, str], receive: Receive) -> ArtifactInfo:
+        body = _Body(receive)
         try:
-            await self._copy(receive, file)
-        except BaseException as raised:
-            error = raised  # a lambda must not hold the name that `except` deletes
-            await self._off(lambda: _leave(replacing, error))
+            return await self._store(context, path, headers, body)
+        except LockgateError:
+            await body.discard()
             raise
-        await self._off(lambda: replacing.__exit__(None, None, None))
 
-    async def _copy(self, receive: Receive, file: BinaryIO) -> None:
-        pending: list[bytes] = []
-        size = 0
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Unavailable("the client went away before its upload was complete; nothing was stored.")
-            part = message.get("body", b"")
-            more = message.get("more_body", False)
-            pending.append(part)
-            size += len(part)
-            if size >= _PIECE or not more:
-                await self._off(partial(file.write, b"".join(pending)))
-                pending, size = [], 0
+    async def _store(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
+        length = headers.get("content-length", "")
 
-    async def _send(self, path: str, send: Send, *, with_body: bool) -> None:
-        file = await self._off(lambda: files.open_file(self._context, path))
+        def begin() -> CheckedUpload:
+            return files.begin_upload(
+                context,
+                path,
+                size_bytes=int(length) if length.isdigit() else None,
+                checksums=announced(headers),
+                limit_bytes=self._limit_bytes,
+            )
+
+        piece, more = await body.piece()
+        if not more:  # most files are small: one change of threads instead of three
+            return await self._off(partial(_store_at_once, begin, piece))
+        upload = await self._off(begin)
         try:
-            length = await self._off(lambda: _length(file))
-            headers = [
-                (b"content-type", b"application/octet-stream"),
-                (b"content-length", str(length).encode()),
-                # A file that somebody logged must never run as a page of this server.
-                (b"content-disposition", b"attachment"),
-                (b"x-content-type-options", b"nosniff"),
-            ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            while with_body and length > 0:
-                piece = await self._off(lambda: file.read(_PIECE))
-                if not piece:
-                    break
-                length -= len(piece)
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._off(partial(upload.write, piece))
+            while more:
+                piece, more = await body.piece()
+                await self._off(partial(upload.write, piece))
+            return await self._off(upload.commit)
+        except BaseException:
+            await self._off(upload.abort)
+            raise
+
+    async def _send(self, context: Context, path: str, asked: dict[str, str], send: Send, *, with_body: bool) -> None:
+        found = await self._off(lambda: files.open_file(context, path))
+        try:
+            try:
+                part = _wanted(asked, found)
+            except OutsideOfFile as error:
+                size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
+                body = answer_struct({"error_code": error.code, "message": error.message})
+                await send_bytes(send, error.http_status, body, further=size)
+                return
+            await send(
+                {"type": "http.response.start", "status": 206 if part else 200, "headers": _headers(found, part)}
+            )
+            if with_body:
+                await self._send_bytes(found.content, part or range(found.info.size_bytes), send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            file.close()
+            await self._off(found.content.close)
+
+    async def _send_bytes(self, content: Readable, part: range, send: Send) -> None:
+        if part.start:
+            await self._off(lambda: content.seek(part.start))
+        left = len(part)
+        while left and (piece := await self._off(partial(content.read, min(left, _PIECE)))):
+            left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _off(self, function: Callable[[], T]) -> T:
         """Files block: never on the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
 
-def _leave(replacing: AbstractContextManager[BinaryIO], error: BaseException) -> None:
+def _clean(context: Context) -> None:
     try:
-        replacing.__exit__(type(error), error, error.__traceback__)
-    except BaseException as raised:
-        if raised is not error:
-            raise
+        cleaned = context.artifacts.clean(before_ms=context.clock.now_ms() - ABANDONED_MS)
+    except (LockgateError, OSError):
+        log.warning("leftovers of uploads could not be looked for; the next start tries again", exc_info=True)
+        return
+    if cleaned:
+        log.info("removed what %d uploads have left that never ended", cleaned)
 
 
-def _length(file: BinaryIO) -> int:
-    length = file.seek(0, 2)
-    file.seek(0)
-    return length
+def _store_at_once(begin: Callable[[], CheckedUpload], data: bytes) -> ArtifactInfo:
+    upload = begin()
+    try:
+        upload.write(data)
+        return upload.commit()
+    except BaseException:
+        upload.abort()
+        raise
+
+
+class _Body:
+    """What a client sends, in pieces that are worth a write each."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_over = False
+
+    async def piece(self) -> tuple[bytes, bool]:
+        """The next one, and whether more come. Raises InvalidInput where the client goes away before the end."""
+        parts: list[bytes] = []
+        size = 0
+        while size < _PIECE and not self._is_over:
+            parts.append(await self._part())
+            size += len(parts[-1])
+        return b"".join(parts), not self._is_over
+
+    async def discard(self) -> None:
+        """Read what is left."""
+        size = 0
+        while not self._is_over and size < _LONGEST_DISCARD:
+            try:
+                size += len(await self._part())
+            except InvalidInput:
+                return  # nobody is left to hear the reason
+
+    async def _part(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._is_over = True
+            raise InvalidInput("the upload ended before it was complete; nothing was stored.")
+        self._is_over = not message.get("more_body", False)
+        part: bytes = message.get("body", b"")
+        return part
+
+
+def _wanted(asked: dict[str, str], found: OpenArtifact) -> range | None:
+    """The bytes that are asked for; None means all. Raises OutsideOfFile."""
+    if asked.get("if-range", _etag(found.info)) != _etag(found.info):
+        return None  # the file is another one by now: a part of it would not fit what the client has
+    return wanted_range(asked.get("range", ""), found.info.size_bytes)
+
+
+def _headers(found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
+    size = found.info.size_bytes
+    headers = [
+        (b"content-type", b"application/octet-stream"),
+        (b"content-length", str(size if part is None else len(part)).encode()),
+        (b"accept-ranges", b"bytes"),
+        # A file that somebody logged must never run as a page of this server.
+        (b"content-disposition", b"attachment"),
+        (b"x-content-type-options", b"nosniff"),
+        *_facts(found.info),
+    ]
+    if part is not None:
+        headers.append((b"content-range", f"bytes {part.start}-{part.stop - 1}/{size}".encode()))
+    return headers
+
+
+def _facts(info: ArtifactInfo) -> list[tuple[bytes, bytes]]:
+    facts = [(b"etag", _etag(info).encode())]
+    if info.digest is not None:
+        facts.append((DIGEST_HEADER.encode(), info.digest.encode()))
+    return facts
+
+
+def _etag(info: ArtifactInfo) -> str:
+    return f'"{info.etag.strip(chr(34))}"'

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from starlette.types import ASGIApp
 
 from lockgate.errors import DeadlineExceeded, InvalidInput, Unavailable
@@ -51,13 +52,14 @@ class RunningServer:
 
 
 def serve_in_thread(
-    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, setting: str = "api_port"
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, setting: str = "api_port", is_guarded: bool = False
 ) -> RunningServer:
     """A server that answers when this returns; port 0 means any free one.
 
-    Raises InvalidInput for an address that others could reach and for a taken port (naming `setting`).
+    Raises InvalidInput for an address that others could reach, unless the application `is_guarded` by a login, and
+    for a taken port (naming `setting`).
     """
-    reserved = reserve_port(host, port, setting=setting)
+    reserved = reserve_port(host, port, setting=setting, is_guarded=is_guarded)
     port = reserved.getsockname()[1]
     settled = threading.Event()  # it listens, or it has failed
     shared: dict[str, Any] = {}
@@ -74,7 +76,7 @@ def serve_in_thread(
     def run() -> None:
         try:
             with reserved:
-                asyncio.run(main())
+                uvloop.run(main())
         except BaseException as error:  # noqa: BLE001  # handed to the caller below; a thread has nobody to raise to
             shared["error"] = error
         finally:
@@ -96,21 +98,26 @@ async def serve(
     stop: asyncio.Event,
     *,
     setting: str = "api_port",
+    is_guarded: bool = False,
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until `stop` is set, then answer what is being asked and return. Raises like `serve_in_thread`.
 
     `on_ready` is told the URL once the server answers.
     """
-    with reserve_port(host, port, setting=setting) as reserved:
+    with reserve_port(host, port, setting=setting, is_guarded=is_guarded) as reserved:
         port = reserved.getsockname()[1]
         url = f"http://{_netloc(host, port)}"
         await _serve_reserved(app, host, port, stop, on_ready=lambda: on_ready(url))
 
 
-def reserve_port(host: str, port: int, *, setting: str = "api_port") -> socket.socket:
-    """A bound socket that keeps the port for us. Raises InvalidInput where it is taken or the host is not ours."""
-    require_loopback(host)
+def reserve_port(host: str, port: int, *, setting: str = "api_port", is_guarded: bool = False) -> socket.socket:
+    """A bound socket that keeps the port for us.
+
+    Raises InvalidInput where it is taken, or the host is not ours or, without a login, one that others could reach.
+    """
+    if not is_guarded:
+        require_loopback(host)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         taken = socket.socket(family, socket.SOCK_STREAM)

@@ -14,17 +14,22 @@ import signal
 import threading
 from collections.abc import Callable
 
+import uvloop
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from lockgate.automation.guard import write_key
 from lockgate.client.client import Client
 from lockgate.clock import Clock
 from lockgate.config import Settings
+from lockgate.metadata.access import has_admin
 from lockgate.project import Folder
 from lockgate.server.app import make_app
 from lockgate.server.context import Context, open_context
+from lockgate.server.heap import give_back_freed
 from lockgate.server.local import LocalTransport
+from lockgate.server.origin import is_loopback
 from lockgate.server.replicas import Replica
 from lockgate.server.run import reserve_port, serve, wait_until_listening
 
@@ -54,10 +59,16 @@ def run_up(
     must be migrated. Steps of automation that were cut short stay in their threads: end the process with `os._exit`.
     """
     for environment, port in ports.items():
-        reserve_port(host, port, setting=f"serve_port, or environments.{environment}.port").close()
-    reserve_port(host, api_port).close()
-    context = open_context(folder.state, user=user, clock=clock)
-    asyncio.run(_run(folder, context, settings, host, api_port, ports, clock, user, say, announce))
+        reserve_port(_serve_host(host), port, setting=f"serve_port, or environments.{environment}.port").close()
+    context = open_context(
+        folder.state, user=user, clock=clock, artifacts=settings.artifacts, database=settings.database
+    )
+    try:
+        reserve_port(host, api_port, is_guarded=_has_users(context)).close()
+        uvloop.run(_run(folder, context, settings, host, api_port, ports, clock, user, say, announce))
+    except BaseException:
+        context.close()
+        raise
 
 
 async def _run(
@@ -80,10 +91,11 @@ async def _run(
         folder, Client(LocalTransport(context), clock), clock=clock, user=user, on_failure=stopping.set, loop=loop
     )
     ready = Route("/ready", automation.answer_ready)
-    app = make_app(context, settings=settings, further=[ready])
-    replicas = [Replica(folder, name, host=host, port=port, clock=clock) for name, port in ports.items()]
+    app = make_app(context, settings=settings, further=[ready], local_key=write_key(folder.state))
+    serve_host = _serve_host(host)
+    replicas = [Replica(folder, name, host=serve_host, port=port, clock=clock) for name, port in ports.items()]
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(app, host, api_port, stopping))
+        tasks.create_task(serve(app, host, api_port, stopping, is_guarded=app.requires_login))
         await wait_until_listening(host, api_port)
         announce(f"http://{host}:{api_port}")
         for line in _places(folder, host, api_port, replicas):
@@ -91,12 +103,24 @@ async def _run(
         for replica in replicas:
             tasks.create_task(replica.keep(stopping))
         automation.start()
+        courier = app.courier().start()
         await stopping.wait()
         say("stopping")
         await asyncio.to_thread(automation.stop)
+        await asyncio.to_thread(courier.stop)
     app.close()
     if automation.error is not None:
         raise automation.error
+
+
+def _has_users(context: Context) -> bool:
+    with context.read() as connection:
+        return has_admin(connection)
+
+
+def _serve_host(host: str) -> str:
+    """Where replicas listen: they ask for no login, so an address that others could reach is not for them."""
+    return host if is_loopback(host) else "127.0.0.1"
 
 
 def _places(folder: Folder, host: str, api_port: int, replicas: list[Replica]) -> list[str]:
@@ -165,6 +189,7 @@ class AutomationThread:
         automation = Automation(folder, client, clock=clock, user=user)
         self._stop_automation = automation.stop
         automation.start()
+        give_back_freed()
         self._is_ready.set()
         while not self._stopping.wait(_WATCH_EVERY_S):
             try:

@@ -23,6 +23,7 @@ from lockgate.serving.router import Router
 _log = logging.getLogger("lockgate.serving")
 _JSON = "application/json"
 _OTHER = "other"
+_MODELS = "/v2/models/"
 _PATHS = "/v2, /v2/health/live, /v2/health/ready, /v2/models/MODEL[/infer], /invocations, /ping, /feedback, /metrics"
 
 
@@ -99,16 +100,14 @@ class App:
 
     def _model(self, path: str, router: Router) -> tuple[int, Mapping[str, str], bytes]:
         """/v2/models/M, /v2/models/M/ready, and both with /versions/V before the end."""
-        parts = path.strip("/").split("/")
-        if parts[:2] != ["v2", "models"] or len(parts) < 3:
+        if not path.startswith(_MODELS) or path == _MODELS:
             raise NotFound(f"there is nothing at {path}.", hint=f"there are {_PATHS}")
-        router.require_model(parts[2])
-        rest = parts[3:]
+        model, rest = router.split(path.removeprefix(_MODELS))
         served = router.draw()
         if rest[:1] == ["versions"] and len(rest) >= 2:
             served, rest = router.get(rest[1]), rest[2:]
         if rest == ["ready"]:
-            return 200, {}, msgspec.json.encode({"name": parts[2], "ready": True})
+            return 200, {}, msgspec.json.encode({"name": model, "ready": True})
         if rest:
             raise NotFound(f"there is nothing at {path}.", hint=f"there are {_PATHS}")
         return 200, {}, msgspec.json.encode(oip.metadata(served, [version.header for version in router.versions]))
@@ -133,9 +132,8 @@ def _require_post(path: str, router: Router) -> None:
         return
     if path == "/invocations":
         router.draw()  # says that nothing is deployed
-    parts = path.split("/")
-    if len(parts) >= 5 and parts[1] == "v2" and parts[2] == "models" and parts[-1] == "infer":
-        router.require_model(parts[3])
-        if len(parts) == 7 and parts[4] == "versions":
-            router.get(parts[5])
+    if path.startswith(_MODELS) and path.endswith("/infer"):
+        _, rest = router.split(path.removeprefix(_MODELS))
+        if len(rest) == 3 and rest[0] == "versions":
+            router.get(rest[1])
     raise NotFound(f"there is nothing to POST to at {path}.", hint=f"there are {_PATHS}")

@@ -46,8 +46,13 @@ class Router:
         loaded = ", ".join(served.header for served in self.versions) or "none"
         raise NotFound(f"version {version!r} is not loaded here; loaded: {loaded}.")
 
-    def require_model(self, model: str) -> None:
-        """Raise NotFound unless that is the model that is served."""
-        if self.traffic is None or model != self.traffic.model:
-            served = "nothing yet" if self.traffic is None else self.traffic.model
-            raise NotFound(f"model {model!r} is not served here; served: {served}.")
+    def split(self, below: str) -> tuple[str, list[str]]:
+        """The model, which may be in a folder, and the rest of a path below `/v2/models/`.
+
+        Raises NotFound unless that is the model that is served.
+        """
+        served = "" if self.traffic is None else self.traffic.model
+        if not served or not f"{below}/".startswith(f"{served}/"):
+            asked = below.removesuffix("/infer").removesuffix("/ready").strip("/")
+            raise NotFound(f"model {asked!r} is not served here; served: {served or 'nothing yet'}.")
+        return served, [part for part in below[len(served) :].split("/") if part]

@@ -6,50 +6,47 @@ Hochberg (1995), Controlling the false discovery rate, JRSS B 57.
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-
-
-def bonferroni(p: Sequence[float] | Floats) -> Floats:
+def bonferroni(p: Sequence[float]) -> list[float]:
     """p times the number of tests: P(any false rejection) is at most the level, under any dependence.
 
-    >>> bonferroni([0.01, 0.02, 0.5]).tolist()
+    >>> bonferroni([0.01, 0.02, 0.5])
     [0.03, 0.06, 1.0]
     """
-    values = np.asarray(p, dtype=np.float64)
-    return np.minimum(values * len(values), 1.0)
+    return [min(value * len(p), 1.0) for value in p]
 
 
-def holm(p: Sequence[float] | Floats) -> Floats:
+def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down: the promise of Bonferroni (P(any false rejection), any dependence) with more power.
 
-    >>> holm([0.01, 0.02, 0.5]).tolist()
+    >>> holm([0.01, 0.02, 0.5])
     [0.03, 0.04, 0.5]
     """
-    values = np.asarray(p, dtype=np.float64)
-    n = len(values)
-    order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.arange(n, 0, -1))
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return np.maximum(adjusted, values)  # rounding must not make a p-value smaller
+    adjusted = [1.0] * len(p)
+    highest = 0.0
+    for rank, i in enumerate(_ascending(p)):
+        highest = max(highest, p[i] * (len(p) - rank))
+        adjusted[i] = min(highest, 1.0)
+    return adjusted
 
 
-def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Benjamini and Hochberg's step-up: at most the level of the rejections are false, on average.
 
     Holds for independent and positively dependent tests. Where no test has an effect, it also bounds
     P(any false rejection) by the level.
 
-        >>> benjamini_hochberg([0.01, 0.02, 0.5]).tolist()
+        >>> benjamini_hochberg([0.01, 0.02, 0.5])
         [0.03, 0.03, 0.5]
     """
-    values = np.asarray(p, dtype=np.float64)
-    n = len(values)
-    order = np.argsort(values, kind="stable")
-    stepped = values[order] * n / np.arange(1, n + 1)
-    adjusted = np.empty(n)
-    adjusted[order] = np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0)
-    return np.maximum(adjusted, values)  # rounding must not make a p-value smaller
+    adjusted = [1.0] * len(p)
+    lowest = 1.0
+    for i, rank in zip(reversed(_ascending(p)), range(len(p), 0, -1), strict=True):
+        lowest = min(lowest, p[i] * len(p) / rank)
+        adjusted[i] = max(lowest, p[i])  # rounding must not make a p-value smaller
+    return adjusted
+
+
+def _ascending(p: Sequence[float]) -> list[int]:
+    """The places of the p-values, from the least on."""
+    return sorted(range(len(p)), key=p.__getitem__)

@@ -1,9 +1,8 @@
 """How far apart are two distributions? Effect sizes on counts in common bins, beside the p-values of `two_sample`."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
 
 from lockgate.errors import InvalidInput
 from lockgate.stats.two_sample import Counts, checked_counts
@@ -22,9 +21,8 @@ def psi(reference_counts: Counts, current_counts: Counts) -> float:
         0.137
     """
     reference, current = checked_counts(reference_counts, current_counts)
-    p = (reference + 0.5) / (reference + 0.5).sum()
-    q = (current + 0.5) / (current + 0.5).sum()
-    return float(((p - q) * np.log(p / q)).sum())
+    shares = zip(_shares(count + 0.5 for count in reference), _shares(count + 0.5 for count in current), strict=True)
+    return math.fsum((p - q) * math.log(p / q) for p, q in shares)
 
 
 def jensen_shannon(reference_counts: Counts, current_counts: Counts) -> float:
@@ -39,15 +37,13 @@ def jensen_shannon(reference_counts: Counts, current_counts: Counts) -> float:
         0.157
     """
     reference, current = checked_counts(reference_counts, current_counts)
-    p, q = reference / reference.sum(), current / current.sum()
-    middle = (p + q) / 2
-    divergence = (_entropy(middle) - (_entropy(p) + _entropy(q)) / 2) / np.log(2.0)
-    return float(np.sqrt(max(divergence, 0.0)))
+    p, q = _shares(reference), _shares(current)
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    divergence = (_entropy(middle) - (_entropy(p) + _entropy(q)) / 2) / math.log(2.0)
+    return math.sqrt(max(divergence, 0.0))
 
 
-def wasserstein(
-    edges: Sequence[float] | npt.NDArray[np.float64], reference_counts: Counts, current_counts: Counts
-) -> float:
+def wasserstein(edges: Sequence[float], reference_counts: Counts, current_counts: Counts) -> float:
     """Earth mover's distance in the unit of the column, rows taken as spread evenly over their bin.
 
     `edges` are finite and ascending, one more than bins. Exact for that spread, so at most one bin's width away from
@@ -57,17 +53,25 @@ def wasserstein(
         1.0
     """
     reference, current = checked_counts(reference_counts, current_counts)
-    at = np.asarray(edges, dtype=np.float64)
-    if len(at) != len(reference) + 1 or not np.all(np.isfinite(at)) or np.any(np.diff(at) < 0):
+    at = [float(edge) for edge in edges]
+    if len(at) != len(reference) + 1 or not all(map(math.isfinite, at)) or any(b < a for a, b in pairwise(at)):
         raise InvalidInput(f"{len(reference)} bins need {len(reference) + 1} finite, ascending edges.")
-    gap = np.concatenate(([0.0], np.cumsum(reference / reference.sum() - current / current.sum())))
-    left, right = gap[:-1], gap[1:]
-    # The gap is linear inside a bin: the area under its absolute value, with the triangle pair where it changes sign.
-    crossing = left * right < 0
-    size = np.abs(left) + np.abs(right)
-    area = np.where(crossing, (left**2 + right**2) / np.where(size > 0, 2 * size, 1.0), size / 2)
-    return float((area * np.diff(at)).sum())
+    gained = (p - q for p, q in zip(_shares(reference), _shares(current), strict=True))
+    gaps = pairwise(accumulate(gained, initial=0.0))
+    return math.fsum(_area(left, right) * (b - a) for (left, right), (a, b) in zip(gaps, pairwise(at), strict=True))
 
 
-def _entropy(p: npt.NDArray[np.float64]) -> float:
-    return -float((p[p > 0] * np.log(p[p > 0])).sum())
+def _area(left: float, right: float) -> float:
+    """Under the absolute value of the line from `left` to `right`: two triangles where it changes sign."""
+    size = abs(left) + abs(right)
+    return (left**2 + right**2) / (2 * size) if left * right < 0 else size / 2
+
+
+def _shares(counts: Iterable[float]) -> list[float]:
+    known = list(counts)
+    total = sum(known)
+    return [count / total for count in known]
+
+
+def _entropy(shares: list[float]) -> float:
+    return -math.fsum(share * math.log(share) for share in shares if share > 0)

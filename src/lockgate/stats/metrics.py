@@ -1,4 +1,7 @@
-"""The metrics that gates and monitors speak of: scikit-learn's functions under scikit-learn's names.
+"""The metrics that gates and monitors speak of: scikit-learn's names and scikit-learn's values.
+
+Computed with what their bootstraps compute (`table_bootstrap`, `ranking_bootstrap`), so that a value and its interval
+are of one formula, and without scikit-learn, whose import takes 130 MB and more than a second.
 
 `scores` is the probability of the positive class (n,) for a binary task, the class probabilities (n, k) in the order
 of `classes` for a multiclass one, and None for a regression. A metric that the rows do not define (one class only, no
@@ -20,7 +23,10 @@ import numpy.typing as npt
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
 from lockgate.project import Task
+from lockgate.stats.ranking_bootstrap import Weighted, weighted_auc, weighted_average_precision
+from lockgate.stats.table_bootstrap import LABEL_METRICS, Margins
 
+Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]  # labels may be of any type
 Compute = Callable[[Array, Array, Array | None, Sequence[Scalar], Scalar], float]
 
@@ -72,6 +78,9 @@ def compute_metric(
         raise InvalidInput(f"{name} needs class probabilities, and this model gives none.")
     if metric.needs_scores and task != REGRESSION and len(np.unique(y_true)) < 2:
         raise InvalidInput(f"{name} is not defined where all {len(y_true)} rows have one class.")
+    numbers = (y_true, y_pred) if task == REGRESSION else (scores,) if metric.needs_scores else ()
+    if not all(np.isfinite(np.asarray(values, dtype=np.float64)).all() for values in numbers):
+        raise InvalidInput(f"{name} is not defined where a number is NaN or infinite.")
     return float(metric.compute(y_true, y_pred, scores, classes, positive))
 
 
@@ -84,44 +93,66 @@ def default_metrics(task: Task) -> tuple[str, ...]:
     }[task]
 
 
-def _labels(function: str, **options: Any) -> Compute:  # options of scikit-learn's function
-    def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
-        import sklearn.metrics
+def _labels(name: str) -> Compute:
+    """Metrics of labels that treat all classes alike."""
 
-        return float(getattr(sklearn.metrics, function)(y, pred, **options))
+    def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
+        return float(LABEL_METRICS[name](_margins(y, pred))[0])
 
     return compute
 
 
-def _positive(function: str) -> Compute:
-    """Precision, recall and their kin: of the positive class on binary labels, macro-averaged on more classes."""
+def _positive(name: str) -> Compute:
+    """Precision, recall and their kin: of the positive class, or the mean over all classes where none is named."""
 
     def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
-        import sklearn.metrics
-
-        metric = getattr(sklearn.metrics, function)
         if positive is None:
-            return float(metric(y, pred, average="macro", zero_division=0.0))
-        return float(metric(y == positive, pred == positive, zero_division=0.0))
+            return float(LABEL_METRICS[f"{name}_macro"](_margins(y, pred))[0])
+        found = LABEL_METRICS[name](_counted((y == positive).astype(np.int64), (pred == positive).astype(np.int64), 2))
+        return float(np.nan_to_num(found[0]))  # zero where there is no positive row, like scikit-learn's zero_division
 
     return compute
 
 
-def _ranking(function: str) -> Compute:
+def _ranking(weighted: Callable[[npt.NDArray[np.bool_], Floats], Weighted]) -> Compute:
     """Metrics of scores: of the positive class on binary labels, one class against the rest on more."""
 
-    def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
-        import sklearn.metrics
+    def one(is_positive: npt.NDArray[np.bool_], scores: Array) -> float:
+        once = np.ones((len(scores), 1), dtype=np.int32)
+        return float(weighted(is_positive, np.asarray(scores, dtype=np.float64))(once)[0])
 
+    def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
         assert scores is not None
-        metric = getattr(sklearn.metrics, function)
         if scores.ndim == 1:
-            return float(metric(y == positive, scores))
+            return one(y == positive, scores)
         one_hot = y[:, None] == np.asarray(classes)[None, :]
         present = one_hot.any(axis=0) & ~one_hot.all(axis=0)
-        return float(np.mean([metric(one_hot[:, k], scores[:, k]) for k in np.flatnonzero(present)]))
+        return float(np.mean([one(one_hot[:, k], scores[:, k]) for k in np.flatnonzero(present)]))
 
     return compute
+
+
+def _errors(summary: Callable[[Floats], Any]) -> Compute:  # a NumPy number
+    """Metrics of predicted - true."""
+
+    def compute(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
+        return float(summary(pred.astype(np.float64) - y.astype(np.float64)))
+
+    return compute
+
+
+def _relative(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
+    truth = y.astype(np.float64)
+    return float(np.mean(np.abs(pred - truth) / np.maximum(np.abs(truth), np.finfo(np.float64).eps)))
+
+
+def _explained(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
+    """One where constant rows are met exactly and zero where they are not, like scikit-learn's."""
+    truth = y.astype(np.float64)
+    if len(truth) < 2:
+        raise InvalidInput("r2 is not defined on one row.")
+    left, spread = float(((truth - pred) ** 2).sum()), float(((truth - truth.mean()) ** 2).sum())
+    return 1.0 - left / spread if spread else float(left == 0.0)
 
 
 def _log_loss(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar], positive: Scalar) -> float:
@@ -142,6 +173,24 @@ def _brier(y: Array, pred: Array, scores: Array | None, classes: Sequence[Scalar
     return float(((scores - one_hot) ** 2).sum(axis=1).mean())
 
 
+def _margins(y: Array, pred: Array) -> Margins:
+    if (y.dtype.kind in "US") != (pred.dtype.kind in "US") and "O" not in (y.dtype.kind, pred.dtype.kind):
+        raise InvalidInput(f"labels of type {pred.dtype} cannot be compared with a truth of type {y.dtype}.")
+    try:
+        found, codes = np.unique(np.concatenate((y, pred)), return_inverse=True)
+    except TypeError as error:
+        raise InvalidInput(f"labels of several types cannot be compared: {error}.") from error
+    return _counted(codes[: len(y)], codes[len(y) :], len(found))
+
+
+def _counted(truth: npt.NDArray[np.int64], label: npt.NDArray[np.int64], classes: int) -> Margins:
+    right, true, predicted = (
+        np.bincount(codes, minlength=classes)[None, :].astype(np.float64)
+        for codes in (truth[truth == label], truth, label)
+    )
+    return Margins(right, true, predicted)
+
+
 def _positions(y: Array, classes: Sequence[Scalar]) -> npt.NDArray[np.intp]:
     index = {value: i for i, value in enumerate(classes)}
     try:
@@ -160,25 +209,25 @@ _MULTI = frozenset({MULTICLASS})
 _NUMBERS = frozenset({REGRESSION})
 
 METRICS: Mapping[str, Metric] = _table(
-    Metric("accuracy", _CLASSES, True, False, _labels("accuracy_score")),
-    Metric("balanced_accuracy", _CLASSES, True, False, _labels("balanced_accuracy_score")),
+    Metric("accuracy", _CLASSES, True, False, _labels("accuracy")),
+    Metric("balanced_accuracy", _CLASSES, True, False, _labels("balanced_accuracy")),
     Metric("matthews_corrcoef", _CLASSES, True, False, _labels("matthews_corrcoef")),
-    Metric("precision", _BINARY, True, False, _positive("precision_score")),
-    Metric("recall", _BINARY, True, False, _positive("recall_score")),
-    Metric("f1", _BINARY, True, False, _positive("f1_score")),
-    Metric("precision_macro", _MULTI, True, False, _positive("precision_score")),
-    Metric("recall_macro", _MULTI, True, False, _positive("recall_score")),
-    Metric("f1_macro", _MULTI, True, False, _positive("f1_score")),
-    Metric("f1_weighted", _MULTI, True, False, _labels("f1_score", average="weighted", zero_division=0.0)),
-    Metric("roc_auc", _CLASSES, True, True, _ranking("roc_auc_score")),
-    Metric("average_precision", _CLASSES, True, True, _ranking("average_precision_score")),
+    Metric("precision", _BINARY, True, False, _positive("precision")),
+    Metric("recall", _BINARY, True, False, _positive("recall")),
+    Metric("f1", _BINARY, True, False, _positive("f1")),
+    Metric("precision_macro", _MULTI, True, False, _labels("precision_macro")),
+    Metric("recall_macro", _MULTI, True, False, _labels("recall_macro")),
+    Metric("f1_macro", _MULTI, True, False, _labels("f1_macro")),
+    Metric("f1_weighted", _MULTI, True, False, _labels("f1_weighted")),
+    Metric("roc_auc", _CLASSES, True, True, _ranking(weighted_auc)),
+    Metric("average_precision", _CLASSES, True, True, _ranking(weighted_average_precision)),
     Metric("log_loss", _CLASSES, False, True, _log_loss),
     Metric("brier", _CLASSES, False, True, _brier),
-    Metric("mae", _NUMBERS, False, False, _labels("mean_absolute_error")),
-    Metric("mse", _NUMBERS, False, False, _labels("mean_squared_error")),
-    Metric("rmse", _NUMBERS, False, False, _labels("root_mean_squared_error")),
-    Metric("mape", _NUMBERS, False, False, _labels("mean_absolute_percentage_error")),
-    Metric("median_absolute_error", _NUMBERS, False, False, _labels("median_absolute_error")),
-    Metric("max_error", _NUMBERS, False, False, _labels("max_error")),
-    Metric("r2", _NUMBERS, True, False, _labels("r2_score")),
+    Metric("mae", _NUMBERS, False, False, _errors(lambda errors: np.abs(errors).mean())),
+    Metric("mse", _NUMBERS, False, False, _errors(lambda errors: (errors**2).mean())),
+    Metric("rmse", _NUMBERS, False, False, _errors(lambda errors: np.sqrt((errors**2).mean()))),
+    Metric("mape", _NUMBERS, False, False, _relative),
+    Metric("median_absolute_error", _NUMBERS, False, False, _errors(lambda errors: np.median(np.abs(errors)))),
+    Metric("max_error", _NUMBERS, False, False, _errors(lambda errors: np.abs(errors).max())),
+    Metric("r2", _NUMBERS, True, False, _explained),
 )

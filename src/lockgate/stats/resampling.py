@@ -16,7 +16,8 @@ Counts = npt.NDArray[np.int32]
 _BLOCK_CELLS = 1 << 21
 
 
-def iter_counts(rows: int, resamples: int, rng: np.random.Generator) -> Iterator[Counts]:
+# `np.random` takes 3 MB and is loaded when it is first named: the metrics without a bootstrap never name it.
+def iter_counts(rows: int, resamples: int, rng: "np.random.Generator") -> Iterator[Counts]:
     """Blocks (rows, b) of counts; every column adds up to `rows`, and the columns of all blocks to `resamples`.
 
     >>> import numpy as np

@@ -46,7 +46,8 @@ def combinations(truth: Codes, labels: Sequence[Codes], classes: int) -> Combina
     return Combinations(rest, parts[::-1], counts.astype(np.int64), classes)
 
 
-def resampled_counts(table: Combinations, *, resamples: int, rng: np.random.Generator) -> Codes:
+# `np.random` takes 3 MB and is loaded when it is first named: the metrics without a bootstrap never name it.
+def resampled_counts(table: Combinations, *, resamples: int, rng: "np.random.Generator") -> Codes:
     """Counts (resamples, c) of the combinations when as many rows are drawn with replacement.
 
     >>> import numpy as np

@@ -41,12 +41,16 @@ class RolloutList(Message, frozen=True, kw_only=True):
 
 
 class AdvanceRollout(Message, frozen=True, kw_only=True):
-    """One decision: the rollout's new value, why, the traffic it means and the aliases it moves."""
+    """One decision: the rollout's new value, why, the traffic it means and the aliases it moves.
+
+    `withdrawn` are aliases that a version loses: each is removed where it still points at that version.
+    """
 
     rollout: Rollout
     transition: RolloutTransition
     traffic: Traffic | None = None
     aliases: dict[str, int] = field(default_factory=dict)
+    withdrawn: dict[str, int] = field(default_factory=dict)
 
 
 class TransitionList(Message, frozen=True, kw_only=True):

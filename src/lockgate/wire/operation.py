@@ -1,7 +1,8 @@
 """One call between a client and a server, as a value that both sides share.
 
 The HTTP transport sends the request struct as JSON to `path`; the in-process transport hands the same struct to the
-handler. A field that `path` names in braces travels in the path; for GET every other field is a query parameter.
+handler. A field that `path` names in braces travels in the path, with its slashes where it is written `{name:path}`;
+for GET every other field is a query parameter.
 """
 
 import re
@@ -19,7 +20,7 @@ OWN_PREFIX = "/api/lockgate/1"
 MLFLOW_PREFIX = "/api/2.0/mlflow"
 MLFLOW_UI_PREFIX = "/ajax-api/2.0/mlflow"
 
-_IN_PATH = re.compile(r"{(\w+)}")
+_IN_PATH = re.compile(r"{(\w+)(?::path)?}")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

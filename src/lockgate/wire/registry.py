@@ -41,6 +41,12 @@ class OneVersion(Message, frozen=True, kw_only=True):
     version: int
 
 
+class ListModels(Message, frozen=True, kw_only=True):
+    """`prefix` `team/` means what is in that folder."""
+
+    prefix: str = ""
+
+
 class ModelList(Message, frozen=True, kw_only=True):
     models: tuple[ModelSummary, ...] = ()
 
@@ -78,6 +84,17 @@ class DeleteAlias(Message, frozen=True, kw_only=True):
     model: str
     alias: str
     reason: str = ""
+
+
+class DeclareEnvironments(Message, frozen=True, kw_only=True):
+    """The approvals that each environment needs, in the order of promotion.
+
+    Without `may_loosen` no environment is forgotten and none needs fewer approvals than before.
+    """
+
+    model: str
+    approvals: dict[str, int]
+    may_loosen: bool = False
 
 
 class AliasMap(Message, frozen=True, kw_only=True):
@@ -121,12 +138,13 @@ class ApprovalList(Message, frozen=True, kw_only=True):
 
 ENSURE_MODEL = own("registry", "ensure_model", OneModel, ModelSummary)
 GET_MODEL = own("registry", "get_model", OneModel, ModelSummary, method="GET")
-LIST_MODELS = own("registry", "list_models", Empty, ModelList, method="GET")
+LIST_MODELS = own("registry", "list_models", ListModels, ModelList, method="GET")
 GET_VERSION = own("registry", "get_version", OneVersion, VersionSummary, method="GET")
 CREATE_RELEASE = own("registry", "create_release", ReleaseMessage, ReleaseMessage)
 GET_RELEASE = own("registry", "get_release", OneVersion, ReleaseMessage, method="GET")
 LIST_RELEASES = own("registry", "list_releases", ListReleases, ReleaseList, method="GET")
 FIND_RELEASE = own("registry", "find_release", FindRelease, FoundRelease, method="GET")
+DECLARE_ENVIRONMENTS = own("registry", "declare_environments", DeclareEnvironments, Empty)
 SET_ALIAS = own("registry", "set_alias", SetAlias, Empty)
 DELETE_ALIAS = own("registry", "delete_alias", DeleteAlias, Empty)
 LIST_ALIASES = own("registry", "list_aliases", OneModel, AliasMap, method="GET")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.automation.guard import driver_address, is_driven, only_one
+from lockgate.automation.guard import driver_address, is_driven, key_reference, only_one, write_key
 from lockgate.clock import FakeClock
 from lockgate.errors import Conflict
 
@@ -34,3 +34,13 @@ def test_the_holders_address_is_known_once_it_is_announced_and_not_after_it_ende
         with pytest.raises(Conflict, match=f"process {os.getpid()}\\."), only_one(tmp_path, FakeClock()):
             pass
     assert driver_address(tmp_path) == ""
+
+
+def test_key_is_this_users_alone_and_another_each_time(tmp_path: Path) -> None:
+    assert key_reference(tmp_path) == ""
+    (tmp_path / "up.key").write_text("left by one that was killed, and open to everybody")
+    (tmp_path / "up.key").chmod(0o666)
+    first = write_key(tmp_path)
+    assert (tmp_path / "up.key").stat().st_mode & 0o777 == 0o600
+    assert key_reference(tmp_path) == f"file:{tmp_path / 'up.key'}"
+    assert (tmp_path / "up.key").read_text() == first != write_key(tmp_path)

@@ -8,6 +8,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 
 from lockgate.automation.lifecycle import LifecycleOutcome, run_lifecycle
+from lockgate.automation.recording import TrackingServer
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
 from lockgate.entities import Release
@@ -94,7 +95,7 @@ class Workplace:
             load_project(self.root),
             open_client=self.client,
             store=self.store,
-            tracking=lambda: "http://127.0.0.1:1",
+            tracking=lambda: TrackingServer("http://127.0.0.1:1", ""),
             clock=self.clock,
             user="ann",
             reporter=QuietReporter(),

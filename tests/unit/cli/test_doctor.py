@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from lockgate.cli.doctor import check_database, check_disk, check_extra, check_git, check_ports, check_writable
+from lockgate.cli.doctor import (
+    check_address,
+    check_database,
+    check_disk,
+    check_extra,
+    check_git,
+    check_ports,
+    check_writable,
+)
 from lockgate.cli.main import lockgate
 from lockgate.config import Settings
 from lockgate.errors import InvalidInput
@@ -67,6 +75,16 @@ def test_database_of_another_version_wants_a_migration(tmp_path: Path) -> None:
 def test_file_that_is_no_database_fails(tmp_path: Path) -> None:
     (tmp_path / "lockgate.db").write_text("not a database, but long enough to be looked at " * 100)
     assert check_database(tmp_path / "lockgate.db").status == "fail"
+
+
+def test_records_in_postgresql_are_looked_at(postgres_url: str, new_postgres_url: str) -> None:
+    environ = {"PLACE": postgres_url}
+    assert check_address("env:PLACE", environ=environ) == ("database", "ok", f"revision {HEAD}", "")
+    assert check_address(new_postgres_url, environ={}) == ("database", "ok", "none yet", "")
+    absent = check_address("postgresql://me:secret@127.0.0.1:1/records", environ={})
+    assert absent.status == "fail"
+    assert "postgresql://me:***@127.0.0.1:1/records cannot be used" in absent.found
+    assert check_address("env:ELSEWHERE", environ=environ).status == "fail"
 
 
 def test_state_that_cannot_be_written_fails(tmp_path: Path) -> None:

@@ -56,6 +56,15 @@ def test_models_are_listed_with_their_aliases(app: App) -> None:
     assert json.loads(call(app, "--json"))[0]["aliases"] == {"champion": 1}
 
 
+def test_models_are_listed_by_folder(app: App) -> None:
+    for name in ("team/churn", "team/fraud"):
+        app.client.registry.ensure_model(name)
+    assert [item["name"] for item in json.loads(call(app, "list", "team/", "--json"))] == ["team/churn", "team/fraud"]
+    assert [item["name"] for item in json.loads(call(app, "list", "--json"))] == ["churn", "team/churn", "team/fraud"]
+    assert "no model begins with 'nobody/'" in call(app, "list", "nobody/")
+    assert "no releases yet" in call(app, "show", "team/churn")
+
+
 def test_empty_registry_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "lockgate.yaml").write_text("model: m\ntask: regression\n")
     assert "lockgate run" in call(App(start=tmp_path))
@@ -83,8 +92,8 @@ def test_version_is_shown_with_verdict_lineage_and_approvals(app: App) -> None:
 def test_version_from_outside_has_no_release(app: App) -> None:
     from lockgate.wire.mlflow.registry import CREATE_VERSION, CreateVersion
 
-    app.client.transport.call(CREATE_VERSION, CreateVersion(name="churn", source="mlflow-artifacts:/0/x"))
-    assert "mlflow-artifacts:/0/x" in call(app, "show", "churn@3")
+    app.client.transport.call(CREATE_VERSION, CreateVersion(name="churn", source="s3://bucket/x"))
+    assert "s3://bucket/x" in call(app, "show", "churn@3")
     assert "registered from outside" in refuse(app, NotFound, "compare", "churn", "1", "3")
 
 

@@ -6,8 +6,10 @@ from click.testing import CliRunner
 
 from lockgate.cli.app import App
 from lockgate.cli.runs import runs
+from lockgate.client.outbox.batch import Metrics, encode
+from lockgate.client.outbox.segment import Header, Segment, frame
 from lockgate.clock import FakeClock
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import InvalidInput, NotFound, Unavailable
 
 
 @pytest.fixture
@@ -84,3 +86,39 @@ def test_id_that_names_no_run_or_several_is_refused(app: App, run_ids: list[str]
     shared = next(first for first in firsts if firsts.count(first) > 1)  # 17 ids begin with one of 16 digits
     with pytest.raises(InvalidInput, match="several"):
         call(app, "show", shared)
+
+
+def leave(app: App, run_id: str, uri: str) -> Path:
+    """What a killed script leaves: one value that was not sent."""
+    segment = Segment.create(app.folder.state / "outbox", f"{run_id}-aa-000000", Header(run_id, uri), room=100)
+    segment.append(frame(encode(Metrics(1, 7, {"late": 1.0}))))
+    segment.close()
+    return segment.path
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.usefixtures("own_home")
+def test_flush_sends_what_killed_scripts_left(app: App, run_ids: list[str]) -> None:
+    assert call(app, "flush") == "0 sent, 0 kept, 0 refused.\n"
+    path = leave(app, run_ids[0], "")
+    assert json.loads(call(app, "flush", "--json")) == {"sent": [str(path)], "kept": [], "refused": []}
+    assert [item.step for item in app.client.tracking.metric_history(run_ids[0], "late")] == [7]
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("own_home")
+def test_flush_keeps_what_its_server_does_not_take_and_says_why(app: App, run_ids: list[str]) -> None:
+    unknown, away = leave(app, "e" * 32, ""), leave(app, "f" * 32, "http://127.0.0.1:9")
+    result = CliRunner().invoke(runs, ["flush", "--json"], obj=app)
+    assert isinstance(result.exception, Unavailable)
+    assert result.exception.exit_code == 5
+    kept = json.loads(result.output)["kept"]
+    assert [item["file"] for item in kept] == [str(unknown), str(away)]
+    assert "not found" in kept[0]["reason"]
+    assert "cannot be reached" in kept[1]["reason"]
+    assert unknown.exists()
+    assert away.exists()

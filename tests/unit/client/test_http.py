@@ -1,4 +1,5 @@
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[st
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append(f"{self.command} {self.path} {self.headers.get('X-Lockgate-User')}")
+            if login := self.headers.get("Authorization"):
+                asked.append(login)
             answer = left.pop(0)
             if answer is None:
                 self.close_connection = True
@@ -53,6 +56,46 @@ def test_request_carries_its_query_and_who_asks() -> None:
         assert transport.call(LIST_EVENTS, ListEvents(after=3)) == EventList()
         transport.close()
     assert asked == ["GET /base/api/lockgate/1/events/list-events?after=3 J%C3%BCrgen"]
+
+
+def test_token_is_sent_as_a_bearer() -> None:
+    with answering((200, b"{}")) as (uri, asked):
+        transport = HttpTransport(uri, user="ann", token="secret")
+        transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert asked[1:] == ["Bearer secret"]
+
+
+def test_password_is_sent_as_basic_credentials() -> None:
+    with answering((200, b"{}")) as (uri, asked):
+        transport = HttpTransport(uri, user="ann", password="pässword")
+        transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert asked[1:] == ["Basic YW5uOnDDpHNzd29yZA=="]
+
+
+def test_write_after_the_server_closed_an_idle_connection_goes_over_a_new_one() -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve_two() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection:
+                    asked.append(connection.recv(1 << 16).split(b" ", 1)[0])
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                closed.set()
+
+        closed = threading.Event()
+        thread = threading.Thread(target=serve_two)
+        thread.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}", user="ann")
+        for _ in range(2):
+            transport.call(SET_ALIAS, SetAlias(model="churn", alias="best", version=1))
+            assert closed.wait(10)
+        thread.join()
+        transport.close()
+    assert asked == [b"POST", b"POST"]
 
 
 def test_error_of_the_server_is_raised_as_itself() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lockgate.client.client import Client
@@ -82,6 +83,13 @@ class Workplace:
                 verdict=verdict,
             )
         )
+
+    def plan(self, environment: str, rollout: RolloutPlan) -> None:
+        """Another way of replacing what an environment serves."""
+        project = self.folder.project
+        planned = msgspec.structs.replace(project.environments[environment], rollout=rollout)
+        environments = {**project.environments, environment: planned}
+        self.folder = Folder(self.folder.root, msgspec.structs.replace(project, environments=environments))
 
     def begin(self, version: int, environment: str = "staging", **options: object) -> Rollout:
         self.clock.sleep(1.0)

@@ -4,6 +4,7 @@ import pytest
 
 from lockgate.entities import Approval
 from lockgate.errors import AlreadyExists, Conflict, GateFailed, NotFound, PermissionDenied
+from lockgate.project import Rollout as RolloutPlan
 
 Place = Any  # conftest's Workplace: test folders are no packages
 
@@ -105,6 +106,55 @@ def test_a_failing_canary_is_rolled_back_told_and_leaves_the_champion(place: Pla
     assert place.client.registry.get_alias("churn", "champion") == 1
     (alert,) = place.client.monitoring.list_alerts(open_only=True)
     assert alert.kind == "rollback"
+
+
+def test_what_was_rolled_back_is_no_challenger_any_more_and_the_history_says_why(place: Place) -> None:
+    place.drive(place.begin(1))
+    place.client.registry.set_alias("churn", "challenger", 2, reason="passed its gates")
+    place.target.broken = {2}
+    place.drive(place.begin(2))
+    assert place.client.registry.list_aliases("churn") == {"staging": 1}
+    withdrawn = next(move for move in place.client.registry.alias_history("churn") if move.alias == "challenger")
+    assert (withdrawn.from_version, withdrawn.to_version) == (2, None)
+    assert "staging: rolled_back: version 2 does not load" in withdrawn.reason
+
+
+def test_a_newer_challenger_stays_when_an_older_version_is_rolled_back(place: Place) -> None:
+    newer = place.release(passed=True).version
+    place.drive(place.begin(1))
+    place.client.registry.set_alias("churn", "challenger", newer)
+    place.target.broken = {2}
+    place.drive(place.begin(2))
+    assert place.client.registry.get_alias("churn", "challenger") == newer
+
+
+def test_a_first_version_that_fails_stays_and_says_so(place: Place) -> None:
+    place.target.broken = {1}
+    rollout = place.drive(place.begin(1))
+    assert rollout.state == "rolled_back"
+    assert "staging has no earlier version to go back to" in rollout.reason
+    assert [share.version for share in place.target.traffic.shares] == [1]
+
+
+def test_replace_watches_when_it_is_given_a_baking_time(place: Place) -> None:
+    place.plan("staging", RolloutPlan(bake="10s", min_requests=10))
+    first = place.begin(1)
+    assert (first.strategy, first.bake_s) == ("replace", 0.0)
+    place.drive(first)
+    place.target.failing = {2}
+    rollout = place.drive(place.begin(2))
+    assert (rollout.strategy, rollout.bake_s, rollout.baseline_requests) == ("replace", 10.0, 500)
+    assert rollout.state == "rolled_back"
+    assert "500 errors in 500 requests, before 0 in 500" in rollout.reason
+    assert [share.version for share in place.target.traffic.shares] == [1]
+
+
+def test_replace_without_a_baking_time_is_over_at_once(place: Place) -> None:
+    place.drive(place.begin(1))
+    place.target.failing = {2}
+    rollout = place.begin(2)
+    assert rollout.bake_s == 0.0
+    assert place.drive(rollout).state == "succeeded"
 
 
 def test_a_version_that_does_not_load_never_gets_traffic_for_long(place: Place) -> None:

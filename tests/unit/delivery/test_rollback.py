@@ -33,6 +33,17 @@ def test_a_rollback_restores_the_version_before_at_once(place: Place) -> None:
     assert place.client.registry.list_aliases("churn") == {"staging": 1, "champion": 1}
 
 
+def test_a_version_that_was_left_is_no_challenger_any_more(place: Place) -> None:
+    for version in (1, 2):
+        place.drive(place.begin(version))
+    place.client.registry.set_alias("churn", "challenger", 2)
+    rollout = roll_back(place)
+    assert "challenger" not in place.client.registry.list_aliases("churn")
+    withdrawn = next(move for move in place.client.registry.alias_history("churn") if move.alias == "challenger")
+    assert (withdrawn.from_version, withdrawn.to_version) == (2, None)
+    assert rollout.rollout_id in withdrawn.reason
+
+
 def test_an_unfinished_rollout_is_turned_around(place: Place) -> None:
     place.drive(place.begin(1))
     rollout = place.begin(2)

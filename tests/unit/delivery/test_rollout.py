@@ -86,6 +86,22 @@ def test_a_first_version_has_nothing_to_roll_back_to_and_traffic_stays() -> None
     assert traffic_after(first, digests=DIGESTS, before=None, now=NOW) is None
 
 
+def test_a_first_version_that_fails_says_that_it_stays() -> None:
+    moved, transition = move(
+        rollout("baking", step=0, baseline=None), Decision("rolling_back", 0, "it does not load."), now=NOW, by="x"
+    )
+    assert moved.reason == transition.reason
+    assert moved.reason.startswith("it does not load; production has no earlier version to go back to")
+    later, _ = move(rollout("baking", step=0), Decision("rolling_back", 0, "it does not load."), now=NOW, by="x")
+    assert later.reason == "it does not load."
+
+
+def test_what_the_version_before_had_counted_stays_with_the_rollout() -> None:
+    moved, _ = move(rollout(), Decision("progressing", 0, "go", baseline=(500, 3)), now=NOW, by="x")
+    moved, _ = move(moved, Decision("baking", 0, "served"), now=NOW, by="x")
+    assert (moved.baseline_requests, moved.baseline_errors) == (500, 3)
+
+
 def test_success_makes_the_version_stable() -> None:
     after = traffic_after(rollout("succeeded", step=2), digests=DIGESTS, before=None, now=NOW)
     assert after is not None

@@ -1,4 +1,4 @@
-"""A fresh database."""
+"""A fresh database of each kind: every test here runs on SQLite and on PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.metadata.database import Database, Tx
+from lockgate.metadata.database import Database, Tx, Where
+from lockgate.metadata.postgres_engine import parse_address
 from lockgate.metadata.schema import open_database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    found = open_database(tmp_path / "lockgate.db")
+def where(database_setting: str, tmp_path: Path) -> Where:
+    """A place for a database, which PostgreSQL has made already."""
+    return parse_address(database_setting) if database_setting else tmp_path / "lockgate.db"
+
+
+@pytest.fixture
+def database(where: Where) -> Iterator[Database]:
+    found = open_database(where)
     yield found
     found.close()
 

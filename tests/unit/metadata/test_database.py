@@ -1,32 +1,47 @@
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, insert, select, text
 
-from lockgate.errors import DataDamaged, Unavailable
-from lockgate.metadata import database as module
-from lockgate.metadata.database import Database, open_engine, storage_errors
-from lockgate.metadata.models import ensure_model, list_models
+from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
+from lockgate.metadata import sqlite_engine
+from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
+from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
+from lockgate.metadata.modes import Raced
+from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of
 from lockgate.metadata.schema import open_database
+from lockgate.metadata.tables import events, metadata, registered_models
+from lockgate.metadata.versions import create_version
+
+THREADS = 4
 
 
-def pragma(database: Database, name: str) -> object:
-    with database.read() as connection:
-        return connection.execute(text(f"PRAGMA {name}")).scalar()
+def together(*works: object) -> list[Exception]:
+    """Run each in a thread of its own, all begun at once; what they raised."""
+    start = threading.Barrier(len(works))
+    failures: list[Exception] = []
+
+    def run(work: object) -> None:
+        start.wait()
+        try:
+            work()  # type: ignore[operator]  # a function without arguments
+        except Exception as error:  # noqa: BLE001  # shown by the caller's assertion
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
 
 
-def test_connections_are_set_up_for_crashes_and_references(database: Database) -> None:
-    assert pragma(database, "journal_mode") == "wal"
-    assert pragma(database, "foreign_keys") == 1
-
-
-def test_decision_is_synchronised_and_measurement_is_not(database: Database) -> None:
-    with database.write(at=1, by="a") as tx:
-        assert tx.connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
-    with database.write(at=1, by="a", decision=False) as tx:
-        assert tx.connection.execute(text("PRAGMA synchronous")).scalar() == 1  # NORMAL
+# -- one behaviour ----------------------------------------------------------------------------------------------------
 
 
 def test_write_that_raises_leaves_nothing(database: Database) -> None:
@@ -47,29 +62,258 @@ def test_reader_keeps_its_snapshot_while_others_write(database: Database) -> Non
         assert len(list_models(connection)) == 1
 
 
-def test_writers_of_one_process_take_turns(database: Database) -> None:
-    failures: list[Exception] = []
+def test_decisions_take_turns_so_no_number_is_given_twice(where: Where) -> None:
+    databases = [open_database(where) for _ in range(THREADS)]  # each with connections of its own, like a process
+    with databases[0].write(at=1, by="a") as tx:
+        create_model(tx, "m")
+
+    def work(database: Database) -> None:
+        for _ in range(15):
+            with database.write(at=1, by="a") as tx:
+                create_version(tx, "m", source="s")
+
+    assert together(*[lambda database=database: work(database) for database in databases]) == []
+    with databases[0].read() as connection:
+        count = connection.scalar(select(func.count()).select_from(metadata.tables["model_versions"]))
+        assert count == connection.scalar(select(registered_models.c.last_version)) == 15 * THREADS
+    for database in databases:
+        database.close()
+
+
+def test_events_are_numbered_in_the_order_they_can_be_read_in(where: Where) -> None:
+    """Whoever asks for what came after the last one he has seen misses none, however many write meanwhile."""
+    writers = [open_database(where) for _ in range(THREADS)]
+    reader = open_database(where)
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def follow() -> None:
+        is_last = False
+        while not is_last:
+            is_last = ended.is_set()  # asked first: one more look after the end
+            with reader.read() as connection:
+                seen.extend(event.sequence for event in list_events(connection, after=max(seen, default=0), limit=1000))
+
+    def work(database: Database) -> None:
+        for _ in range(25):
+            with database.write(at=1, by="a") as tx:
+                append_event(tx, "model.created", "m")
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    try:
+        assert together(*[lambda database=database: work(database) for database in writers]) == []
+    finally:
+        ended.set()
+        follower.join()
+    with reader.read() as connection:
+        assert seen == list(connection.scalars(select(events.c.sequence).order_by(events.c.sequence)))
+    assert len(seen) == 25 * THREADS
+    for database in (*writers, reader):
+        database.close()
+
+
+def test_measurement_may_not_append_events(database: Database) -> None:
+    with pytest.raises(AssertionError), database.write(at=1, by="a", decision=False) as tx:
+        append_event(tx, "model.created", "m")
+
+
+def test_param_that_two_say_at_once_has_one_value(where: Where) -> None:
+    databases = [open_database(where) for _ in range(THREADS)]
+    with databases[0].write(at=1, by="a") as tx:
+        create_run(tx, "r" * 32, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    refused: list[str] = []
 
     def work(number: int) -> None:
-        try:
-            for i in range(20):
-                with database.write(at=1, by="a", decision=False) as tx:
-                    ensure_model(tx, f"m{number}-{i}")
-        except Exception as error:  # noqa: BLE001  # shown by the assertion below
-            failures.append(error)
+        def say(i: int) -> None:
+            with databases[number].write(at=1, by="a", decision=False) as tx:
+                log_params(tx, "r" * 32, {f"p{i}": str(number), "same": "x"})
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+        for i in range(20):
+            try:
+                repeat_when_raced(lambda i=i: say(i))
+            except InvalidInput:
+                refused.append(f"p{i}")
+
+    assert together(*[lambda number=number: work(number) for number in range(THREADS)]) == []
+    assert sorted(refused) == sorted(f"p{i}" for i in range(20) for _ in range(THREADS - 1))
+    with databases[0].read() as connection:
+        assert len(params_of(connection, ["r" * 32])["r" * 32]) == 21
+    for database in databases:
+        database.close()
+
+
+def test_whoever_holds_a_run_may_read_it_and_write_what_follows(where: Where) -> None:
+    databases = [open_database(where) for _ in range(THREADS)]
+    run_id = "r" * 32
+    with databases[0].write(at=1, by="a") as tx:
+        create_run(tx, run_id, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={"count": "0"})
+
+    def work(database: Database) -> None:
+        for _ in range(20):
+            with database.write(at=1, by="a", decision=False) as tx:
+                hold_run(tx, run_id)
+                count = int(dict(tags_of(tx.connection, [run_id])[run_id])["count"])
+                set_run_tags(tx, run_id, {"count": str(count + 1)})
+
+    assert together(*[lambda database=database: work(database) for database in databases]) == []
+    with databases[0].read() as connection:
+        assert dict(tags_of(connection, [run_id])[run_id])["count"] == str(20 * THREADS)
+    for database in databases:
+        database.close()
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_number_that_no_column_holds_is_refused(database: Database, number: int) -> None:
+    with pytest.raises(InvalidInput, match="too large"), database.write(at=number, by="a") as tx:
+        create_model(tx, "m")
+
+
+def test_half_of_a_surrogate_pair_is_refused(database: Database) -> None:
+    with pytest.raises(InvalidInput, match="Unicode"), database.write(at=1, by="a") as tx:
+        create_model(tx, "m", description="\ud800")
+
+
+def test_text_has_no_length_that_only_one_database_knows(database: Database) -> None:
+    with database.write(at=1, by="b" * 5000) as tx:
+        create_model(tx, "m")
+        describe_model(tx, "m", "d" * 3_000_000)
+
+
+def test_names_are_in_the_order_of_their_characters(database: Database) -> None:
+    names = ["a", "B", "_", "-", "Z", "z", "é", "ß", "10", "9", "~", "ｆ", "😀", "a b", "ab", "A"]
+    with database.write(at=1, by="a") as tx:
+        for name in names:
+            create_model(tx, name)
     with database.read() as connection:
-        assert len(list_models(connection)) == 80
+        assert [row["name"] for row in list_models(connection)] == sorted(names)
+
+
+def test_reading_transaction_cannot_write_on_postgresql(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with pytest.raises(Unavailable), database.read() as connection:
+        create_model(Tx(connection, 1, "a", True), "m")
+    database.close()
+
+
+# -- races ------------------------------------------------------------------------------------------------------------
+
+
+def test_race_is_run_again_until_it_is_won() -> None:
+    tries: list[int] = []
+
+    def work() -> str:
+        tries.append(1)
+        if len(tries) < 4:
+            raise Raced("again")
+        return "done"
+
+    assert repeat_when_raced(work) == "done"
+    assert len(tries) == 4
+
+
+def test_race_that_is_never_won_ends() -> None:
+    tries: list[int] = []
+
+    def work() -> None:
+        tries.append(1)
+        raise Raced("again")
+
+    with pytest.raises(Raced):
+        repeat_when_raced(work)
+    assert 2 < len(tries) < 20
+
+
+def test_other_errors_are_not_run_again() -> None:
+    tries: list[int] = []
+
+    def work() -> None:
+        tries.append(1)
+        raise NotFound("no")
+
+    with pytest.raises(NotFound):
+        repeat_when_raced(work)
+    assert len(tries) == 1
+
+
+def test_mistake_of_ours_is_not_called_a_race_for_ever(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+
+    def work() -> None:
+        with database.write(at=1, by="a") as tx:
+            row = {
+                "name": "m",
+                "description": "",
+                "created_at": 1,
+                "updated_at": 1,
+                "created_by": "",
+                "last_version": 0,
+            }
+            tx.connection.execute(insert(registered_models), [row, row])
+
+    with pytest.raises(Exception, match="pk_registered_models"):
+        repeat_when_raced(work)
+    database.close()
+
+
+def test_deadlock_is_a_race(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with database.write(at=1, by="a") as tx:
+        create_model(tx, "a")
+        create_model(tx, "b")
+    both_hold_one = threading.Barrier(2)
+
+    def work(first: str, second: str) -> None:
+        waits = True
+
+        def change() -> None:
+            nonlocal waits
+            with database.write(at=1, by="x", decision=False) as tx:
+                describe_model(tx, first, first)
+                if waits:
+                    waits = False
+                    both_hold_one.wait()
+                describe_model(tx, second, first)
+
+        repeat_when_raced(change)
+
+    assert together(lambda: work("a", "b"), lambda: work("b", "a")) == []
+    with database.read() as connection:
+        assert len({row["description"] for row in list_models(connection)}) == 1
+    database.close()
+
+
+# -- SQLite -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Database:
+    return open_database(tmp_path / "lockgate.db")
+
+
+def pragma(database: Database, name: str) -> object:
+    with database.read() as connection:
+        return connection.execute(text(f"PRAGMA {name}")).scalar()
+
+
+def test_connections_are_set_up_for_crashes_and_references(sqlite_database: Database) -> None:
+    assert pragma(sqlite_database, "journal_mode") == "wal"
+    assert pragma(sqlite_database, "foreign_keys") == 1
+    sqlite_database.close()
+
+
+def test_decision_is_synchronised_and_measurement_is_not(sqlite_database: Database) -> None:
+    with sqlite_database.write(at=1, by="a") as tx:
+        assert tx.connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
+    with sqlite_database.write(at=1, by="a", decision=False) as tx:
+        assert tx.connection.execute(text("PRAGMA synchronous")).scalar() == 1  # NORMAL
+    with sqlite_database.write(at=1, by="a") as tx:
+        assert tx.connection.execute(text("PRAGMA synchronous")).scalar() == 2
+    sqlite_database.close()
 
 
 def test_database_locked_by_another_program_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite_engine, "BUSY_TIMEOUT_S", 0.05)
     database = open_database(tmp_path / "lockgate.db")
     other = sqlite3.connect(tmp_path / "lockgate.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -95,3 +339,119 @@ def test_folder_in_place_of_the_file_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable), storage_errors(), engine.connect():
         pass
     engine.dispose()
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "lockgate.db",
+        "sqlite:///a.db",
+        "mysql://u:secret@h/d",
+        "postgresql://u:secret@h",
+        "postgresql://u:secret@h:x/d",
+    ],
+)
+def test_address_of_anything_else_is_refused_without_repeating_it(address: str) -> None:
+    with pytest.raises(InvalidInput, match="expected postgresql://") as refused:
+        parse_address(address)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_common_ways_to_write_the_address_are_taken(scheme: str) -> None:
+    url = parse_address(f"{scheme}://ann:p%40ss@host:5433/records?sslmode=require")
+    assert (url.drivername, url.password, url.port) == ("postgresql+psycopg", "p@ss", 5433)
+
+
+def test_whoever_opens_a_server_that_is_not_there_learns_why_but_not_the_password() -> None:
+    with pytest.raises(
+        Unavailable, match=r"postgresql://ann:\*\*\*@127.0.0.1:1/records cannot be used: .*refused"
+    ) as e:
+        open_database(parse_address("postgresql://ann:secret@127.0.0.1:1/records"))
+    assert "secret" not in str(e.value)
+    assert e.value.hint is not None
+
+
+def test_database_that_was_not_created_is_named(postgres_url: str) -> None:
+    where = parse_address(postgres_url).set(database="nowhere")
+    with pytest.raises(Unavailable, match='database "nowhere" does not exist'):
+        open_database(where)
+
+
+def test_full_disk_is_told(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    fail = text("DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$")
+    with pytest.raises(StorageFull), database.write(at=1, by="a") as tx:
+        tx.connection.execute(fail)
+    with database.read() as connection:
+        assert list_models(connection) == []
+    database.close()
+
+
+def test_nul_is_refused_in_plain_words(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with pytest.raises(InvalidInput, match="NUL"), database.write(at=1, by="a") as tx:
+        create_model(tx, "m", description="a\0b")
+    database.close()
+
+
+def test_decision_waits_for_its_turn_but_not_for_ever(postgres_url: str) -> None:
+    holder, database = (open_database(parse_address(postgres_url)) for _ in range(2))
+    with holder.write(at=1, by="a") as tx:
+        ensure_model(tx, "m")
+        with database.engine.connect() as connection:  # the only one in the pool: the next write has it again
+            connection.connection.cursor().execute("SET lock_timeout = '50ms'")
+        with pytest.raises(Unavailable, match="held by another writer"), database.write(at=1, by="b"):
+            pass
+        with database.write(at=1, by="b", decision=False) as other:  # measurements wait for nobody
+            assert other.connection.scalar(text("SELECT 1")) == 1
+        with database.read() as connection:
+            assert list_models(connection) == []
+    with database.write(at=1, by="b") as tx:
+        assert len(list_models(tx.connection)) == 1
+    holder.close()
+    database.close()
+
+
+def test_turn_of_a_process_that_hangs_ends(postgres_url: str) -> None:
+    hanging, other = (open_database(parse_address(postgres_url)) for _ in range(2))
+    with pytest.raises(Unavailable), hanging.write(at=1, by="a") as tx:
+        ensure_model(tx, "m")
+        tx.connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+        with other.write(at=1, by="b") as waited:
+            ensure_model(waited, "n")
+        list_models(tx.connection)
+    with hanging.read() as connection:
+        assert [row["name"] for row in list_models(connection)] == ["n"]
+    hanging.close()
+    other.close()
+
+
+def test_every_text_is_kept_by_its_bytes(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    query = text(
+        "SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND table_name <> 'alembic_version' "
+        "AND udt_name IN ('text', 'varchar', 'bpchar')"
+    )
+    with database.read() as connection:
+        found = connection.execute(query).all()
+    database.close()
+    assert len(found) > 50
+    assert [row for row in found if (row.data_type, row.collation_name) != ("text", "C")] == []
+
+
+def test_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InvalidInput) as refused:
+        open_engine(parse_address("postgresql://h/d"))
+    assert refused.value.hint == "pip install 'lockgate[postgres]'"
+
+
+def test_conflict_of_our_own_passes_through(database: Database) -> None:
+    with pytest.raises(Conflict), database.write(at=1, by="a"):
+        raise Conflict("no")

@@ -1,6 +1,8 @@
 import math
+from pathlib import Path
 
 import pytest
+from sqlalchemy import event, insert
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database
@@ -8,6 +10,8 @@ from lockgate.metadata.inputs import DatasetUse, log_dataset
 from lockgate.metadata.metrics import Point, log_points
 from lockgate.metadata.run_search import search_runs
 from lockgate.metadata.runs import create_run, log_params, set_run_stage, update_run
+from lockgate.metadata.schema import open_database
+from lockgate.metadata.tables import latest_metrics, params, runs
 
 
 @pytest.fixture
@@ -56,7 +60,17 @@ def found(database: Database, filter_: str = "", *, order: tuple[str, ...] = (),
     [
         ("", "4320"),
         ("metrics.auc >= 0.2", "32"),
-        ("metrics.auc != 0.2", "30"),
+        ("metrics.auc != 0.2", "430"),  # NaN is not 0.2
+        ("metrics.auc NOT IN (0.2, 0.3)", "40"),
+        ("metrics.auc BETWEEN 0.2 AND 0.3", "32"),
+        ("NOT metrics.auc > 0.2", "420"),
+        ("metrics.auc > 0.2 OR tags.parity = 'even'", "4320"),
+        ("metrics.auc > 0.2 OR tags.parity = 'even' AND params.depth = '0'", "30"),
+        ("NOT (end_time > 1)", "432"),
+        ("NOT dataset.name = 'rows'", "430"),
+        ("dataset.name IS NULL", "430"),
+        ("run_name NOT LIKE 'Run 3'", "420"),
+        ("start_time >= 102.5", "43"),
         ("metrics.auc IS NULL", ""),
         ("params.depth = '3'", "3"),
         ("params.depth IN ('0', '4')", "40"),
@@ -81,6 +95,7 @@ def test_filter_selects(five_runs: Database, filter_: str, expected: str) -> Non
     ("order", "expected"),
     [
         (("metrics.auc DESC",), "3204"),
+        (("metrics.auc DESC", "params.depth DESC"), "3204"),
         (("metrics.auc",), "0234"),
         (("params.depth ASC",), "0234"),
         (("tags.parity DESC", "start_time ASC"), "3024"),
@@ -108,9 +123,96 @@ def test_deleted_runs_are_seen_when_asked_for(five_runs: Database) -> None:
         ("dataset.size = '1'", ()),
         ("", ("nothing",)),
         ("", ("dataset.name",)),
+        ("", ("metrics.auc", "metric.auc DESC")),
+        ("metrics.auc > 'x'", ()),
+        ("params.depth BETWEEN '1' AND '2'", ()),
+        ("end_time LIKE '1'", ()),
+        ("run_name = 3", ()),
         ("", ("",)),
     ],
 )
 def test_senseless_question_is_refused(five_runs: Database, filter_: str, order: tuple[str, ...]) -> None:
     with pytest.raises(InvalidInput):
         found(five_runs, filter_, order=order)
+
+
+PLANS = {
+    "newest": ("", ()),
+    "of several experiments": ("", ()),
+    "filtered": ("metrics.auc > 0.5 AND params.depth = '3' AND tags.parity = 'odd'", ()),
+    "by a metric": ("metrics.auc > 0.5", ("metrics.auc DESC",)),
+    "by a param": ("", ("params.depth ASC",)),
+    "by name": ("run_name = 'Run 3'", ()),
+    "complement": ("NOT metrics.auc > 0.5", ("metrics.loss",)),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+@pytest.mark.parametrize("few", [0, 5000])
+def test_no_statement_scans_a_table(five_runs: Database, case: str, few: int) -> None:
+    """What an index can serve is never read whole; an index may be walked, for it is left when the page is full."""
+    if five_runs.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
+    filter_, order = PLANS[case]
+    said: list[tuple[str, object]] = []
+    event.listen(five_runs.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+    with five_runs.read() as connection:
+        search_runs(
+            connection,
+            experiment_ids=[0, 1] if "several" in case else [0],
+            filter_=filter_,
+            order_by=order,
+            view="ACTIVE_ONLY",
+            max_results=10,
+            page_token="",
+            few=few,
+        )
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        plans = [row[3] for text, values in list(said) for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    assert plans
+    assert [step for step in plans if step.startswith("SCAN") and "INDEX" not in step and "anon" not in step] == []
+
+
+MANY = 2000  # so few that a planner with statistics would rather sort them than walk
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize("order", ["metrics.auc DESC", "params.depth ASC", "run_name ASC", "start_time DESC"])
+def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
+    tmp_path: Path, order: str, is_analyzed: bool
+) -> None:
+    database = open_database(tmp_path / "lockgate.db")
+    fixed = {"experiment_id": 0, "user_id": "u", "status": "FINISHED", "lifecycle_stage": "active", "artifact_uri": "x"}
+    numbered = [(number, f"{number:032x}") for number in range(MANY)]
+    value = {"is_nan": False, "timestamp": 1, "step": 0}
+    with database.write(at=1, by="ann") as tx:
+        connection = tx.connection
+        connection.execute(insert(runs), [{**fixed, "run_id": i, "run_name": i, "start_time": n} for n, i in numbered])
+        connection.execute(
+            insert(latest_metrics), [{**value, "run_id": i, "key": "auc", "value": n / 10} for n, i in numbered]
+        )
+        connection.execute(insert(params), [{"run_id": i, "key": "depth", "value": i} for _, i in numbered])
+        if is_analyzed:
+            connection.exec_driver_sql("ANALYZE")
+    database.engine.dispose()  # a connection reads the statistics when it is opened
+    said: list[tuple[str, object]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+    with database.read() as connection:
+        page = search_runs(
+            connection,
+            experiment_ids=[0],
+            filter_="metrics.auc != 0.5",
+            order_by=[order],
+            view="ACTIVE_ONLY",
+            max_results=2,
+            page_token="",
+            few=0,
+        )
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        text, values = next(item for item in said if "_sort_0" in item[0])
+        plan = [row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    database.close()
+    assert len(page.rows) == 2
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan

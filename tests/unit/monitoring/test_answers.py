@@ -5,6 +5,7 @@ import pytest
 
 from lockgate.entities import Scalar
 from lockgate.monitoring.answers import Answer, Answers
+from lockgate.monitoring.scored import score
 from lockgate.project import Evaluate, Project
 
 
@@ -37,8 +38,8 @@ def test_the_prediction_column_holds_what_the_training_profile_holds(
 
 
 def test_binary_scores_become_labels_of_the_truths_type() -> None:
-    found = answers("binary_classification").scored(
-        [Answer("no", (0.9, 0.1)), Answer("yes", (0.2, 0.8))], ["no", "yes"]
+    found = score(
+        answers("binary_classification"), [Answer("no", (0.9, 0.1)), Answer("yes", (0.2, 0.8))], ["no", "yes"]
     )
 
     assert found.predicted.tolist() == found.truth.tolist() == ["no", "yes"]
@@ -48,28 +49,28 @@ def test_binary_scores_become_labels_of_the_truths_type() -> None:
 
 
 def test_the_threshold_of_the_project_counts() -> None:
-    found = answers("binary_classification", threshold=0.3).scored(
-        [Answer(0, (0.6, 0.4)), Answer(1, (0.1, 0.9))], [0, 1]
+    found = score(
+        answers("binary_classification", threshold=0.3), [Answer(0, (0.6, 0.4)), Answer(1, (0.1, 0.9))], [0, 1]
     )
 
     assert found.predicted.tolist() == [1, 1]
 
 
 def test_one_class_of_labels_still_has_two_answers() -> None:
-    found = answers("binary_classification").scored([Answer(0.9), Answer(0.1)], [1, 1])
+    found = score(answers("binary_classification"), [Answer(0.9), Answer(0.1)], [1, 1])
 
     assert (found.predicted.tolist(), found.positive) == ([1, 0], 1)
 
 
 def test_labels_without_scores_are_compared_as_labels() -> None:
-    found = answers("binary_classification").scored([Answer(1), Answer(0)], [1, 1])
+    found = score(answers("binary_classification"), [Answer(1), Answer(0)], [1, 1])
 
     assert (found.predicted.tolist(), found.scores) == ([1, 0], None)
 
 
 def test_classes_come_with_their_table_of_probabilities() -> None:
-    found = answers("multiclass_classification").scored(
-        [Answer(2, (0.1, 0.2, 0.7)), Answer(0, (0.6, 0.3, 0.1))], [2, 1]
+    found = score(
+        answers("multiclass_classification"), [Answer(2, (0.1, 0.2, 0.7)), Answer(0, (0.6, 0.3, 0.1))], [2, 1]
     )
 
     assert found.predicted.tolist() == [2, 0]
@@ -79,7 +80,7 @@ def test_classes_come_with_their_table_of_probabilities() -> None:
 
 
 def test_regression_takes_numbers() -> None:
-    found = answers("regression").scored([Answer(1), Answer((2.5,))], [1.5, 2])
+    found = score(answers("regression"), [Answer(1), Answer((2.5,))], [1.5, 2])
 
     assert (found.truth.dtype, found.scores) == (np.float64, None)
     assert found.predicted.tolist() == [1.0, 2.5]
@@ -87,4 +88,4 @@ def test_regression_takes_numbers() -> None:
 
 def test_labels_of_another_kind_raise() -> None:
     with pytest.raises((TypeError, ValueError)):
-        answers("regression").scored([Answer(1)], ["many"])
+        score(answers("regression"), [Answer(1)], ["many"])

@@ -66,7 +66,7 @@ def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None
 
 
 def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
-    status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/traces/search")
+    status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
     assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
     assert asked.ask("POST", "/health", b"")[0] == 405
 
@@ -76,6 +76,7 @@ def test_pages_prefix_is_the_same_server(asked) -> None:
     assert (status, answer["experiment"]["name"]) == (200, "Default")
 
 
+@pytest.mark.parametrize("database_setting", [""], ids=["sqlite"])  # whose tables are gone with its file
 def test_bug_is_a_request_id_and_nothing_else(asked, context: Context, caplog: pytest.LogCaptureFixture) -> None:
     context.database.close()
     (context.artifacts.root.parent / "lockgate.db").rename(context.artifacts.root.parent / "moved.db")

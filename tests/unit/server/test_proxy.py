@@ -1,11 +1,20 @@
+import base64
+import dataclasses
+import hashlib
 import http.client
+import json
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
+from blake3 import blake3
 
+from lockgate.config import Settings
 from lockgate.entities import Release
 from lockgate.metadata.releases import create_release
+from lockgate.server.app import make_app
+from lockgate.server.run import serve_in_thread
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -32,13 +41,13 @@ def test_empty_file_is_a_file(asked) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "../lockgate.db",
-        "%2e%2e/lockgate.db",
-        "0/..%2f..%2f..%2flockgate.db",
+        "../lockgate.secret",
+        "%2e%2e/lockgate.secret",
+        "0/..%2f..%2f..%2flockgate.secret",
         "%2fetc/passwd",
         "/etc/passwd",
-        "0/%5c..%5clockgate.db",
-        "..%5clockgate.db",
+        "0/%5c..%5clockgate.secret",
+        "..%5clockgate.secret",
         "0/a%00b",
         "0//a",
         "C:/windows",
@@ -46,16 +55,20 @@ def test_empty_file_is_a_file(asked) -> None:
     ],
 )
 def test_path_never_leaves_its_folder(asked, path: str) -> None:
+    beside = asked.context.artifacts.root.parent
+    beside.mkdir(exist_ok=True)
+    beside.mkdir(exist_ok=True)  # where the records are in PostgreSQL nobody has made it yet
+    (beside / "lockgate.secret").write_text("theirs")
     for method in ("GET", "PUT"):
         status, answer, _ = asked.ask(method, f"{ROOT}/{path}", b"x" if method == "PUT" else None)
         assert status in (400, 404), answer
         assert answer["error_code"] in ("INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND")
-    assert b"SQLite" in (asked.context.artifacts.root.parent / "lockgate.db").read_bytes()[:16]
+    assert (beside / "lockgate.secret").read_text() == "theirs"
 
 
-def test_doubly_encoded_path_is_a_plain_name(asked) -> None:
-    assert asked.ask("PUT", f"{ROOT}/0/%252e%252e%252fx", b"x")[0] == 200
-    assert [entry.name for entry in (asked.context.artifacts.root / "0").iterdir()] == ["%2e%2e%2fx"]
+def test_doubly_encoded_trick_is_refused(asked) -> None:
+    assert asked.ask("PUT", f"{ROOT}/0/%252e%252e%252fx", b"x")[0] == 400
+    assert not (asked.context.artifacts.root / "0").exists()
 
 
 def test_symbolic_link_does_not_lead_out(asked, tmp_path: Path) -> None:
@@ -84,11 +97,58 @@ def test_upload_that_breaks_off_leaves_nothing(asked) -> None:
     connection.send(b"x" * 500_000)
     connection.close()
     assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"before"
-    for _ in range(200):
-        if [entry.name for entry in (asked.context.artifacts.root / "0").iterdir()] == ["f"]:
+    partial = asked.context.artifacts.partial
+    for _ in range(2_000):  # until the server has noticed
+        if not list(partial.iterdir()):
             break
         asked.ask("GET", "/health")
+    assert list(partial.iterdir()) == []
     assert [entry.name for entry in (asked.context.artifacts.root / "0").iterdir()] == ["f"]
+
+
+def test_broken_download_is_resumed_by_a_range(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"0123456789")
+    status, data, headers = asked.ask("GET", f"{ROOT}/0/f", headers={"Range": "bytes=4-"})
+    assert (status, data) == (206, b"456789")
+    assert headers["content-range"] == "bytes 4-9/10"
+    same = {"Range": "bytes=4-5", "If-Range": headers["etag"]}
+    assert asked.ask("GET", f"{ROOT}/0/f", headers=same)[:2] == (206, b"45")
+    asked.ask("PUT", f"{ROOT}/0/f", b"abcdefghij")
+    assert asked.ask("GET", f"{ROOT}/0/f", headers=same)[:2] == (200, b"abcdefghij")  # another file: all of it
+    status, answer, headers = asked.ask("GET", f"{ROOT}/0/f", headers={"Range": "bytes=10-"})
+    assert (status, answer["error_code"]) == (416, "INVALID_PARAMETER_VALUE")
+    assert headers["content-range"] == "bytes */10"
+    assert asked.ask("GET", f"{ROOT}/0/f", headers={"Range": "lines=1-2"})[0] == 200
+
+
+def test_upload_that_is_not_what_it_promised_is_not_stored(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"before")
+    right = base64.b64encode(hashlib.md5(b"content").digest()).decode()
+    for headers in (
+        {"Content-MD5": right},
+        {"X-Lockgate-Digest": blake3(b"content").hexdigest()},
+        {"Repr-Digest": f"sha-256=:{base64.b64encode(hashlib.sha256(b'content').digest()).decode()}:"},
+    ):
+        assert asked.ask("PUT", f"{ROOT}/0/f", b"contemt", headers=headers)[0] == 400
+        assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"before"
+        assert asked.ask("PUT", f"{ROOT}/0/g", b"content", headers=headers)[0] == 200
+    assert asked.ask("PUT", f"{ROOT}/0/g", b"content", headers={"Content-MD5": "?"})[0] == 400
+    assert asked.ask("GET", f"{ROOT}/0/g")[2]["x-lockgate-digest"] == blake3(b"content").hexdigest()
+
+
+def test_deleted_artifact_is_gone(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/a/f", b"x")
+    assert asked.ask("DELETE", f"{ROOT}/0/a")[0] == 200
+    assert asked.ask("GET", f"{ROOT}/0/a/f")[0] == 404
+    assert asked.ask("DELETE", f"{ROOT}/content/x")[0] == 403
+
+
+def test_parts_and_urls_are_refused_in_mlflows_words_where_files_go_through_the_server(asked) -> None:
+    service = "/api/2.0/mlflow-artifacts"
+    status, answer, _ = asked.ask("POST", f"{service}/mpu/create/0/f", b'{"path": "f", "num_parts": 2}')
+    assert (status, answer["error_code"]) == (501, "NOT_IMPLEMENTED")
+    assert answer["message"] == "Multipart upload is not supported for the current artifact repository"
+    assert asked.ask("GET", f"{service}/presigned/0/f")[0] == 501
 
 
 def test_released_content_is_served_and_never_written(asked, tmp_path: Path) -> None:
@@ -128,3 +188,70 @@ def test_damaged_content_is_an_error_and_not_an_answer(asked, tmp_path: Path) ->
             blob.write_text("flavors: []")
     status, answer, _ = asked.ask("GET", f"{ROOT}/content/{content.digest}/MLmodel")
     assert (status, answer["error_code"]) == (500, "DATA_LOSS")
+
+
+def test_refusal_of_a_large_upload_is_heard(asked) -> None:
+    data = b"x" * (40 << 20)  # far more than the buffers between us hold
+    status, answer, _ = asked.ask("PUT", f"{ROOT}/content/x", data)
+    assert (status, answer["error_code"]) == (403, "PERMISSION_DENIED")
+    assert asked.ask("PUT", f"{ROOT}/0/../x", data)[0] == 400
+    wrong = {"X-Lockgate-Digest": "a" * 64}
+    assert asked.ask("PUT", f"{ROOT}/0/f", data, headers=wrong)[0] == 400
+    assert not (asked.context.artifacts.root / "0").exists()
+
+
+def test_upload_above_the_limit_is_refused_and_leaves_nothing(asked) -> None:
+    app = make_app(asked.context, settings=Settings(max_artifact_mb=1))
+    with serve_in_thread(app) as server:
+        asked = dataclasses.replace(asked, port=server.port)
+        assert asked.ask("PUT", f"{ROOT}/0/f", b"x" * (1 << 20))[0] == 200
+        status, answer, _ = asked.ask("PUT", f"{ROOT}/0/g", b"x" * ((1 << 20) + 1))
+        assert (status, "max_artifact_mb" in answer["hint"]) == (413, True)
+        chunks = iter([b"x" * 1_000_000] * 3)  # whose size nobody announces
+        assert asked.ask("PUT", f"{ROOT}/0/h", chunks)[0] == 413
+    app.close()
+    assert [entry.name for entry in (asked.context.artifacts.root / "0").iterdir()] == ["f"]
+    assert list(asked.context.artifacts.partial.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_server_go_when_one_starts_a_day_later(context) -> None:
+    partial = context.artifacts.partial
+    partial.mkdir(parents=True)
+    for name, begun_s in (("old", 0), ("new", 86_400)):
+        (partial / name).touch()
+        os.utime(partial / name, (context.clock.now_ms() / 1000 + begun_s,) * 2)
+    context.clock.sleep(86_401)
+    make_app(context).close()  # its threads end when they have done what was asked of them
+    assert [entry.name for entry in partial.iterdir()] == ["new"]
+
+
+def test_deletion_is_audited(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"x")
+    assert asked.ask("DELETE", f"{ROOT}/0/f")[0] == 200
+    status, answer, _ = asked.ask("GET", "/api/lockgate/1/access/list-audit")
+    assert status == 200, answer
+    entry = answer["entries"][0]
+    assert (entry["operation"], entry["details"]) == ("mlflow-artifacts:delete", {"artifact_path": "0/f"})
+
+
+def test_listing_pages_where_pages_are_asked_for(asked) -> None:
+    for name in ("a", "b", "c"):
+        asked.ask("PUT", f"{ROOT}/0/{name}", b"x")
+    status, first, _ = asked.ask("GET", f"{ROOT}?path=0&max_results=2")
+    assert (status, [item["path"] for item in first["files"]]) == (200, ["a", "b"])
+    token = first["next_page_token"]
+    _, rest, _ = asked.ask("GET", f"{ROOT}?path=0&max_results=2&page_token={token}")
+    assert rest == {"files": [{"path": "c", "is_dir": False, "file_size": 1}]}
+    assert asked.ask("GET", f"{ROOT}?path=0&max_results=2&page_token=%3F")[0] == 400
+    assert asked.ask("GET", f"{ROOT}?path=0&max_results=-1")[0] == 400
+    assert len(asked.ask("GET", f"{ROOT}?path=0")[1]["files"]) == 3  # MLflow's client knows no pages
+
+
+@pytest.mark.parametrize("way", ["download", "upload"])
+def test_presigned_url_of_a_run_is_refused_in_mlflows_words(asked, way: str) -> None:
+    run_id = asked.ask("POST", "/api/2.0/mlflow/runs/create", b"{}")[1]["run"]["info"]["run_id"]
+    body = json.dumps({"run_id": run_id, "path": "f"}).encode()
+    status, answer, _ = asked.ask("POST", f"/api/2.0/mlflow/artifacts/presigned-{way}-url", body)
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer["message"].startswith(f"Presigned {way} is not supported for")
+    assert asked.ask("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", b'{"path": "f"}')[0] == 400

@@ -4,10 +4,8 @@ Three e-processes watch a step, on the counts since its traffic began:
 
 - error rate: are the canary's errors more than its share of all errors? (`stats/error_rate.py`)
 - latency: is the canary more than `latency_tolerance` times slower? (`stats/latency.py`)
-- failure: does the canary fail most of its requests, whatever the stable version does? With S errors in n requests,
-  E = 1.9^S * 0.1^(n-S), the likelihood ratio of an error rate of .95 against .5. A version that fails fewer than half
-  of its requests has no more than its share of alpha to be caught by it. It is the only one of the three at the step
-  of 100 percent, where there is no stable version to compare with.
+- failure: does the canary fail most of its requests, whatever the stable version does? (`baking.py`) It is the only
+  one of the three at the step of 100 percent, where there is no stable version to compare with.
 
 **Error control.** Under the hypothesis that the canary is no worse, each is a non-negative supermartingale that starts
 at 1, and so is their mean, whatever their dependence. By Ville's inequality the mean ever reaches 1/a with probability
@@ -22,26 +20,14 @@ References: Ville (1939), Etude critique de la notion de collectif; Vovk and Wan
 combination and applications, Annals of Statistics 49(3), on means of e-values.
 """
 
-import math
 from typing import NamedTuple
 
 from lockgate.delivery.rollout import Decision, Situation
+from lockgate.delivery.strategies.baking import Counts, count, failure_e_value, still_baking
 from lockgate.delivery.strategies.readiness import finish_rolling_back, readiness
-from lockgate.entities import Observation, Rollout, Scalar, VersionCounters
+from lockgate.entities import Rollout, Scalar
 from lockgate.stats.error_rate import error_rate_e_value
 from lockgate.stats.latency import latency_e_value
-
-FAILING_RATE = 0.95
-TOLERATED_RATE = 0.5
-
-
-class Counts(NamedTuple):
-    """One version's counts of a step over all replicas."""
-
-    requests: int
-    errors: int
-    latency_ms_edges: tuple[float, ...]
-    latency_ms_counts: tuple[int, ...]
 
 
 class Comparison(NamedTuple):
@@ -82,9 +68,8 @@ def decide(rollout: Rollout, situation: Situation) -> Decision:
 
 def _bake(rollout: Rollout, situation: Situation) -> Decision:
     step = rollout.step
-    revision = situation.traffic.revision if situation.traffic else 0
-    canary = count(situation.observations, version=rollout.version, revision=revision)
-    stable = count(situation.observations, version=rollout.baseline_version, revision=revision)
+    canary = count(situation, rollout.version)
+    stable = count(situation, rollout.baseline_version)
     compared = compare(canary, stable, share=rollout.steps[step] / 100, latency_tolerance=rollout.latency_tolerance)
     needed = len(rollout.steps) / rollout.false_rollback_rate
     evidence = _evidence(canary, stable, compared, needed)
@@ -95,37 +80,13 @@ def _bake(rollout: Rollout, situation: Situation) -> Decision:
             f"{stable.requests}; evidence {compared.mean:.3g}, {needed:.3g} is enough."
         )
         return Decision("rolling_back", step, reason, evidence)
-    baked_s = (situation.now - rollout.updated_at) / 1000
-    if not canary.requests and rollout.min_requests:
-        return Decision("baking", step, f"no traffic at all yet; {rollout.min_requests} requests are needed.", evidence)
-    if baked_s < rollout.bake_s:
-        return Decision("baking", step, f"baked {baked_s:.0f} of {rollout.bake_s:.0f} s.", evidence)
-    if canary.requests < rollout.min_requests:
-        reason = f"{canary.requests} of {rollout.min_requests} requests seen."
-        return Decision("baking", step, reason, evidence)
+    waiting = still_baking(rollout, requests=canary.requests, now=situation.now, evidence=evidence)
+    if waiting is not None:
+        return waiting
     if step + 1 < len(rollout.steps):
         reason = f"{rollout.steps[step]} % was fine; {rollout.steps[step + 1]} % to version {rollout.version}."
         return Decision("progressing", step + 1, reason, evidence)
     return Decision("succeeded", step, f"version {rollout.version} serves everything.", evidence)
-
-
-def count(observations: tuple[Observation, ...], *, version: int | None, revision: int) -> Counts:
-    """What all replicas counted for `version` under traffic `revision`; a replica that is gone keeps its word."""
-    found: list[VersionCounters] = [
-        counters
-        for seen in observations
-        if seen.revision == revision
-        for counters in seen.counters
-        if counters.version == version
-    ]
-    edges = next((counters.latency_ms_edges for counters in found if counters.latency_ms_edges), ())
-    binned = [counters.latency_ms_counts for counters in found if counters.latency_ms_edges == edges]
-    return Counts(
-        requests=sum(counters.requests for counters in found),
-        errors=sum(counters.errors for counters in found),
-        latency_ms_edges=edges,
-        latency_ms_counts=tuple(map(sum, zip(*binned, strict=True))),
-    )
 
 
 def compare(canary: Counts, stable: Counts, *, share: float, latency_tolerance: float) -> Comparison:
@@ -150,18 +111,6 @@ def compare(canary: Counts, stable: Counts, *, share: float, latency_tolerance: 
             tolerance=latency_tolerance,
         )
     return Comparison(error_rate, latency, failure)
-
-
-def failure_e_value(requests: int, errors: int) -> float:
-    """Evidence that more than half of all requests fail; see the head of this file.
-
-    >>> failure_e_value(0, 0), round(failure_e_value(11, 11))
-    (1.0, 1165)
-    """
-    log_e = errors * math.log(FAILING_RATE / TOLERATED_RATE) + (requests - errors) * math.log(
-        (1 - FAILING_RATE) / (1 - TOLERATED_RATE)
-    )
-    return math.exp(min(log_e, 700.0))
 
 
 def _evidence(canary: Counts, stable: Counts, compared: Comparison, needed: float) -> dict[str, Scalar]:

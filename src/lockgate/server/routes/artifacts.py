@@ -1,42 +1,166 @@
-"""Listings of files; their bytes go through the ASGI shell."""
+"""Listings, deletion and the way past the server for large files; their bytes go through `server/proxy.py`."""
 
-from lockgate.errors import InvalidInput
-from lockgate.metadata import runs
+from collections.abc import Iterable
+from posixpath import basename
+
+from lockgate.errors import InvalidInput, NotImplementedHere
 from lockgate.server import files
-from lockgate.server.artifacts import require_safe
+from lockgate.server.artifacts.paths import require_safe
+from lockgate.server.artifacts.store import ArtifactFile, DirectAccess, Part
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import contributor, viewer
+from lockgate.server.subjects import of_artifact, of_direct_upload, of_listing, of_logged_model, of_run
 from lockgate.wire.mlflow import artifacts as wire
+from lockgate.wire.operation import Empty
+
+_PAGE = 10_000  # entries of one page of a listing
+_DOWNLOAD_URL_S = 300
+# A part's URL is made when the upload begins, and the last part of a large model may be sent hours later.
+_PART_URL_S = 12 * 3600
+_LONGEST_URL_S = 7 * 24 * 3600  # S3's limit
 
 
 def list_artifacts(ctx: Context, request: wire.ListArtifacts) -> wire.RunArtifacts:
     """Paths are relative to the run."""
-    require_safe(request.path)
-    with ctx.read() as connection:
-        uri: str = runs.get_run(connection, request.id)["artifact_uri"]
-    if not uri.startswith(wire.PROXY_SCHEME):
-        raise InvalidInput(f"the files of run {request.id} are kept at {uri}, which this server cannot list.")
-    root = uri.removeprefix(wire.PROXY_SCHEME).strip("/")
-    found = files.list_files(ctx, f"{root}/{request.path}" if request.path else root)
-    listed = tuple(
-        wire.FileInfo(
-            path=item.path.removeprefix(f"{root}/"), is_dir=item.size_bytes is None, file_size=item.size_bytes
-        )
-        for item in found
-    )
-    return wire.RunArtifacts(root_uri=uri, files=listed)
+    return _list_below(ctx, files.run_location(ctx, request.id), request.path, request.page_token)
+
+
+def list_model_artifacts(ctx: Context, request: wire.ListModelArtifacts) -> wire.RunArtifacts:
+    """Paths are relative to the logged model."""
+    location = files.model_location(ctx, request.model_id)
+    return _list_below(ctx, location, request.artifact_directory_path, request.page_token)
 
 
 def list_proxy(ctx: Context, request: wire.ListProxy) -> wire.ProxyFiles:
     """Paths are bare names."""
-    return wire.ProxyFiles(
-        files=tuple(
-            wire.FileInfo(path=item.path.rpartition("/")[2], is_dir=item.size_bytes is None, file_size=item.size_bytes)
-            for item in files.list_files(ctx, request.path.strip("/"))
-        )
+    path = request.path.strip("/")
+    if not request.max_results:
+        found = sorted(files.list_files(ctx, path))
+        return wire.ProxyFiles(files=_infos(found, f"{path}/" if path else ""))
+    if request.max_results < 0:
+        raise InvalidInput(f"max_results is {request.max_results}, expected at least 1.")
+    page = files.list_page(ctx, path, limit=min(request.max_results, _PAGE), token=request.page_token)
+    return wire.ProxyFiles(files=_infos(page.files, f"{path}/" if path else ""), next_page_token=page.next_token)
+
+
+def delete_proxy(ctx: Context, request: wire.OneArtifact) -> Empty:
+    files.require_writable(request.artifact_path)
+    with ctx.write():
+        pass  # the line in the audit comes first: nothing may vanish without one
+    files.delete_files(ctx, request.artifact_path)
+    return Empty()
+
+
+def get_download_url(ctx: Context, request: wire.OneArtifact) -> wire.DownloadUrl:
+    """For released content, which lies in the content store, an answer that sends MLflow's client to the proxy."""
+    path = request.artifact_path
+    if ctx.artifacts.direct is None:
+        raise NotImplementedHere(wire.NO_PRESIGNED_DOWNLOAD)
+    direct = files.direct_access(ctx, path)
+    if direct is None:
+        return wire.DownloadUrl(url=f"{wire.PROXY_PATH}/{path}", headers={})
+    url, size = direct.download_url(path, expires_s=_DOWNLOAD_URL_S)
+    return wire.DownloadUrl(url=url, headers={}, file_size=size)
+
+
+def presign_download(ctx: Context, request: wire.PresignDownload) -> wire.PresignedUrl:
+    direct, path = _direct(ctx, files.run_location(ctx, request.id), request.path, "download")
+    url, size = direct.download_url(path, expires_s=_lifetime(request.expiration))
+    return wire.PresignedUrl(presigned_url=url, file_size=size)
+
+
+def presign_upload(ctx: Context, request: wire.PresignUpload) -> wire.PresignedUrl:
+    if bool(request.run_id) == bool(request.model_id):
+        raise InvalidInput("Exactly one of run_id and model_id must be provided.")
+    if request.run_id:
+        location = files.run_location(ctx, request.run_id)
+    else:
+        location = files.model_location(ctx, request.model_id)
+    direct, path = _direct(ctx, location, request.path, "upload")
+    files.require_writable(path)
+    return wire.PresignedUrl(presigned_url=direct.upload_url(path, expires_s=_lifetime(request.expiration)))
+
+
+def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
+    """Raises NotImplementedHere where files must go through the server."""
+    begun = _direct_parts(ctx).begin_parts(
+        _target(request.artifact_path, request.path), request.num_parts, expires_s=_PART_URL_S
+    )
+    return wire.CreatedParts(
+        upload_id=begun.upload_id,
+        credentials=tuple(
+            wire.PartCredential(url=url, part_number=number, headers={}) for number, url in enumerate(begun.urls, 1)
+        ),
     )
 
 
+def complete_parts(ctx: Context, request: wire.CompleteParts) -> Empty:
+    parts = [Part(part.part_number, part.etag) for part in request.parts]
+    _direct_parts(ctx).complete_parts(_target(request.artifact_path, request.path), request.upload_id, parts)
+    return Empty()
+
+
+def abort_parts(ctx: Context, request: wire.AbortParts) -> Empty:
+    _direct_parts(ctx).abort_parts(_target(request.artifact_path, request.path), request.upload_id)
+    return Empty()
+
+
+def _list_below(ctx: Context, location: files.Location, path: str, token: str) -> wire.RunArtifacts:
+    require_safe(path)
+    page = files.list_page(ctx, location.path_of(path), limit=_PAGE, token=token)
+    return wire.RunArtifacts(
+        root_uri=location.uri, files=_infos(page.files, f"{location.folder}/"), next_page_token=page.next_token
+    )
+
+
+def _infos(found: Iterable[ArtifactFile], prefix: str) -> tuple[wire.FileInfo, ...]:
+    return tuple(
+        wire.FileInfo(path=item.path.removeprefix(prefix), is_dir=item.size_bytes is None, file_size=item.size_bytes)
+        for item in found
+    )
+
+
+def _direct(ctx: Context, location: files.Location, path: str, way: str) -> tuple[DirectAccess, str]:
+    """Raises InvalidInput, as MLflow does, where all files go through the server."""
+    require_safe(path)
+    target = location.path_of(path)
+    direct = files.direct_access(ctx, target)
+    if direct is None:
+        raise InvalidInput(
+            f"Presigned {way} is not supported for proxied artifact storage (artifact URI scheme: mlflow-artifacts).",
+            hint="set the server's setting artifacts to s3://BUCKET/PREFIX to have files go past the server",
+        )
+    return direct, target
+
+
+def _direct_parts(ctx: Context) -> DirectAccess:
+    if ctx.artifacts.direct is None:
+        raise NotImplementedHere(wire.NO_PARTS)
+    return ctx.artifacts.direct
+
+
+def _target(folder: str, local: str) -> str:
+    """Where a client's local file goes. Raises PermissionDenied for released content."""
+    path = f"{folder.rstrip('/')}/{basename(local)}"
+    files.require_writable(path)
+    return path
+
+
+def _lifetime(expires_s: int) -> int:
+    if not 1 <= expires_s <= _LONGEST_URL_S:
+        raise InvalidInput(f"expiration must be between 1 and {_LONGEST_URL_S} seconds (got {expires_s}).")
+    return expires_s
+
+
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.LIST_ARTIFACTS, list_artifacts),
-    Route(wire.LIST_PROXY, list_proxy),
+    Route(wire.LIST_ARTIFACTS, list_artifacts, viewer(of_run)),
+    Route(wire.LIST_MODEL_ARTIFACTS, list_model_artifacts, viewer(of_logged_model)),
+    Route(wire.LIST_PROXY, list_proxy, viewer(of_listing)),
+    Route(wire.DELETE_PROXY, delete_proxy, contributor(of_artifact)),
+    Route(wire.GET_DOWNLOAD_URL, get_download_url, viewer(of_artifact)),
+    Route(wire.PRESIGN_DOWNLOAD, presign_download, viewer(of_run)),
+    Route(wire.PRESIGN_UPLOAD, presign_upload, contributor(of_direct_upload)),
+    Route(wire.CREATE_PARTS, create_parts, contributor(of_artifact)),
+    Route(wire.COMPLETE_PARTS, complete_parts, contributor(of_artifact)),
+    Route(wire.ABORT_PARTS, abort_parts, contributor(of_artifact)),
 )

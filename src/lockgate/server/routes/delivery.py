@@ -1,14 +1,21 @@
 """Rollouts and traffic."""
 
-from lockgate.metadata import aliases, rollouts, traffic
+from msgspec.structs import replace
+
+from lockgate.metadata import admission, aliases, rollouts, traffic
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import approver, viewer
+from lockgate.server.subjects import of_model, of_move, of_rollout, of_rollout_id
 from lockgate.wire import delivery as wire
 from lockgate.wire.operation import Empty
 
 
 def create_rollout(ctx: Context, request: wire.CreateRollout) -> wire.RolloutMessage:
+    """Raises GateFailed or PermissionDenied where the environment may not take the version."""
+    rollout = replace(request.rollout, created_by=ctx.caller.author(request.rollout.created_by))
     with ctx.write() as tx:
-        created = rollouts.create_rollout(tx, request.rollout, supersede=request.supersede)
+        admission.require_rollout_admitted(tx.connection, rollout)
+        created = rollouts.create_rollout(tx, rollout, supersede=request.supersede)
         return wire.RolloutMessage(rollout=created)
 
 
@@ -31,12 +38,18 @@ def list_rollouts(ctx: Context, request: wire.ListRollouts) -> wire.RolloutList:
 
 def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutMessage:
     """The move, its traffic and its aliases: all of it or nothing."""
+    transition = replace(request.transition, by=ctx.caller.author(request.transition.by))
     with ctx.write() as tx:
-        moved = rollouts.advance_rollout(tx, request.rollout, request.transition)
+        moved = rollouts.advance_rollout(tx, request.rollout, transition)
         if request.traffic is not None:
             traffic.set_traffic(tx, request.traffic)
+        reason = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {moved.reason}"
         for alias, version in request.aliases.items():
-            aliases.set_alias(tx, moved.model, alias, version, reason=f"rollout {moved.rollout_id}: {moved.state}")
+            aliases.set_alias(tx, moved.model, alias, version, reason=reason)
+        for alias, version in request.withdrawn.items():
+            # Whoever set it anew meanwhile meant another version.
+            if aliases.find_alias(tx.connection, moved.model, alias) == version:
+                aliases.delete_alias(tx, moved.model, alias, reason=reason)
         return wire.RolloutMessage(rollout=moved)
 
 
@@ -56,12 +69,12 @@ def list_traffic(ctx: Context, request: Empty) -> wire.TrafficList:
 
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_ROLLOUT, create_rollout),
-    Route(wire.GET_ROLLOUT, get_rollout),
-    Route(wire.CURRENT_ROLLOUT, current_rollout),
-    Route(wire.LIST_ROLLOUTS, list_rollouts),
-    Route(wire.ADVANCE_ROLLOUT, advance_rollout),
-    Route(wire.LIST_TRANSITIONS, list_transitions),
-    Route(wire.GET_TRAFFIC, get_traffic),
-    Route(wire.LIST_TRAFFIC, list_traffic),
+    Route(wire.CREATE_ROLLOUT, create_rollout, approver(of_rollout)),
+    Route(wire.GET_ROLLOUT, get_rollout, viewer(of_rollout_id)),
+    Route(wire.CURRENT_ROLLOUT, current_rollout, viewer(of_model)),
+    Route(wire.LIST_ROLLOUTS, list_rollouts, viewer(of_model)),
+    Route(wire.ADVANCE_ROLLOUT, advance_rollout, approver(of_move)),
+    Route(wire.LIST_TRANSITIONS, list_transitions, viewer(of_rollout_id)),
+    Route(wire.GET_TRAFFIC, get_traffic, viewer(of_model)),
+    Route(wire.LIST_TRAFFIC, list_traffic, viewer()),
 )

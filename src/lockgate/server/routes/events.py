@@ -2,6 +2,7 @@
 
 from lockgate.metadata import events
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import viewer
 from lockgate.wire import events as wire
 
 
@@ -10,4 +11,4 @@ def list_events(ctx: Context, request: wire.ListEvents) -> wire.EventList:
         return wire.EventList(events=events.list_events(connection, after=request.after, limit=request.limit))
 
 
-ROUTES: tuple[AnyRoute, ...] = (Route(wire.LIST_EVENTS, list_events),)
+ROUTES: tuple[AnyRoute, ...] = (Route(wire.LIST_EVENTS, list_events, viewer()),)

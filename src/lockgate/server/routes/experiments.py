@@ -1,10 +1,14 @@
 """MLflow's experiments."""
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import experiment_search, experiments
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import Sees, contributor, listing, viewer
+from lockgate.server.numbers import experiment_number
+from lockgate.server.subjects import of_experiment, of_experiment_name, of_experiment_rename, of_new_experiment
 from lockgate.wire.mlflow import experiments as wire
 from lockgate.wire.operation import Empty
 
@@ -27,17 +31,18 @@ def get_experiment(ctx: Context, request: wire.ExperimentId) -> wire.ExperimentM
 
 
 def get_experiment_by_name(ctx: Context, request: wire.ExperimentName) -> wire.ExperimentMessage:
+    if not request.experiment_name:
+        raise InvalidInput("Missing value for required parameter 'experiment_name'.")
     with ctx.read() as connection:
         row = experiments.find_experiment(connection, request.experiment_name)
         if row is None:
-            raise NotFound(f"there is no experiment {request.experiment_name!r}.")
+            raise NotFound(f"Could not find experiment with name '{request.experiment_name}'.")
         return wire.ExperimentMessage(experiment=_experiment(connection, row))
 
 
 def update_experiment(ctx: Context, request: wire.UpdateExperiment) -> Empty:
-    if request.new_name:
-        with ctx.write() as tx:
-            experiments.rename_experiment(tx, experiment_number(request.experiment_id), request.new_name)
+    with ctx.write() as tx:
+        experiments.rename_experiment(tx, experiment_number(request.experiment_id), request.new_name)
     return Empty()
 
 
@@ -79,13 +84,6 @@ def search_experiments(ctx: Context, request: wire.SearchExperiments) -> wire.Ex
         return wire.ExperimentPage(experiments=found, next_page_token=page.next_token)
 
 
-def experiment_number(text: str) -> int:
-    """Ids travel as strings. Raises InvalidInput for what is none."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidInput(f"{text!r} is not an experiment id.")
-    return int(text)
-
-
 def _experiment(connection: Connection, row: RowMapping) -> wire.Experiment:
     tags = experiments.experiment_tags_of(connection, row["experiment_id"])
     return wire.Experiment(
@@ -96,18 +94,24 @@ def _experiment(connection: Connection, row: RowMapping) -> wire.Experiment:
         creation_time=row["created_at"],
         last_update_time=row["updated_at"],
         tags=tuple(wire.Tag(key=key, value=value) for key, value in tags.items()),
+        workspace=wire.WORKSPACE,
     )
 
 
+def _visible(page: wire.ExperimentPage, sees: Sees) -> wire.ExperimentPage:
+    """A page may get shorter than it was asked for; its token still leads to the next one."""
+    return replace(page, experiments=tuple(found for found in page.experiments if sees(found.name)))
+
+
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_EXPERIMENT, create_experiment),
-    Route(wire.GET_EXPERIMENT, get_experiment),
-    Route(wire.GET_EXPERIMENT_BY_NAME, get_experiment_by_name),
-    Route(wire.UPDATE_EXPERIMENT, update_experiment),
-    Route(wire.DELETE_EXPERIMENT, delete_experiment),
-    Route(wire.RESTORE_EXPERIMENT, restore_experiment),
-    Route(wire.SET_EXPERIMENT_TAG, set_experiment_tag),
-    Route(wire.DELETE_EXPERIMENT_TAG, delete_experiment_tag),
-    Route(wire.SEARCH_EXPERIMENTS, search_experiments),
-    Route(wire.SEARCH_EXPERIMENTS_GET, search_experiments),
+    Route(wire.CREATE_EXPERIMENT, create_experiment, contributor(of_new_experiment)),
+    Route(wire.GET_EXPERIMENT, get_experiment, viewer(of_experiment)),
+    Route(wire.GET_EXPERIMENT_BY_NAME, get_experiment_by_name, viewer(of_experiment_name)),
+    Route(wire.UPDATE_EXPERIMENT, update_experiment, contributor(of_experiment_rename)),
+    Route(wire.DELETE_EXPERIMENT, delete_experiment, contributor(of_experiment)),
+    Route(wire.RESTORE_EXPERIMENT, restore_experiment, contributor(of_experiment)),
+    Route(wire.SET_EXPERIMENT_TAG, set_experiment_tag, contributor(of_experiment)),
+    Route(wire.DELETE_EXPERIMENT_TAG, delete_experiment_tag, contributor(of_experiment)),
+    Route(wire.SEARCH_EXPERIMENTS, search_experiments, listing(_visible)),
+    Route(wire.SEARCH_EXPERIMENTS_GET, search_experiments, listing(_visible)),
 )

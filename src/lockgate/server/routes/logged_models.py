@@ -6,17 +6,23 @@ from sqlalchemy import Connection, RowMapping
 
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
+from lockgate.metadata.limits import require_unique
 from lockgate.metadata.metrics import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.routes.experiments import experiment_number
+from lockgate.server.needs import contributor, viewer
+from lockgate.server.numbers import experiment_number
+from lockgate.server.subjects import of_experiment, of_experiments, of_logged_model, of_run_id
 from lockgate.wire.mlflow import logged_models as wire
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.mlflow.runs import Metric, number_out
 from lockgate.wire.operation import Empty
 
+_PAGE = 50  # where a client says 0
+
 
 def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.LoggedModelMessage:
     model_id = new_model_id()
+    require_unique([param.key for param in request.params])
     with ctx.write(decision=False) as tx:
         logged_models.create_logged_model(
             tx,
@@ -31,9 +37,10 @@ def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.L
         return wire.LoggedModelMessage(model=_model(tx.connection, model_id))
 
 
-def get_logged_model(ctx: Context, request: wire.OneLoggedModel) -> wire.LoggedModelMessage:
+def get_logged_model(ctx: Context, request: wire.GetLoggedModel) -> wire.LoggedModelMessage:
     with ctx.read() as connection:
-        return wire.LoggedModelMessage(model=_model(connection, request.model_id))
+        row = logged_models.get_logged_model(connection, request.model_id, allow_deleted=request.allow_deleted)
+        return wire.LoggedModelMessage(model=_models(connection, [row])[0])
 
 
 def finalize_logged_model(ctx: Context, request: wire.FinalizeLoggedModel) -> wire.LoggedModelMessage:
@@ -55,10 +62,10 @@ def log_model_params(ctx: Context, request: wire.LogModelParams) -> Empty:
     return Empty()
 
 
-def set_logged_model_tags(ctx: Context, request: wire.SetLoggedModelTags) -> wire.LoggedModelMessage:
+def set_logged_model_tags(ctx: Context, request: wire.SetLoggedModelTags) -> Empty:
     with ctx.write(decision=False) as tx:
         logged_models.set_logged_model_tags(tx, request.model_id, {tag.key: tag.value for tag in request.tags})
-        return wire.LoggedModelMessage(model=_model(tx.connection, request.model_id))
+    return Empty()
 
 
 def delete_logged_model_tag(ctx: Context, request: wire.DeleteLoggedModelTag) -> Empty:
@@ -78,7 +85,7 @@ def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire
                 logged_model_search.Order(item.field_name, item.ascending, item.dataset_name, item.dataset_digest)
                 for item in request.order_by
             ],
-            max_results=request.max_results,
+            max_results=request.max_results or _PAGE,
             page_token=request.page_token,
         )
         return wire.LoggedModelPage(models=_models(connection, page.rows), next_page_token=page.next_token)
@@ -145,13 +152,13 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
 
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_LOGGED_MODEL, create_logged_model),
-    Route(wire.GET_LOGGED_MODEL, get_logged_model),
-    Route(wire.FINALIZE_LOGGED_MODEL, finalize_logged_model),
-    Route(wire.DELETE_LOGGED_MODEL, delete_logged_model),
-    Route(wire.LOG_MODEL_PARAMS, log_model_params),
-    Route(wire.SET_LOGGED_MODEL_TAGS, set_logged_model_tags),
-    Route(wire.DELETE_LOGGED_MODEL_TAG, delete_logged_model_tag),
-    Route(wire.SEARCH_LOGGED_MODELS, search_logged_models),
-    Route(wire.LIST_RUN_MODELS, list_run_models),
+    Route(wire.CREATE_LOGGED_MODEL, create_logged_model, contributor(of_experiment)),
+    Route(wire.GET_LOGGED_MODEL, get_logged_model, viewer(of_logged_model)),
+    Route(wire.FINALIZE_LOGGED_MODEL, finalize_logged_model, contributor(of_logged_model)),
+    Route(wire.DELETE_LOGGED_MODEL, delete_logged_model, contributor(of_logged_model)),
+    Route(wire.LOG_MODEL_PARAMS, log_model_params, contributor(of_logged_model)),
+    Route(wire.SET_LOGGED_MODEL_TAGS, set_logged_model_tags, contributor(of_logged_model)),
+    Route(wire.DELETE_LOGGED_MODEL_TAG, delete_logged_model_tag, contributor(of_logged_model)),
+    Route(wire.SEARCH_LOGGED_MODELS, search_logged_models, viewer(of_experiments)),
+    Route(wire.LIST_RUN_MODELS, list_run_models, viewer(of_run_id)),
 )

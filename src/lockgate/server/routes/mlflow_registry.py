@@ -1,12 +1,21 @@
-"""MLflow's model registry over the same models, versions and aliases as our own."""
+"""MLflow's model registry over the same models, versions and aliases as our own.
+
+An alias or a stage that stands for an environment obeys `metadata.admission`: a version that its gates refused does not
+become `production` through MLflow's client either.
+"""
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
-from lockgate.errors import InvalidInput
-from lockgate.metadata import aliases, logged_models, models, registry_search, versions
+from lockgate.errors import GateFailed, InvalidInput, NotFound, PermissionDenied
+from lockgate.metadata import admission, aliases, logged_models, models, registry_search, versions
+from lockgate.metadata.database import Tx
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import Sees, admin, approver, contributor, listing, viewer
+from lockgate.server.sources import logged_model_id, resolve_source
+from lockgate.server.subjects import of_name, of_rename, role_to_move_alias
 from lockgate.wire.mlflow import registry as wire
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.operation import Empty
@@ -76,7 +85,7 @@ def delete_model_tag(ctx: Context, request: wire.DeleteModelTag) -> Empty:
 
 def set_model_alias(ctx: Context, request: wire.SetModelAlias) -> Empty:
     with ctx.write() as tx:
-        aliases.set_alias(tx, request.name, request.alias, version_number(request.version))
+        _move_alias(tx, request.name, request.alias, version_number(request.version), reason="")
     return Empty()
 
 
@@ -87,27 +96,31 @@ def delete_model_alias(ctx: Context, request: wire.OneAlias) -> Empty:
 
 
 def get_version_by_alias(ctx: Context, request: wire.OneAlias) -> wire.VersionMessage:
+    """Raises InvalidInput where there is no such alias: that is MLflow's own code for it, which its clients test."""
     with ctx.read() as connection:
-        version = aliases.get_alias(connection, request.name, request.alias)
+        models.get_model(connection, request.name)
+        if request.alias.lower() == aliases.LATEST:
+            version = versions.newest_version(connection, request.name)
+            if version is None:
+                raise NotFound(f"Latest version not found for model {request.name}.")
+        else:
+            version = aliases.find_alias(connection, request.name, request.alias)
+            if version is None:
+                raise InvalidInput(f"Registered model alias {request.alias} not found.")
         return _answer_version(connection, request.name, version)
 
 
 def create_version(ctx: Context, request: wire.CreateVersion) -> wire.VersionMessage:
-    if not request.source.strip():
-        raise InvalidInput("a model version needs a source.")
-    model_id = request.model_id or _logged_model_id(request.source)
     with ctx.write() as tx:
-        run_id = request.run_id
-        if model_id:
-            logged = logged_models.get_logged_model(tx.connection, model_id)
-            run_id = run_id or logged["source_run_id"] or ""
+        source = resolve_source(tx.connection, request)
         version = versions.create_version(
             tx,
             request.name,
-            source=request.source,
-            run_id=run_id,
+            source=source.uri,
+            location=source.location,
+            run_id=source.run_id,
             run_link=request.run_link,
-            model_id=model_id,
+            model_id=source.model_id,
             description=request.description,
             tags={tag.key: tag.value for tag in request.tags},
         )
@@ -147,19 +160,27 @@ def search_versions(ctx: Context, request: wire.SearchVersions) -> wire.VersionP
 def version_download_uri(ctx: Context, request: wire.OneModelVersion) -> wire.DownloadUri:
     with ctx.read() as connection:
         row = versions.get_version(connection, request.name, version_number(request.version))
-        model_id = _logged_model_id(row["source"])
-        if not model_id:
-            return wire.DownloadUri(artifact_uri=row["source"])
-        logged = logged_models.get_logged_model(connection, model_id)
-        return wire.DownloadUri(artifact_uri=logged["artifact_uri"])
+        return wire.DownloadUri(artifact_uri=version_location(connection, row))
+
+
+def version_location(connection: Connection, row: RowMapping) -> str:
+    """Where the files of a version are."""
+    if row["location"]:
+        return str(row["location"])
+    model_id = logged_model_id(row["source"])
+    return str(logged_models.get_logged_model(connection, model_id)["artifact_uri"] if model_id else row["source"])
 
 
 def transition_stage(ctx: Context, request: wire.TransitionStage) -> wire.VersionMessage:
+    """MLflow's stages are past; where one is called like an environment, moving into it moves that alias as well."""
     version = version_number(request.version)
     with ctx.write() as tx:
         versions.move_to_stage(
             tx, request.name, version, request.stage, archive_existing=request.archive_existing_versions
         )
+        environment = admission.stage_environment(tx.connection, request.name, request.stage)
+        if environment is not None:
+            _move_alias(tx, request.name, environment, version, reason=f"moved to stage {request.stage}")
         return _answer_version(tx.connection, request.name, version)
 
 
@@ -177,15 +198,20 @@ def delete_version_tag(ctx: Context, request: wire.DeleteVersionTag) -> Empty:
 
 def version_number(text: str) -> int:
     """Versions travel as strings. Raises InvalidInput for what is none."""
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise InvalidInput(f"{text!r} is not a model version; versions are whole numbers.")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"Parameter 'version' must be an integer, got {text[:40]!r}.") from None
 
 
-def _logged_model_id(source: str) -> str:
-    """The id in `models:/m-...`, the way clients name a logged model as the source of a version; empty for others."""
-    rest = source.removeprefix("models:/")
-    return rest if rest != source and rest.startswith("m-") and "/" not in rest else ""
+def _move_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str) -> None:
+    versions.get_version(tx.connection, name, version)
+    try:
+        admission.require_alias_admitted(tx.connection, name, alias, version)
+    except (GateFailed, PermissionDenied) as error:
+        # MLflow's clients show the message alone, so the way out has to be in it.
+        raise type(error)(f"{error.message} To go on: {error.hint}") from error
+    aliases.set_alias(tx, name, alias, version, reason=reason)
 
 
 def _answer_model(connection: Connection, name: str) -> wire.RegisteredModelMessage:
@@ -239,27 +265,36 @@ def _versions(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.
     )
 
 
+def _visible_models(page: wire.ModelPage, sees: Sees) -> wire.ModelPage:
+    """A page may get shorter than it was asked for; its token still leads to the next one."""
+    return replace(page, registered_models=tuple(found for found in page.registered_models if sees(found.name)))
+
+
+def _visible_versions(page: wire.VersionPage, sees: Sees) -> wire.VersionPage:
+    return replace(page, model_versions=tuple(found for found in page.model_versions if sees(found.name)))
+
+
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_MODEL, create_model),
-    Route(wire.GET_MODEL, get_model),
-    Route(wire.RENAME_MODEL, rename_model),
-    Route(wire.UPDATE_MODEL, update_model),
-    Route(wire.DELETE_MODEL, delete_model),
-    Route(wire.SEARCH_MODELS, search_models),
-    Route(wire.LATEST_VERSIONS, latest_versions),
-    Route(wire.LATEST_VERSIONS_GET, latest_versions),
-    Route(wire.SET_MODEL_TAG, set_model_tag),
-    Route(wire.DELETE_MODEL_TAG, delete_model_tag),
-    Route(wire.SET_MODEL_ALIAS, set_model_alias),
-    Route(wire.DELETE_MODEL_ALIAS, delete_model_alias),
-    Route(wire.GET_VERSION_BY_ALIAS, get_version_by_alias),
-    Route(wire.CREATE_VERSION, create_version),
-    Route(wire.GET_VERSION, get_version),
-    Route(wire.UPDATE_VERSION, update_version),
-    Route(wire.DELETE_VERSION, delete_version),
-    Route(wire.SEARCH_VERSIONS, search_versions),
-    Route(wire.VERSION_DOWNLOAD_URI, version_download_uri),
-    Route(wire.TRANSITION_STAGE, transition_stage),
-    Route(wire.SET_VERSION_TAG, set_version_tag),
-    Route(wire.DELETE_VERSION_TAG, delete_version_tag),
+    Route(wire.CREATE_MODEL, create_model, contributor(of_name)),
+    Route(wire.GET_MODEL, get_model, viewer(of_name)),
+    Route(wire.RENAME_MODEL, rename_model, admin(of_rename)),
+    Route(wire.UPDATE_MODEL, update_model, contributor(of_name)),
+    Route(wire.DELETE_MODEL, delete_model, admin(of_name)),
+    Route(wire.SEARCH_MODELS, search_models, listing(_visible_models)),
+    Route(wire.LATEST_VERSIONS, latest_versions, viewer(of_name)),
+    Route(wire.LATEST_VERSIONS_GET, latest_versions, viewer(of_name)),
+    Route(wire.SET_MODEL_TAG, set_model_tag, contributor(of_name)),
+    Route(wire.DELETE_MODEL_TAG, delete_model_tag, contributor(of_name)),
+    Route(wire.SET_MODEL_ALIAS, set_model_alias, contributor(of_name, role_of=role_to_move_alias)),
+    Route(wire.DELETE_MODEL_ALIAS, delete_model_alias, contributor(of_name, role_of=role_to_move_alias)),
+    Route(wire.GET_VERSION_BY_ALIAS, get_version_by_alias, viewer(of_name)),
+    Route(wire.CREATE_VERSION, create_version, contributor(of_name)),
+    Route(wire.GET_VERSION, get_version, viewer(of_name)),
+    Route(wire.UPDATE_VERSION, update_version, contributor(of_name)),
+    Route(wire.DELETE_VERSION, delete_version, admin(of_name)),
+    Route(wire.SEARCH_VERSIONS, search_versions, listing(_visible_versions)),
+    Route(wire.VERSION_DOWNLOAD_URI, version_download_uri, viewer(of_name)),
+    Route(wire.TRANSITION_STAGE, transition_stage, approver(of_name)),
+    Route(wire.SET_VERSION_TAG, set_version_tag, contributor(of_name)),
+    Route(wire.DELETE_VERSION_TAG, delete_version_tag, contributor(of_name)),
 )

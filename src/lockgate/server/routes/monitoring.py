@@ -2,6 +2,8 @@
 
 from lockgate.metadata import alerts, windows
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import contributor, viewer
+from lockgate.server.subjects import of_alert, of_alert_id, of_model, of_window
 from lockgate.wire import monitoring as wire
 from lockgate.wire.operation import Empty
 
@@ -42,10 +44,10 @@ def list_alerts(ctx: Context, request: wire.ListAlerts) -> wire.AlertList:
 
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.RECORD_WINDOW, record_window),
-    Route(wire.LIST_WINDOWS, list_windows),
-    Route(wire.OPEN_ALERT, open_alert),
-    Route(wire.CLOSE_ALERTS, close_alerts),
-    Route(wire.MARK_NOTIFIED, mark_notified),
-    Route(wire.LIST_ALERTS, list_alerts),
+    Route(wire.RECORD_WINDOW, record_window, contributor(of_window)),
+    Route(wire.LIST_WINDOWS, list_windows, viewer(of_model)),
+    Route(wire.OPEN_ALERT, open_alert, contributor(of_alert)),
+    Route(wire.CLOSE_ALERTS, close_alerts, contributor(of_model)),
+    Route(wire.MARK_NOTIFIED, mark_notified, contributor(of_alert_id)),
+    Route(wire.LIST_ALERTS, list_alerts, viewer(of_model)),
 )

@@ -1,15 +1,17 @@
 """Releases, aliases, approvals and what people write on models and versions."""
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
-from lockgate.metadata import aliases, approvals, models, releases, versions
+from lockgate.entities import Role
+from lockgate.metadata import admission, aliases, approvals, environments, models, releases, versions
 from lockgate.metadata.database import Tx
 from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import Sees, approver, contributor, listing, viewer
+from lockgate.server.subjects import of_approval, of_model, of_release, role_to_move_alias
 from lockgate.wire import registry as wire
-from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
+from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, PROXY_SCHEME
 from lockgate.wire.operation import Empty
-
-CONTENT_FOLDER = "content"  # where the artifact proxy shows released content, by digest
 
 
 def ensure_model(ctx: Context, request: wire.OneModel) -> wire.ModelSummary:
@@ -23,9 +25,10 @@ def get_model(ctx: Context, request: wire.OneModel) -> wire.ModelSummary:
         return _model(connection, models.get_model(connection, request.model))
 
 
-def list_models(ctx: Context, request: Empty) -> wire.ModelList:
+def list_models(ctx: Context, request: wire.ListModels) -> wire.ModelList:
     with ctx.read() as connection:
-        return wire.ModelList(models=tuple(_model(connection, row) for row in models.list_models(connection)))
+        rows = models.list_models(connection, prefix=request.prefix)
+        return wire.ModelList(models=tuple(_model(connection, row) for row in rows))
 
 
 def get_version(ctx: Context, request: wire.OneVersion) -> wire.VersionSummary:
@@ -45,9 +48,10 @@ def get_version(ctx: Context, request: wire.OneVersion) -> wire.VersionSummary:
 
 
 def create_release(ctx: Context, request: wire.ReleaseMessage) -> wire.ReleaseMessage:
-    source = f"{PROXY_SCHEME}{CONTENT_FOLDER}/{request.release.content.digest}"
+    release = replace(request.release, created_by=ctx.caller.author(request.release.created_by))
+    source = f"{PROXY_SCHEME}{CONTENT_FOLDER}/{release.content.digest}"
     with ctx.write() as tx:
-        return wire.ReleaseMessage(release=releases.create_release(tx, request.release, source=source))
+        return wire.ReleaseMessage(release=releases.create_release(tx, release, source=source))
 
 
 def get_release(ctx: Context, request: wire.OneVersion) -> wire.ReleaseMessage:
@@ -67,8 +71,17 @@ def find_release(ctx: Context, request: wire.FindRelease) -> wire.FoundRelease:
         return wire.FoundRelease(release=found)
 
 
-def set_alias(ctx: Context, request: wire.SetAlias) -> Empty:
+def declare_environments(ctx: Context, request: wire.DeclareEnvironments) -> Empty:
     with ctx.write() as tx:
+        environments.declare_environments(tx, request.model, request.approvals, may_loosen=request.may_loosen)
+    return Empty()
+
+
+def set_alias(ctx: Context, request: wire.SetAlias) -> Empty:
+    """Raises GateFailed or PermissionDenied where the alias stands for an environment that may not take the version."""
+    with ctx.write() as tx:
+        versions.get_version(tx.connection, request.model, request.version)
+        admission.require_alias_admitted(tx.connection, request.model, request.alias, request.version)
         aliases.set_alias(tx, request.model, request.alias, request.version, reason=request.reason)
     return Empty()
 
@@ -110,8 +123,9 @@ def set_description(ctx: Context, request: wire.SetDescription) -> Empty:
 
 
 def approve(ctx: Context, request: wire.ApprovalMessage) -> wire.ApprovalMessage:
+    approval = replace(request.approval, approver=ctx.caller.author(request.approval.approver))
     with ctx.write() as tx:
-        return wire.ApprovalMessage(approval=approvals.approve(tx, request.approval))
+        return wire.ApprovalMessage(approval=approvals.approve(tx, approval))
 
 
 def list_approvals(ctx: Context, request: wire.ListApprovals) -> wire.ApprovalList:
@@ -139,21 +153,31 @@ def _set_model_tag(tx: Tx, model: str, key: str, value: str | None) -> None:
         models.set_model_tag(tx, model, key, value)
 
 
+def _role_to_declare(connection: Connection, request: wire.DeclareEnvironments) -> Role:
+    """Whoever asks for fewer approvals could have given them."""
+    return "approver" if request.may_loosen else "contributor"
+
+
+def _visible(page: wire.ModelList, sees: Sees) -> wire.ModelList:
+    return replace(page, models=tuple(found for found in page.models if sees(found.name)))
+
+
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.ENSURE_MODEL, ensure_model),
-    Route(wire.GET_MODEL, get_model),
-    Route(wire.LIST_MODELS, list_models),
-    Route(wire.GET_VERSION, get_version),
-    Route(wire.CREATE_RELEASE, create_release),
-    Route(wire.GET_RELEASE, get_release),
-    Route(wire.LIST_RELEASES, list_releases),
-    Route(wire.FIND_RELEASE, find_release),
-    Route(wire.SET_ALIAS, set_alias),
-    Route(wire.DELETE_ALIAS, delete_alias),
-    Route(wire.LIST_ALIASES, list_aliases),
-    Route(wire.ALIAS_HISTORY, alias_history),
-    Route(wire.SET_TAG, set_tag),
-    Route(wire.SET_DESCRIPTION, set_description),
-    Route(wire.APPROVE, approve),
-    Route(wire.LIST_APPROVALS, list_approvals),
+    Route(wire.ENSURE_MODEL, ensure_model, contributor(of_model)),
+    Route(wire.GET_MODEL, get_model, viewer(of_model)),
+    Route(wire.LIST_MODELS, list_models, listing(_visible)),
+    Route(wire.GET_VERSION, get_version, viewer(of_model)),
+    Route(wire.CREATE_RELEASE, create_release, contributor(of_release)),
+    Route(wire.GET_RELEASE, get_release, viewer(of_model)),
+    Route(wire.LIST_RELEASES, list_releases, viewer(of_model)),
+    Route(wire.FIND_RELEASE, find_release, viewer(of_model)),
+    Route(wire.DECLARE_ENVIRONMENTS, declare_environments, contributor(of_model, role_of=_role_to_declare)),
+    Route(wire.SET_ALIAS, set_alias, contributor(of_model, role_of=role_to_move_alias)),
+    Route(wire.DELETE_ALIAS, delete_alias, contributor(of_model, role_of=role_to_move_alias)),
+    Route(wire.LIST_ALIASES, list_aliases, viewer(of_model)),
+    Route(wire.ALIAS_HISTORY, alias_history, viewer(of_model)),
+    Route(wire.SET_TAG, set_tag, contributor(of_model)),
+    Route(wire.SET_DESCRIPTION, set_description, contributor(of_model)),
+    Route(wire.APPROVE, approve, approver(of_approval)),
+    Route(wire.LIST_APPROVALS, list_approvals, viewer(of_model)),
 )

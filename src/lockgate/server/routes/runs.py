@@ -1,29 +1,44 @@
 """MLflow's runs: their life, what is logged to them, and finding them again."""
 
+import math
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput
 from lockgate.ids import new_run_id
 from lockgate.metadata import inputs, metrics, run_search, runs
 from lockgate.metadata.database import Tx
-from lockgate.metadata.pages import decode_offset, encode_offset
+from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
+from lockgate.metadata.pages import LARGEST
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.routes.experiments import experiment_number
+from lockgate.server.needs import contributor, viewer
+from lockgate.server.numbers import experiment_number
+from lockgate.server.subjects import of_experiment, of_experiments, of_metrics, of_run, of_runs
 from lockgate.wire.mlflow import runs as wire
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.operation import Empty
 
-_MAX_PAGE = 50_000
+_LOW, _HIGH = -math.inf, math.inf
+_MOST_VALUES = 25_000
+_MOST_SAMPLED = 2500
+_MOST_RUNS = 100
+_MOST_EXPERIMENTS = 20
 _MODEL_HISTORY_TAG = "mlflow.log-model.history"
 
 
 def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
     run_id = new_run_id()
     tags = {tag.key: tag.value for tag in request.tags}
-    name = request.run_name or tags.get(runs.NAME_TAG) or f"run-{run_id[:8]}"
+    tagged = tags.get(runs.NAME_TAG)
+    if request.run_name and tagged and request.run_name != tagged:
+        raise InvalidInput(
+            f"Both 'run_name' argument and '{runs.NAME_TAG}' tag are specified, but with different values: "
+            f"{request.run_name!r} and {tagged!r}."
+        )
+    name = request.run_name or tagged or f"run-{run_id[:8]}"
     with ctx.write() as tx:
         runs.create_run(
             tx,
@@ -34,7 +49,7 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
             start_time=request.start_time if request.start_time is not None else tx.at,
             tags=tags,
         )
-        return wire.RunMessage(run=_run(tx.connection, run_id))
+        return wire.RunMessage(run=replace(_run(tx.connection, run_id), outputs=None))
 
 
 def get_run(ctx: Context, request: wire.OfRun) -> wire.RunMessage:
@@ -85,7 +100,10 @@ def log_param(ctx: Context, request: wire.LogParam) -> Empty:
 
 def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     """All of it or nothing."""
-    params = _unique_params(request.params)
+    require_run_id(request.id)
+    require_batch(request.metrics, request.params, request.tags)
+    require_unique([param.key for param in request.params])
+    params = {param.key: param.value for param in request.params}
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
         if params:
@@ -110,6 +128,7 @@ def delete_run_tag(ctx: Context, request: wire.DeleteRunTag) -> Empty:
 
 
 def log_inputs(ctx: Context, request: wire.LogInputs) -> Empty:
+    require_run_id(request.id)
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
         for item in request.datasets:
@@ -131,22 +150,19 @@ def log_outputs(ctx: Context, request: wire.LogOutputs) -> Empty:
 
 
 def log_run_model(ctx: Context, request: wire.LogRunModel) -> Empty:
-    try:
-        logged = msgspec.json.decode(request.model_json)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"model_json is not JSON: {error}.") from error
+    described = _described_model(request.model_json)
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
+        runs.hold_run(tx, request.id)
         tags = dict(runs.tags_of(tx.connection, [request.id]).get(request.id, ()))
         known = msgspec.json.decode(tags.get(_MODEL_HISTORY_TAG, "[]"), type=list[msgspec.Raw])
-        history = msgspec.json.encode([*known, logged]).decode()
+        history = msgspec.json.encode([*known, described]).decode()
+        require_text(history, TAG_LENGTH, _MODEL_HISTORY_TAG)  # half a JSON text would be no JSON text
         runs.set_run_tags(tx, request.id, {_MODEL_HISTORY_TAG: history})
     return Empty()
 
 
 def search_runs(ctx: Context, request: wire.SearchRuns) -> wire.RunPage:
-    if not 1 <= request.max_results <= _MAX_PAGE:
-        raise InvalidInput(f"max_results is {request.max_results}, expected 1 to {_MAX_PAGE}.")
     with ctx.read() as connection:
         page = run_search.search_runs(
             connection,
@@ -157,20 +173,93 @@ def search_runs(ctx: Context, request: wire.SearchRuns) -> wire.RunPage:
             max_results=request.max_results,
             page_token=request.page_token,
         )
-        return wire.RunPage(runs=_runs(connection, page.rows), next_page_token=page.next_token)
+        rows = runs.runs_of(connection, [row["run_id"] for row in page.rows])
+        return wire.RunPage(runs=_runs(connection, rows), next_page_token=page.next_token)
 
 
 def metric_history(ctx: Context, request: wire.MetricHistory) -> wire.MetricPage:
-    offset = decode_offset(request.page_token)
+    key, size = request.metric_key, request.max_results
     with ctx.read() as connection:
         runs.get_run(connection, request.id)
-        limit = None if request.max_results is None else request.max_results + 1
-        points = metrics.history(connection, request.id, request.metric_key, limit=limit, offset=offset)
-    token = ""
-    if request.max_results is not None and len(points) > request.max_results:
-        points = points[: request.max_results]
-        token = encode_offset(offset + request.max_results)
-    return wire.MetricPage(metrics=tuple(_metric(point) for point in points), next_page_token=token)
+        if size is None and not request.page_token:
+            values = metrics.history(connection, request.id, key)
+            return wire.MetricPage(metrics=tuple([_metric(key, *value) for value in values]))
+        page = metrics.history_page(
+            connection, request.id, key, max_results=LARGEST if size is None else size, page_token=request.page_token
+        )
+    found = tuple(_metric(key, row["value"], row["is_nan"], row["timestamp"], row["step"]) for row in page.rows)
+    return wire.MetricPage(metrics=found, next_page_token=page.next_token)
+
+
+def metric_histories(ctx: Context, request: wire.Histories) -> wire.MetricsOfRuns:
+    if not request.run_ids:
+        raise InvalidInput("GetMetricHistoryBulk request must specify at least one run_id.")
+    _require_few_runs(request.run_ids)
+    if request.metric_key is None:
+        raise InvalidInput("GetMetricHistoryBulk request must specify a metric_key.")
+    key, limit = request.metric_key, min(request.max_results, _MOST_VALUES)
+    with ctx.read() as connection:
+        found = metrics.histories(connection, request.run_ids, key, limit=max(limit, 0))
+    return wire.MetricsOfRuns(metrics=tuple([_metric(key, *row[1:], run_id=row[0]) for row in found]))
+
+
+def sampled_histories(ctx: Context, request: wire.SampledHistories) -> wire.MetricPage:
+    for name, given in (("run_ids", request.run_ids), ("metric_key", request.metric_key)):
+        if not given:
+            raise InvalidInput(f"Missing value for required parameter '{name}'.")
+    _require_few_runs(request.run_ids)
+    if not 1 <= request.max_results <= _MOST_SAMPLED:
+        raise InvalidInput(f"max_results must be between 1 and {_MOST_SAMPLED}.")
+    key, steps = request.metric_key, _interval(request)
+    found: list[wire.Metric] = []
+    with ctx.read() as connection:
+        for run_id in request.run_ids:
+            values = metrics.sample_history(connection, run_id, key, size=request.max_results, steps=steps)
+            found += [_metric(key, *value, run_id=run_id) for value in values]
+    return wire.MetricPage(metrics=tuple(found))
+
+
+def search_datasets(ctx: Context, request: wire.SearchDatasets) -> wire.DatasetSummaries:
+    ids = [experiment_number(text) for text in request.experiment_ids]
+    if not 1 <= len(ids) <= _MOST_EXPERIMENTS:
+        raise InvalidInput(f"SearchDatasets takes 1 to {_MOST_EXPERIMENTS} experiment_ids. Received {len(ids)}.")
+    with ctx.read() as connection:
+        found = inputs.summaries_of(connection, ids)
+    return wire.DatasetSummaries(
+        dataset_summaries=tuple(
+            wire.DatasetSummary(experiment_id=str(number), name=name, digest=digest, context=context or None)
+            for number, name, digest, context in found
+        )
+    )
+
+
+def _described_model(text: str) -> dict[str, object]:
+    """What of an MLmodel becomes a tag. Raises InvalidInput for what is no description of a model."""
+    try:
+        model = msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"Malformed model info: model_json is not a JSON object: {error}.") from error
+    missing = sorted({"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys())
+    if missing:
+        raise InvalidInput(f"Model json is missing mandatory fields: {', '.join(missing)}.")
+    kept = ("run_id", "artifact_path", "utc_time_created", "model_uuid", "flavors")
+    return {name: model[name] for name in kept if name in model}
+
+
+def _require_few_runs(run_ids: Sequence[str]) -> None:
+    if len(run_ids) > _MOST_RUNS:
+        raise InvalidInput(f"A request for histories names at most {_MOST_RUNS} runs. Received {len(run_ids)}.")
+
+
+def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
+    start, end = request.start_step, request.end_step
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise InvalidInput("If either start step or end step are specified, both must be specified.")
+    if start > end:
+        raise InvalidInput(f"end_step must be greater than start_step. Found start_step={start} and end_step={end}.")
+    return start, end
 
 
 def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
@@ -185,14 +274,6 @@ def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
     metrics.log_model_points(tx, run_id, model_points)
 
 
-def _unique_params(received: Sequence[Tag]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for tag in received:
-        if found.setdefault(tag.key, tag.value) != tag.value:
-            raise InvalidInput(f"the param {tag.key!r} is given twice with different values.")
-    return found
-
-
 def _run(connection: Connection, run_id: str) -> wire.Run:
     return _runs(connection, [runs.get_run(connection, run_id)])[0]
 
@@ -200,36 +281,31 @@ def _run(connection: Connection, run_id: str) -> wire.Run:
 def _runs(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Run, ...]:
     """Whole runs with a fixed number of queries, however many there are."""
     ids = [row["run_id"] for row in rows]
-    points = metrics.latest_of(connection, ids)
+    points: dict[str, list[wire.Metric]] = {}
+    for run_id, key, value, is_nan, at, step in metrics.latest_of(connection, ids):
+        points.setdefault(run_id, []).append(_metric(key, value, is_nan, at, step))
     params = runs.params_of(connection, ids)
     tags = runs.tags_of(connection, ids)
     uses = inputs.datasets_of(connection, ids)
     models = inputs.models_of(connection, ids)
-    found = []
-    for row in rows:
-        i = row["run_id"]
-        found.append(
-            wire.Run(
-                info=_info(row),
-                data=wire.RunData(
-                    metrics=tuple(_metric(point) for point in points.get(i, ())),
-                    params=_tags(params.get(i, ())),
-                    tags=_tags(tags.get(i, ())),
-                ),
-                inputs=wire.RunInputs(
-                    dataset_inputs=tuple(_dataset(use) for use in uses.get(i, ())),
-                    model_inputs=tuple(
-                        wire.ModelInput(model_id=m) for way, m, _ in models.get(i, ()) if way == "input"
-                    ),
-                ),
-                outputs=wire.RunOutputs(
-                    model_outputs=tuple(
-                        wire.ModelOutput(model_id=m, step=step) for way, m, step in models.get(i, ()) if way == "output"
-                    )
-                ),
-            )
+    return tuple(
+        wire.Run(
+            info=_info(row),
+            data=wire.RunData(
+                metrics=tuple(points.get(i, ())), params=_tags(params.get(i, ())), tags=_tags(tags.get(i, ()))
+            ),
+            inputs=wire.RunInputs(
+                dataset_inputs=tuple(_dataset(use) for use in uses.get(i, ())),
+                model_inputs=tuple(wire.ModelInput(model_id=m) for way, m, _ in models.get(i, ()) if way == "input"),
+            ),
+            outputs=wire.RunOutputs(
+                model_outputs=tuple(
+                    wire.ModelOutput(model_id=m, step=step) for way, m, step in models.get(i, ()) if way == "output"
+                )
+            ),
         )
-    return tuple(found)
+        for i, row in zip(ids, rows, strict=True)
+    )
 
 
 def _info(row: RowMapping) -> wire.RunInfo:
@@ -247,12 +323,16 @@ def _info(row: RowMapping) -> wire.RunInfo:
     )
 
 
-def _metric(point: metrics.Point) -> wire.Metric:
-    return wire.Metric(key=point.key, value=wire.number_out(point.value), timestamp=point.at, step=point.step)
+def _metric(key: str, value: float, is_nan: int, at: int, step: int, *, run_id: str | None = None) -> wire.Metric:
+    if is_nan or not _LOW < value < _HIGH:
+        return wire.Metric(
+            key=key, value=wire.number_out(math.nan if is_nan else value), timestamp=at, step=step, run_id=run_id
+        )
+    return wire.Metric(key=key, value=value, timestamp=at, step=step, run_id=run_id)
 
 
 def _tags(pairs: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
-    return tuple(Tag(key=key, value=value) for key, value in pairs)
+    return tuple([Tag(key=key, value=value) for key, value in pairs])
 
 
 def _dataset(use: inputs.DatasetUse) -> wire.DatasetInput:
@@ -268,19 +348,24 @@ def _dataset(use: inputs.DatasetUse) -> wire.DatasetInput:
 
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_RUN, create_run),
-    Route(wire.GET_RUN, get_run),
-    Route(wire.UPDATE_RUN, update_run),
-    Route(wire.DELETE_RUN, delete_run),
-    Route(wire.RESTORE_RUN, restore_run),
-    Route(wire.LOG_METRIC, log_metric),
-    Route(wire.LOG_PARAM, log_param),
-    Route(wire.LOG_BATCH, log_batch),
-    Route(wire.SET_RUN_TAG, set_run_tag),
-    Route(wire.DELETE_RUN_TAG, delete_run_tag),
-    Route(wire.LOG_INPUTS, log_inputs),
-    Route(wire.LOG_OUTPUTS, log_outputs),
-    Route(wire.LOG_RUN_MODEL, log_run_model),
-    Route(wire.SEARCH_RUNS, search_runs),
-    Route(wire.METRIC_HISTORY, metric_history),
+    Route(wire.CREATE_RUN, create_run, contributor(of_experiment)),
+    Route(wire.GET_RUN, get_run, viewer(of_run)),
+    Route(wire.UPDATE_RUN, update_run, contributor(of_run)),
+    Route(wire.DELETE_RUN, delete_run, contributor(of_run)),
+    Route(wire.RESTORE_RUN, restore_run, contributor(of_run)),
+    Route(wire.LOG_METRIC, log_metric, contributor(of_metrics)),
+    Route(wire.LOG_PARAM, log_param, contributor(of_run)),
+    Route(wire.LOG_BATCH, log_batch, contributor(of_metrics)),
+    Route(wire.SET_RUN_TAG, set_run_tag, contributor(of_run)),
+    Route(wire.DELETE_RUN_TAG, delete_run_tag, contributor(of_run)),
+    Route(wire.LOG_INPUTS, log_inputs, contributor(of_run)),
+    Route(wire.LOG_OUTPUTS, log_outputs, contributor(of_run)),
+    Route(wire.LOG_RUN_MODEL, log_run_model, contributor(of_run)),
+    Route(wire.SEARCH_RUNS, search_runs, viewer(of_experiments)),
+    Route(wire.METRIC_HISTORY, metric_history, viewer(of_run)),
+    Route(wire.METRIC_HISTORIES, metric_histories, viewer(of_runs)),
+    Route(wire.SAMPLED_HISTORIES, sampled_histories, viewer(of_runs)),
+    Route(wire.SEARCH_DATASETS, search_datasets, viewer(of_experiments)),
+    Route(wire.SEARCH_DATASETS_ODD, search_datasets, viewer(of_experiments)),
+    Route(wire.SEARCH_DATASETS_ODD_UI, search_datasets, viewer(of_experiments)),
 )

@@ -7,7 +7,12 @@ from lockgate.wire.operation import Empty, Message, mlflow
 ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 
 
-class Tag(Message, frozen=True, kw_only=True):
+WORKSPACE = "default"  # MLflow's servers may have several; here there is one
+
+
+class Tag(Message, frozen=True, kw_only=True, omit_defaults=False, gc=False):
+    """A key and its value, which is written even where it is empty; also of params."""
+
     key: str
     value: str = ""
 
@@ -20,6 +25,7 @@ class Experiment(Message, frozen=True, kw_only=True):
     creation_time: int
     last_update_time: int
     tags: tuple[Tag, ...] = ()
+    workspace: str
 
 
 class CreateExperiment(Message, frozen=True, kw_only=True):
@@ -42,7 +48,7 @@ class ExperimentMessage(Message, frozen=True, kw_only=True):
 
 class UpdateExperiment(Message, frozen=True, kw_only=True):
     experiment_id: str
-    new_name: str | None = None
+    new_name: str
 
 
 class SetExperimentTag(Message, frozen=True, kw_only=True):

@@ -24,8 +24,8 @@ class LoggedModelInfo(Message, frozen=True, kw_only=True):
     last_updated_timestamp_ms: int
     artifact_uri: str
     status: LoggedModelStatus
-    model_type: str = ""
-    source_run_id: str = ""
+    model_type: str
+    source_run_id: str
     tags: tuple[Tag, ...] = ()
     registrations: tuple[Registration, ...] = ()
 
@@ -45,7 +45,7 @@ class LoggedModelMessage(Message, frozen=True, kw_only=True):
 
 
 class CreateLoggedModel(Message, frozen=True, kw_only=True):
-    experiment_id: str = "0"
+    experiment_id: str
     name: str = ""
     model_type: str = ""
     source_run_id: str = ""
@@ -55,6 +55,11 @@ class CreateLoggedModel(Message, frozen=True, kw_only=True):
 
 class OneLoggedModel(Message, frozen=True, kw_only=True):
     model_id: str
+
+
+class GetLoggedModel(Message, frozen=True, kw_only=True):
+    model_id: str
+    allow_deleted: bool = False
 
 
 class FinalizeLoggedModel(Message, frozen=True, kw_only=True):
@@ -90,7 +95,7 @@ class DatasetFilter(Message, frozen=True, kw_only=True):
 
 
 class SearchLoggedModels(Message, frozen=True, kw_only=True):
-    experiment_ids: tuple[str, ...] = ()
+    experiment_ids: tuple[str, ...]
     filter: str = ""
     datasets: tuple[DatasetFilter, ...] = ()
     max_results: int = 50
@@ -111,10 +116,10 @@ class RunModels(Message, frozen=True, kw_only=True):
 
 CREATE_LOGGED_MODEL = mlflow("logged-models", "POST", CreateLoggedModel, LoggedModelMessage)
 FINALIZE_LOGGED_MODEL = mlflow("logged-models/{model_id}", "PATCH", FinalizeLoggedModel, LoggedModelMessage)
-GET_LOGGED_MODEL = mlflow("logged-models/{model_id}", "GET", OneLoggedModel, LoggedModelMessage)
+GET_LOGGED_MODEL = mlflow("logged-models/{model_id}", "GET", GetLoggedModel, LoggedModelMessage)
 DELETE_LOGGED_MODEL = mlflow("logged-models/{model_id}", "DELETE", OneLoggedModel, Empty)
 LOG_MODEL_PARAMS = mlflow("logged-models/{model_id}/params", "POST", LogModelParams, Empty)
-SET_LOGGED_MODEL_TAGS = mlflow("logged-models/{model_id}/tags", "PATCH", SetLoggedModelTags, LoggedModelMessage)
+SET_LOGGED_MODEL_TAGS = mlflow("logged-models/{model_id}/tags", "PATCH", SetLoggedModelTags, Empty)
 DELETE_LOGGED_MODEL_TAG = mlflow("logged-models/{model_id}/tags/{tag_key}", "DELETE", DeleteLoggedModelTag, Empty)
 SEARCH_LOGGED_MODELS = mlflow("logged-models/search", "POST", SearchLoggedModels, LoggedModelPage)
 LIST_RUN_MODELS = own("tracking", "list_run_models", RunModels, LoggedModelPage, method="GET")

@@ -1,22 +1,32 @@
 """Registered models, their versions and aliases, as MLflow's clients know them. Version numbers travel as strings."""
 
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import force_setattr
+
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.operation import Empty, Message, mlflow
 
+# MLflow takes an empty text for a missing one wherever a value is required.
+Text = Annotated[str, Meta(min_length=1)]
+
 
 class ModelVersion(Message, frozen=True, kw_only=True):
+    """`current_stage`, `description`, `run_id` and `run_link` always travel: clients tell an empty text from none."""
+
     name: str
     version: str
     creation_timestamp: int
     last_updated_timestamp: int
     user_id: str = ""
-    current_stage: str = "None"
-    description: str = ""
+    current_stage: str
+    description: str
     source: str
-    run_id: str = ""
+    run_id: str
     status: str
     tags: tuple[Tag, ...] = ()
-    run_link: str = ""
+    run_link: str
     aliases: tuple[str, ...] = ()
     model_id: str | None = None
 
@@ -41,35 +51,38 @@ class RegisteredModelMessage(Message, frozen=True, kw_only=True):
     registered_model: RegisteredModel
 
 
-class CreateRegisteredModel(Message, frozen=True, kw_only=True):
-    name: str
+class ModelName(Message, frozen=True, kw_only=True):
+    """`%2F` in a name stands for `/`: MLflow's clients take `models:/team/churn@champion` apart at its slashes."""
+
+    name: Text
+
+    def __post_init__(self) -> None:
+        if "%2" in self.name:
+            force_setattr(self, "name", self.name.replace("%2F", "/").replace("%2f", "/"))
+
+
+class CreateRegisteredModel(ModelName, frozen=True, kw_only=True):
     tags: tuple[Tag, ...] = ()
     description: str = ""
 
 
-class ModelName(Message, frozen=True, kw_only=True):
-    name: str
+class RenameModel(ModelName, frozen=True, kw_only=True):
+    new_name: Text
 
 
-class RenameModel(Message, frozen=True, kw_only=True):
-    name: str
-    new_name: str
-
-
-class UpdateModel(Message, frozen=True, kw_only=True):
-    name: str
+class UpdateModel(ModelName, frozen=True, kw_only=True):
     description: str = ""
 
 
 class Search(Message, frozen=True, kw_only=True):
     filter: str = ""
-    max_results: int = 100
+    max_results: Annotated[int, Meta(le=1000)] = 100
     order_by: tuple[str, ...] = ()
     page_token: str = ""
 
 
 class SearchVersions(Search, frozen=True, kw_only=True):
-    max_results: int = 10_000
+    max_results: Annotated[int, Meta(le=200_000)] = 10_000
 
 
 class ModelPage(Message, frozen=True, kw_only=True):
@@ -77,8 +90,7 @@ class ModelPage(Message, frozen=True, kw_only=True):
     next_page_token: str = ""
 
 
-class LatestVersions(Message, frozen=True, kw_only=True):
-    name: str
+class LatestVersions(ModelName, frozen=True, kw_only=True):
     stages: tuple[str, ...] = ()
 
 
@@ -91,35 +103,31 @@ class VersionPage(Message, frozen=True, kw_only=True):
     next_page_token: str = ""
 
 
-class CreateVersion(Message, frozen=True, kw_only=True):
-    name: str
-    source: str
-    run_id: str = ""
+class CreateVersion(ModelName, frozen=True, kw_only=True):
+    """`run_id` and `model_id` None: a copy takes them from the version it copies."""
+
+    source: Text
+    run_id: str | None = None
     tags: tuple[Tag, ...] = ()
     run_link: str = ""
     description: str = ""
-    model_id: str = ""
+    model_id: str | None = None
 
 
-class OneModelVersion(Message, frozen=True, kw_only=True):
-    name: str
-    version: str
+class OneModelVersion(ModelName, frozen=True, kw_only=True):
+    version: Text
 
 
 class VersionMessage(Message, frozen=True, kw_only=True):
     model_version: ModelVersion
 
 
-class UpdateVersion(Message, frozen=True, kw_only=True):
-    name: str
-    version: str
+class UpdateVersion(OneModelVersion, frozen=True, kw_only=True):
     description: str = ""
 
 
-class TransitionStage(Message, frozen=True, kw_only=True):
-    name: str
-    version: str
-    stage: str
+class TransitionStage(OneModelVersion, frozen=True, kw_only=True):
+    stage: Text
     archive_existing_versions: bool = False
 
 
@@ -127,39 +135,30 @@ class DownloadUri(Message, frozen=True, kw_only=True):
     artifact_uri: str
 
 
-class SetModelTag(Message, frozen=True, kw_only=True):
-    name: str
-    key: str
+class SetModelTag(ModelName, frozen=True, kw_only=True):
+    key: Text
     value: str = ""
 
 
-class DeleteModelTag(Message, frozen=True, kw_only=True):
-    name: str
-    key: str
+class DeleteModelTag(ModelName, frozen=True, kw_only=True):
+    key: Text
 
 
-class SetVersionTag(Message, frozen=True, kw_only=True):
-    name: str
-    version: str
-    key: str
+class SetVersionTag(OneModelVersion, frozen=True, kw_only=True):
+    key: Text
     value: str = ""
 
 
-class DeleteVersionTag(Message, frozen=True, kw_only=True):
-    name: str
-    version: str
-    key: str
+class DeleteVersionTag(OneModelVersion, frozen=True, kw_only=True):
+    key: Text
 
 
-class SetModelAlias(Message, frozen=True, kw_only=True):
-    name: str
-    alias: str
-    version: str
+class OneAlias(ModelName, frozen=True, kw_only=True):
+    alias: Text
 
 
-class OneAlias(Message, frozen=True, kw_only=True):
-    name: str
-    alias: str
+class SetModelAlias(OneAlias, frozen=True, kw_only=True):
+    version: Text
 
 
 CREATE_MODEL = mlflow("registered-models/create", "POST", CreateRegisteredModel, RegisteredModelMessage)

@@ -5,14 +5,18 @@ so does `number_out`. Old clients name a run by `run_uuid`, so requests take eit
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from lockgate.errors import InvalidInput
 from lockgate.wire.mlflow.experiments import Tag, ViewType
-from lockgate.wire.operation import Empty, Message, mlflow
+from lockgate.wire.operation import Empty, Message, Operation, mlflow
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 Number = float | str
+# What protobuf calls int64, and a database can keep.
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 def number_out(value: float) -> Number:
@@ -30,11 +34,11 @@ def number_in(value: Number, name: str) -> float:
         raise InvalidInput(f"the value of metric {name!r} is not a number: {value!r}.") from None
 
 
-class Metric(Message, frozen=True, kw_only=True):
+class Metric(Message, frozen=True, kw_only=True, gc=False):
     key: str
     value: Number
-    timestamp: int
-    step: int | None = None
+    timestamp: Int64
+    step: Int64 | None = None
     model_id: str | None = None
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -80,7 +84,7 @@ class ModelInput(Message, frozen=True, kw_only=True):
 
 class ModelOutput(Message, frozen=True, kw_only=True):
     model_id: str
-    step: int | None = None
+    step: Int64 | None = None
 
 
 class RunInputs(Message, frozen=True, kw_only=True):
@@ -96,7 +100,7 @@ class Run(Message, frozen=True, kw_only=True):
     info: RunInfo
     data: RunData
     inputs: RunInputs = RunInputs()
-    outputs: RunOutputs = RunOutputs()
+    outputs: RunOutputs | None = None  # of a run that was just created nothing is said
 
 
 class RunMessage(Message, frozen=True, kw_only=True):
@@ -122,13 +126,13 @@ class CreateRun(Message, frozen=True, kw_only=True):
     experiment_id: str = "0"
     user_id: str = ""
     run_name: str = ""
-    start_time: int | None = None
+    start_time: Int64 | None = None
     tags: tuple[Tag, ...] = ()
 
 
 class UpdateRun(OfRun, frozen=True, kw_only=True):
     status: RunStatus | None = None
-    end_time: int | None = None
+    end_time: Int64 | None = None
     run_name: str | None = None
 
 
@@ -139,8 +143,8 @@ class UpdatedRun(Message, frozen=True, kw_only=True):
 class LogMetric(OfRun, frozen=True, kw_only=True):
     key: str
     value: Number
-    timestamp: int
-    step: int = 0
+    timestamp: Int64
+    step: Int64 = 0
     model_id: str | None = None
     dataset_name: str | None = None
     dataset_digest: str | None = None
@@ -172,7 +176,7 @@ class LogInputs(OfRun, frozen=True, kw_only=True):
 
 
 class LogOutputs(OfRun, frozen=True, kw_only=True):
-    models: tuple[ModelOutput, ...] = ()
+    models: tuple[ModelOutput, ...]
 
 
 class LogRunModel(OfRun, frozen=True, kw_only=True):
@@ -201,6 +205,45 @@ class MetricHistory(OfRun, frozen=True, kw_only=True):
     max_results: int | None = None
 
 
+class Histories(Message, frozen=True, kw_only=True):
+    """What MLflow's pages ask for their charts: one metric of several runs."""
+
+    run_ids: tuple[str, ...] = msgspec.field(default=(), name="run_id")  # once for each
+    metric_key: str | None = None
+    max_results: int = 25_000
+
+
+class SampledHistories(Message, frozen=True, kw_only=True):
+    """A spread sample of one metric of several runs, at most `max_results` values a run, perhaps of some steps."""
+
+    run_ids: tuple[str, ...] = ()
+    metric_key: str = ""
+    start_step: Int64 | None = None
+    end_step: Int64 | None = None
+    max_results: int = 2500
+
+
+class MetricsOfRuns(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """Every metric names its run."""
+
+    metrics: tuple[Metric, ...]
+
+
+class SearchDatasets(Message, frozen=True, kw_only=True):
+    experiment_ids: tuple[str, ...] = ()
+
+
+class DatasetSummary(Message, frozen=True, kw_only=True):
+    experiment_id: str
+    name: str
+    digest: str
+    context: str | None = None
+
+
+class DatasetSummaries(Message, frozen=True, kw_only=True):
+    dataset_summaries: tuple[DatasetSummary, ...] = ()
+
+
 class MetricPage(Message, frozen=True, kw_only=True):
     metrics: tuple[Metric, ...] = ()
     next_page_token: str = ""
@@ -221,3 +264,11 @@ LOG_OUTPUTS = mlflow("runs/outputs", "POST", LogOutputs, Empty)
 LOG_RUN_MODEL = mlflow("runs/log-model", "POST", LogRunModel, Empty)
 SEARCH_RUNS = mlflow("runs/search", "POST", SearchRuns, RunPage)
 METRIC_HISTORY = mlflow("metrics/get-history", "GET", MetricHistory, MetricPage)
+METRIC_HISTORIES = mlflow("metrics/get-history-bulk", "GET", Histories, MetricsOfRuns)
+SAMPLED_HISTORIES = mlflow("metrics/get-history-bulk-interval", "GET", SampledHistories, MetricPage)
+SEARCH_DATASETS = mlflow("experiments/search-datasets", "POST", SearchDatasets, DatasetSummaries)
+# MLflow's own path for the same lacks a slash, and its clients use it.
+SEARCH_DATASETS_ODD, SEARCH_DATASETS_ODD_UI = (
+    Operation(f"mlflow:POST:{path}", "POST", path, SearchDatasets, DatasetSummaries)
+    for path in ("/api/2.0mlflow/experiments/search-datasets", "/ajax-api/2.0mlflow/experiments/search-datasets")
+)

@@ -1,0 +1,183 @@
+"""How searching and writing runs grows with the number of runs: one table for SQLite, and one for PostgreSQL.
+
+    .venv/bin/python benchmarks/search.py [--runs 10000,100000,1000000] [--postgres postgresql://...]
+
+Runs have 20 metrics, 20 params and 2 tags; they are loaded in bulk, past the server. Each figure is the least CPU time
+of this process for one request, from the handler to the bytes of its answer (of PostgreSQL's own work the wall clock
+tells, which is printed beside it). The bar is 40 ms for `filter and order` at 10,000 runs.
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from lockgate.clock import SystemClock
+from lockgate.metadata.tables import latest_metrics, params, run_tags, runs
+from lockgate.server.answer import answer_struct
+from lockgate.server.context import Context, open_context
+from lockgate.server.table import BY_NAME
+from lockgate.wire.mlflow import runs as wire
+from lockgate.wire.mlflow.experiments import Tag
+
+KEYS = 20
+START = 1_700_000_000_000
+SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "newest": ("", ()),
+    "filter and order": ("metrics.m1 > 0.5 AND params.p1 = 'v3'", ("metrics.m2 DESC",)),
+    "one metric": ("metrics.m1 > 0.5", ()),
+    "one param": ("params.p1 = 'v3'", ()),
+    "order by a metric": ("", ("metrics.m2 DESC",)),
+    "rare": ("metrics.m1 > 0.99999", ("metrics.m2 DESC",)),
+    "by name": ("run_name = 'run-77'", ()),
+    "nothing found": ("params.p1 = 'none'", ()),
+    "or": ("metrics.m1 > 0.9 OR tags.team = 't1'", ("metrics.m2 DESC",)),
+    "three of ten percent": ("metrics.m1 > 0.9 AND metrics.m2 > 0.9 AND metrics.m3 > 0.9", ()),
+    "order by a param": ("", ("params.p3 DESC",)),
+    "order by name": ("", ("run_name",)),
+}
+
+
+def load(connection: Connection, count: int) -> None:
+    """In the order of the keys and without indexes, which are made at the end."""
+    indexes = [index for table in (runs, latest_metrics, params, run_tags) for index in table.indexes]
+    for index in indexes:
+        index.drop(connection)
+    rng = random.Random(0)
+    ids = sorted(f"{rng.getrandbits(128):032x}" for _ in range(count))
+    order = list(range(count))
+    rng.shuffle(order)
+    for table, rows in (
+        (runs, (run_row(run_id, number) for run_id, number in zip(ids, order, strict=True))),
+        (latest_metrics, ((i, f"m{k}", rng.random(), False, START, 0) for i in ids for k in sorted_keys())),
+        (params, ((i, f"p{k}", f"v{rng.randrange(10)}") for i in ids for k in sorted_keys())),
+        (run_tags, (tag for i, n in zip(ids, order, strict=True) for tag in tags_of(i, n))),
+    ):
+        fill(connection, table, rows)
+    for index in indexes:
+        index.create(connection)
+
+
+def run_row(run_id: str, number: int) -> tuple[Any, ...]:
+    uri = f"mlflow-artifacts:/0/{run_id}/artifacts"
+    return run_id, 0, f"run-{number}", "ann", "FINISHED", START + number, START + number + 5, "active", uri
+
+
+def sorted_keys() -> list[str]:
+    return sorted(map(str, range(KEYS)))
+
+
+def tags_of(run_id: str, number: int) -> Iterator[tuple[str, str, str]]:
+    yield run_id, "mlflow.runName", f"run-{number}"
+    yield run_id, "team", f"t{number % 7}"
+
+
+def fill(connection: Connection, table: Table, rows: Iterator[tuple[Any, ...]]) -> None:
+    columns = {
+        runs: "run_id experiment_id run_name user_id status start_time end_time lifecycle_stage artifact_uri",
+        latest_metrics: "run_id key value is_nan timestamp step",
+    }.get(table, "run_id key value").split()
+    driver: Any = connection.connection.driver_connection  # of sqlite3 or of psycopg
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        driver.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", rows)
+        return
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def search(context: Context, filter_: str, order: tuple[str, ...], token: str = "") -> tuple[bytes, str]:
+    request = wire.SearchRuns(experiment_ids=("0",), filter=filter_, order_by=order, max_results=100, page_token=token)
+    page = BY_NAME[wire.SEARCH_RUNS.name].handler(context, request)
+    return answer_struct(page), page.next_page_token
+
+
+def write(context: Context) -> None:
+    """A run with all it logs: two requests."""
+    created = BY_NAME[wire.CREATE_RUN.name].handler(context, wire.CreateRun(experiment_id="0", start_time=START))
+    batch = wire.LogBatch(
+        run_id=created.run.info.run_id,
+        metrics=tuple(wire.Metric(key=f"m{k}", value=k / 7, timestamp=START, step=0) for k in range(KEYS)),
+        params=tuple(Tag(key=f"p{k}", value=f"v{k % 10}") for k in range(KEYS)),
+    )
+    BY_NAME[wire.LOG_BATCH.name].handler(context, batch)
+
+
+def least_ms(work: Callable[[], object], repeat: int) -> tuple[float, float]:
+    """(CPU of this process, wall clock), each the least of some runs."""
+    cpu, wall = [], []
+    for _ in range(repeat):
+        started = time.process_time(), time.perf_counter()
+        work()
+        cpu.append(time.process_time() - started[0])
+        wall.append(time.perf_counter() - started[1])
+    return min(cpu) * 1000, min(wall) * 1000
+
+
+def measure(context: Context, repeat: int) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name, (filter_, order) in SEARCHES.items():
+        found[name] = least_ms(lambda f=filter_, o=order: search(context, f, o), repeat)
+    filter_, order = SEARCHES["filter and order"]
+    token = ""
+    for _ in range(3):
+        _, token = search(context, filter_, order, token)
+        if not token:
+            break
+    found["its later page"] = least_ms(lambda: search(context, filter_, order, token), repeat)
+    found["write a run"] = least_ms(lambda: write(context), repeat * 5)
+    return found
+
+
+def table(title: str, counts: list[int], columns: list[dict[str, tuple[float, float]]]) -> str:
+    lines = [f"| {title}, CPU (wall) in ms | " + " | ".join(f"{count:,} runs" for count in counts) + " |"]
+    lines.append("|---|" + "---:|" * len(counts))
+    for name in columns[0]:
+        cells = " | ".join(f"{column[name][0]:.1f} ({column[name][1]:.1f})" for column in columns)
+        lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", default="10000,100000")
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--postgres", default="", help="an empty database; its tables are made and dropped")
+    parser.add_argument("--folder", type=Path, help="where the SQLite files go (6 GB for a million runs)")
+    options = parser.parse_args()
+    counts = [int(text) for text in options.runs.split(",")]
+    for title, address in (("SQLite", ""), ("PostgreSQL", options.postgres)):
+        if title == "PostgreSQL" and not address:
+            continue
+        columns = []
+        for count in counts:
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                context = open_context(Path(folder), user="bench", clock=SystemClock(), database=address)
+                try:
+                    with context.write(decision=False) as tx:
+                        load(tx.connection, count)
+                    with context.write(decision=False) as tx:
+                        tx.connection.exec_driver_sql("ANALYZE")  # what a database does by itself after some time
+                    columns.append(measure(context, options.repeat))
+                finally:
+                    if address:
+                        drop(context)
+                    context.close()
+        print(table(title, counts, columns))
+        print()
+
+
+def drop(context: Context) -> None:
+    with context.write() as tx:
+        tx.connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        tx.connection.exec_driver_sql("CREATE SCHEMA public")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Batches of one segment to the server, each at least once.
+
+Repeating a batch is harmless: a value of a metric that is there already changes nothing, nor does a param with the
+value it has, and a tag is set to what it was set to.
+
+What the server will never accept must not keep back the rest: a refused batch is sent again name by name, and only
+the names that are refused themselves are given up and reported. A run that takes nothing at all (it is not there, or
+deleted) is no matter of names: its segment stays where it is.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+from lockgate.client.outbox.batch import Batch, Columns, gather
+from lockgate.client.outbox.segment import Segment
+from lockgate.client.tracking import Tracking
+from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge
+from lockgate.wire.mlflow.runs import Number, number_out
+from lockgate.wire.series import Series
+
+# Errors of what was sent. Everything else is trouble that may pass: the network, a full disk, a token that expired.
+_FINAL = (InvalidInput, NotFound, PayloadTooLarge)
+
+
+class Refusal(NamedTuple):
+    """Something that was logged and that the server will never accept."""
+
+    what: str
+    error: LockgateError
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.error.message}"
+
+
+class RunClosed(InvalidInput):
+    """The run takes nothing: it is unknown or deleted."""
+
+
+def deliver(
+    segment: Segment,
+    tracking: Tracking,
+    *,
+    refuse: Callable[[Refusal], None],
+    acknowledged: Callable[[int], None] = lambda size: None,
+    alone: AbstractContextManager[object] | None = None,
+) -> None:
+    """Send every whole record that is in the segment now.
+
+    `acknowledged` is told the bytes of each batch, `alone` is held around each.
+
+    Raises RunClosed; whatever else the server or the way to it raises, with `segment.sent` at the last batch that
+    went through; and DataDamaged for a record that cannot be read.
+    """
+    alone = alone or nullcontext()
+    while (batch := gather(segment.read(), segment.sent)).end > segment.sent:
+        with alone:
+            _send(batch, segment.header.run_id, tracking, refuse)
+            size = batch.end - segment.sent
+            segment.mark_sent(batch.end)
+        acknowledged(size)
+
+
+def _send(batch: Batch, run_id: str, tracking: Tracking, refuse: Callable[[Refusal], None]) -> None:
+    try:
+        if batch.metrics:
+            tracking.log_series(run_id, [_series(*item) for item in batch.metrics.items()])
+        if batch.params or batch.tags:
+            tracking.log_batch(run_id, params=batch.params, tags=batch.tags)
+        if batch.ended is not None:
+            tracking.finish_run(run_id, batch.ended.status, at=batch.ended.at)
+    except _FINAL:
+        _require_open(run_id, tracking)
+        for what, send in _one_by_one(batch, run_id, tracking):
+            try:
+                send()
+            except _FINAL as error:
+                refuse(Refusal(what, error))
+
+
+def _one_by_one(batch: Batch, run_id: str, tracking: Tracking) -> Iterator[tuple[str, Callable[[], None]]]:
+    for item in batch.metrics.items():
+        yield f"metric {item[0]!r}", partial(tracking.log_series, run_id, [_series(*item)])
+    for key, value in batch.params.items():
+        yield f"param {key!r}", partial(tracking.log_batch, run_id, params={key: value})
+    for key, value in batch.tags.items():
+        yield f"tag {key!r}", partial(tracking.log_batch, run_id, tags={key: value})
+    if batch.ended is not None:
+        yield "the end of the run", partial(tracking.finish_run, run_id, batch.ended.status, at=batch.ended.at)
+
+
+def _require_open(run_id: str, tracking: Tracking) -> None:
+    try:
+        stage = tracking.get_run(run_id).info.lifecycle_stage
+    except NotFound as error:
+        raise RunClosed(f"the run {run_id} is not known there, so nothing can be logged to it.") from error
+    if stage != "active":
+        raise RunClosed(f"the run {run_id} is {stage}, so nothing can be logged to it.", hint="restore it")
+
+
+def _series(key: str, columns: Columns) -> Series:
+    values: tuple[Number, ...] = tuple(columns.values)
+    if not math.isfinite(sum(columns.values)):  # one question of all; JSON has no NaN and no infinity
+        values = tuple(number_out(value) for value in columns.values)
+    return Series(key=key, values=values, timestamps=tuple(columns.timestamps), steps=tuple(columns.steps))

@@ -1,0 +1,95 @@
+"""Segments of processes that are gone (killed, or ended before their server came back), sent by whoever comes next.
+
+A run's id is random, so the records that know it are the right ones: a segment goes to the installation that finds it
+if that knows the run, and otherwise to the server it was meant for.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+from lockgate.client.outbox.delivery import Refusal, deliver
+from lockgate.client.outbox.segment import SUFFIX, Header, Segment
+from lockgate.client.tracking import Tracking
+from lockgate.errors import LockgateError, NotFound
+from lockgate.store.atomic import orphans
+
+log = logging.getLogger("lockgate.outbox")
+
+
+class Kept(NamedTuple):
+    """A segment that stays where it is, and why."""
+
+    path: Path
+    run_id: str
+    error: LockgateError
+
+
+class Leftovers(NamedTuple):
+    """What was found: segments that were sent whole and deleted, what is kept, what the server refused of the rest."""
+
+    sent: list[Path]
+    kept: list[Kept]
+    refused: list[Refusal]
+
+
+def deliver_leftovers(
+    folder: Path,
+    tracking: Tracking,
+    *,
+    open_server: Callable[[str], Tracking] | None = None,
+    run_id: str | None = None,
+    alone: AbstractContextManager[object] | None = None,
+) -> Leftovers:
+    """Send what lies in an outbox and belongs to no running process; of one run or of all.
+
+    `open_server` leads to the server of an address; without it only runs that `tracking` knows are sent. Never raises
+    what a server says: that is in `kept`. `alone` is held around each batch.
+    """
+    found = Leftovers([], [], [])
+    blocked: set[str] = set()
+    for unfinished in orphans(folder, f"*{SUFFIX}"):
+        unfinished.unlink(missing_ok=True)  # its process was killed before it could write anything
+    for path in sorted(folder.glob(f"{run_id or '[!.]*'}-*{SUFFIX}")):
+        origin = path.name.rpartition("-")[0]
+        if origin in blocked:  # the order in which one process set its tags counts
+            continue
+        try:
+            segment = Segment.adopt(path)
+        except LockgateError as error:
+            found.kept.append(Kept(path, path.name.partition("-")[0], error))
+            continue
+        if segment is None:
+            blocked.add(origin)
+            continue
+        try:
+            _deliver(segment, _tracking_for(segment.header, tracking, open_server), found, alone)
+        except LockgateError as error:
+            blocked.add(origin)
+            found.kept.append(Kept(path, segment.header.run_id, error))
+        finally:
+            segment.close()
+    return found
+
+
+def _deliver(
+    segment: Segment, tracking: Tracking, found: Leftovers, alone: AbstractContextManager[object] | None
+) -> None:
+    deliver(segment, tracking, refuse=found.refused.append, alone=alone)
+    if torn := segment.torn_bytes():
+        # A call that was killed half-way never returned, so its caller was promised nothing.
+        log.warning("the last %d bytes of %s were not written whole (a kill, or a power cut)", torn, segment.path)
+    segment.delete()
+    found.sent.append(segment.path)
+
+
+def _tracking_for(header: Header, tracking: Tracking, open_server: Callable[[str], Tracking] | None) -> Tracking:
+    try:
+        tracking.get_run(header.run_id)
+    except NotFound:
+        if open_server is None or not header.uri:
+            raise
+        return open_server(header.uri)
+    return tracking

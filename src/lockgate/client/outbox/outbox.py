@@ -1,0 +1,197 @@
+"""What a training loop calls: `append` returns when the record is in a file, some microseconds later.
+
+The outbox is bounded. When `limit_bytes` wait to be sent, or the disk is full, `append` waits until the sender has
+made room: training slows down to the speed of the server, and nothing is dropped.
+"""
+
+import logging
+import random
+import secrets
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from lockgate.client.outbox.batch import Record, encode
+from lockgate.client.outbox.segment import Framed, Header, Segment, frame
+from lockgate.client.outbox.sender import Sender
+from lockgate.client.tracking import Tracking
+from lockgate.clock import Clock
+from lockgate.config import Settings
+from lockgate.errors import DeadlineExceeded, InvalidInput, LockgateError, StorageFull
+from lockgate.store.atomic import naming_full_disk
+
+log = logging.getLogger("lockgate.outbox")
+
+# A segment is deleted as a whole, so this is by how much the files may exceed the limit.
+_SEGMENT_BYTES = 4 << 20
+_LOOK_AGAIN_S = 0.5
+_JOIN_LIMIT_S = 2.0
+
+
+def outbox_folder(settings: Settings, state: Path | None, *, environ: Mapping[str, str], home: Path) -> Path:
+    """Where a process keeps its outbox: the setting, the project's state folder, or the user's."""
+    if settings.outbox:
+        return Path(settings.outbox).absolute()
+    if state is not None:
+        return state / "outbox"
+    return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "lockgate" / "outbox"
+
+
+class Outbox:
+    """The outbox of one process for one run. `append` may be called by several threads and by signal handlers."""
+
+    def __init__(
+        self,
+        folder: Path,
+        header: Header,
+        tracking: Tracking,
+        *,
+        limit_bytes: int,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.folder = folder
+        self._header = header
+        self._limit = limit_bytes
+        self._segment_bytes = min(_SEGMENT_BYTES, max(limit_bytes // 4, 1))
+        self._name = f"{header.run_id}-{secrets.token_hex(4)}"
+        self._made = 0
+        self._last: Segment | None = None
+        self._appended = 0
+        self._lock = threading.RLock()
+        self._waiting: deque[Framed] = deque()
+        self._is_writing = False
+        self._has_warned = False
+        self._sender = Sender(folder, tracking, clock=clock, rng=rng)
+        self._sender.start()
+
+    @property
+    def pending_bytes(self) -> int:
+        """What the server has not acknowledged."""
+        return self._appended - self._sender.acknowledged
+
+    def append(self, record: Record, *, may_wait: bool = True) -> None:
+        """Keep a record and send it soon. `may_wait` False ignores the limit.
+
+        Raises StorageFull where the disk is full and waiting would not help, because nothing is left to be sent; and
+        what the server said where the outbox is full and the server will never take the run.
+        """
+        framed = frame(encode(record))
+        with self._lock:
+            self._waiting.append(framed)
+            # A signal handler that logs in the middle of an append leaves its record to that append.
+            while self._waiting and not self._is_writing:
+                self._is_writing = True
+                try:
+                    while self._waiting:
+                        self._write(self._waiting.popleft(), may_wait)
+                finally:
+                    self._is_writing = False
+
+    def flush(self, timeout_s: float) -> None:
+        """Return when everything that was appended so far was acknowledged.
+
+        Raises DeadlineExceeded saying what remains and why, or the reason why it will never be sent; and InvalidInput
+        that lists what was refused since the last flush.
+        """
+        target = self._appended
+        self._sender.wake()
+        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
+        if not done:
+            raise self._remaining(timeout_s)
+        refused = self.take_refusals()
+        if refused is not None:
+            raise refused
+
+    def close(self, timeout_s: float) -> LockgateError | None:
+        """Send what is left, for so long; the error says what then remains, and where."""
+        target = self._appended
+        self._sender.wake()
+        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
+        if self._sender.stop(_JOIN_LIMIT_S):
+            self._sender.forget_sent()
+            self.let_go()
+            if done:
+                self._sender.send_leftovers(self._header.run_id)  # of forked workers, which end without a word
+        return None if done else self._remaining(timeout_s)
+
+    def take_refusals(self) -> InvalidInput | None:
+        """What was refused since this was last asked, as one error."""
+        count, self._sender.refused = self._sender.refused, 0
+        listed = self._sender.refusals[:]
+        self._sender.refusals.clear()
+        if not count:
+            return None
+        more = f"\n  and {count - len(listed)} more" if count > len(listed) else ""
+        lines = "".join(f"\n  {refusal}" for refusal in listed)
+        return InvalidInput(f"{count} of the logged names were refused by the server:{lines}{more}")
+
+    # -- around a fork ------------------------------------------------------------------------------------------------
+
+    def hold_still(self, timeout_s: float) -> bool:
+        """See `Sender.hold_still`."""
+        return self._sender.hold_still(timeout_s)
+
+    def go_on(self) -> None:
+        self._sender.go_on()
+
+    def let_go(self) -> None:
+        """Close the files; in a forked child, where they and their lock are the parent's alone, nothing else is due."""
+        for segment in self._sender.segments:
+            segment.close()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self, record: Framed, may_wait: bool) -> None:
+        size = len(record)
+        while may_wait and self.pending_bytes and self.pending_bytes + size > self._limit:
+            self._wait_for_room(f"{self._limit >> 20} MB (the setting outbox_mb) wait to be sent")
+        last = self._last
+        while last is None or not last.has_room(record):
+            try:
+                last = self._begin_segment(size)
+            except OSError as error:
+                self._make_room_on_disk(error, may_wait)
+        last.append(record)
+        self._appended += size
+
+    def _begin_segment(self, size: int) -> Segment:
+        room = max(self._segment_bytes, size)
+        segment = Segment.create(self.folder, f"{self._name}-{self._made:06}", self._header, room=room)
+        self._made += 1
+        self._last = segment
+        self._sender.segments.append(segment)
+        return segment
+
+    def _make_room_on_disk(self, error: OSError, may_wait: bool) -> None:
+        """Raises StorageFull where there will be none, and what is no matter of room."""
+        try:
+            with naming_full_disk(self.folder):
+                raise error
+        except StorageFull:
+            if not may_wait or (not self.pending_bytes and self._last is None):
+                raise
+        if self.pending_bytes:
+            self._wait_for_room(f"the disk of {self.folder} is full")
+        else:
+            self._sender.forget_sent()
+            self._last = None
+
+    def _wait_for_room(self, why: str) -> None:
+        if self._sender.stopped_by is not None:
+            raise self._sender.stopped_by
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning("%s: logging waits until there is room.", why)
+        before = self._sender.acknowledged
+        self._sender.wait_until(lambda: self._sender.acknowledged > before, _LOOK_AGAIN_S)
+
+    def _remaining(self, timeout_s: float) -> LockgateError:
+        kept = f"{self.pending_bytes:,} bytes of logged values remain in {self.folder}"
+        if (stopped := self._sender.stopped_by) is not None:
+            return InvalidInput(f"{kept}: {stopped.message}", hint=stopped.hint)
+        reason = self._sender.trouble.message if self._sender.trouble else "the server is slower than that."
+        return DeadlineExceeded(
+            f"{kept}, not sent within {timeout_s:g} s: {reason}", hint="lockgate runs flush sends them"
+        )

@@ -1,0 +1,186 @@
+"""One file of the outbox, written by one process for one run.
+
+    magic  sent u64  length u32  header  |  length u32  crc32 u32  record  |  length u32  crc32 u32  record  | 0 ...
+
+The file has its full size from the start and is mapped into memory, so appending is a copy: no system call, no full
+disk half-way, and no moment at which the sending thread could take the interpreter's lock from the training loop.
+What was copied belongs to the kernel: it survives kill -9 of every process, and a power cut may take the last moments.
+A kill in the middle of a copy leaves a record that its checksum gives away. `sent` is how far the server has
+acknowledged; it is set after the fact, so a crash makes a sender repeat at most one batch.
+
+Whoever has the file open holds its flock, which the kernel drops with its holder: no two processes send one segment.
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import NewType
+
+import msgspec
+
+from lockgate.errors import DataDamaged
+from lockgate.store.atomic import temporary_name
+
+SUFFIX = ".segment"
+_MAGIC = b"lockgate"
+_START = struct.Struct("<8sQI")
+_SENT = struct.Struct("<Q")
+_SENT_AT = len(_MAGIC)
+_FRAME = struct.Struct("<II")
+_READ_BYTES = 1 << 18
+
+Framed = NewType("Framed", bytes)
+Item = tuple[bytes, int]  # a record, and where the next one starts
+
+
+class Header(msgspec.Struct, frozen=True):
+    """Where the records belong; an empty `uri` is the installation that the file lies in."""
+
+    run_id: str
+    uri: str
+
+
+_header_decoder = msgspec.json.Decoder(Header)
+
+
+def frame(payload: bytes) -> Framed:
+    return Framed(_FRAME.pack(len(payload), zlib.crc32(payload)) + payload)
+
+
+class Segment:
+    """One open segment. One thread may append while another reads and marks."""
+
+    def __init__(self, path: Path, fd: int, *, size: int) -> None:
+        self.path = path
+        self._fd = fd
+        self._map = mmap.mmap(fd, 0)
+        try:
+            self.header, self._sent = _read_start(self._map)
+        except ValueError:
+            self._map.close()
+            raise
+        self.size = size or len(self._map)  # up to here there may be records
+
+    @classmethod
+    def create(cls, folder: Path, name: str, header: Header, *, room: int) -> "Segment":
+        """A new file for `room` bytes of records, locked before anybody can see it. Raises OSError."""
+        path = folder / f"{name}{SUFFIX}"
+        hidden = folder / temporary_name(path.name)
+        encoded = msgspec.json.encode(header)
+        data = _START.pack(_MAGIC, _START.size + len(encoded), len(encoded)) + encoded
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _reserve(fd, len(data) + room)
+            os.pwrite(fd, data, 0)
+            segment = cls(path, fd, size=len(data))
+            hidden.rename(path)
+        except BaseException:
+            os.close(fd)
+            hidden.unlink(missing_ok=True)
+            raise
+        return segment
+
+    @classmethod
+    def adopt(cls, path: Path) -> "Segment | None":
+        """A segment whose process is gone; None where it is not, or another sender has it or has finished it.
+
+        Raises DataDamaged for a file that is no segment.
+        """
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink > 0:
+                return cls(path, fd, size=0)
+        except BlockingIOError:
+            pass
+        except ValueError as error:
+            os.close(fd)
+            raise DataDamaged(f"{path} is not a segment of an outbox.", hint="move it away") from error
+        os.close(fd)  # another process has it, or deleted it between our open and our lock
+        return None
+
+    @property
+    def sent(self) -> int:
+        return self._sent
+
+    def has_room(self, record: Framed) -> bool:
+        return self.size + len(record) <= len(self._map)
+
+    def append(self, record: Framed) -> None:
+        """For a record that there is room for. It is kept when this returns."""
+        end = self.size + len(record)
+        self._map[self.size : end] = record
+        self.size = end
+
+    def read(self) -> list[Item]:
+        """The next records behind `sent`; none where there is no whole one, or a damaged one comes next."""
+        sent = self._sent
+        found = _whole(self._map[sent : min(sent + _READ_BYTES, self.size)], sent)
+        if found:
+            return found
+        if sent + _FRAME.size > self.size:
+            return []
+        longer = sent + _FRAME.size + _FRAME.unpack_from(self._map, sent)[0]  # than what we read at once
+        return _whole(self._map[sent:longer], sent) if longer <= self.size else []
+
+    def mark_sent(self, end: int) -> None:
+        """Everything before `end` was acknowledged."""
+        _SENT.pack_into(self._map, _SENT_AT, end)
+        self._sent = end
+
+    def torn_bytes(self) -> int:
+        """What was written behind the last whole record, when all of those were sent."""
+        return len(self._map[self._sent : self.size].rstrip(b"\0"))
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; whoever comes next may send it."""
+        if self._fd >= 0:
+            self._map.close()
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Zeros that are really there: writing into a map on a full disk would be a SIGBUS."""
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        os.posix_fallocate(fd, 0, size)
+        return
+    for start in range(0, size, _READ_BYTES):
+        os.pwrite(fd, bytes(min(_READ_BYTES, size - start)), start)
+
+
+def _whole(data: bytes, offset: int) -> list[Item]:
+    """Records up to the first that is cut off or damaged, or to where nothing was written yet."""
+    found: list[Item] = []
+    at, last = 0, len(data) - _FRAME.size
+    while at <= last:
+        length, checksum = _FRAME.unpack_from(data, at)
+        at += _FRAME.size
+        payload = data[at : at + length]
+        at += length
+        if not length or len(payload) < length or zlib.crc32(payload) != checksum:
+            break
+        found.append((payload, offset + at))
+    return found
+
+
+def _read_start(data: mmap.mmap) -> tuple[Header, int]:
+    """Raises ValueError."""
+    with contextlib.suppress(struct.error, msgspec.DecodeError):
+        magic, sent, length = _START.unpack_from(data)
+        if magic == _MAGIC:
+            return _header_decoder.decode(data[_START.size : _START.size + length]), sent
+    raise ValueError("not a segment")

@@ -1,0 +1,152 @@
+"""The thread that sends one run's segments, oldest first, and keeps trying.
+
+nothing to send   look again after 50 ms, or when woken
+trouble           again after 0.2 s, doubled each time to 30 s at most, less up to half of it at random
+the run is gone   stop: the segments stay, and `stopped_by` says why
+"""
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from lockgate.client.outbox.delivery import Refusal, RunClosed, deliver
+from lockgate.client.outbox.leftovers import deliver_leftovers
+from lockgate.client.outbox.segment import Segment
+from lockgate.client.tracking import Tracking
+from lockgate.clock import Clock
+from lockgate.errors import DataDamaged, LockgateError, NotFound, TooManyRequests, Unavailable
+
+log = logging.getLogger("lockgate.outbox")
+
+_IDLE_S = 0.05
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_REFUSALS_KEPT = 20
+
+
+class Sender:
+    """Started by `start`. `segments` is filled by the outbox; all but the last are complete."""
+
+    def __init__(self, folder: Path, tracking: Tracking, *, clock: Clock, rng: random.Random) -> None:
+        self.segments: deque[Segment] = deque()
+        self.acknowledged = 0  # bytes of records
+        self.stopped_by: LockgateError | None = None
+        self.trouble: LockgateError | None = None  # why the last attempt failed
+        self.refusals: list[Refusal] = []
+        self.refused = 0
+        self._folder = folder
+        self._tracking = tracking
+        self._clock = clock
+        self._rng = rng
+        self._moved = threading.Condition()
+        self._wake = threading.Event()
+        self._is_ending = False
+        self._sending = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="lockgate-outbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Try now."""
+        self._wake.set()
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Whether it came true, looked at whenever something was acknowledged. Ends early where sending stopped."""
+        deadline = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        with self._moved:
+            while not condition():
+                left = None if deadline is None else deadline - self._clock.monotonic()
+                if self.stopped_by is not None or (left is not None and left <= 0):
+                    return False
+                self._moved.wait(left)
+        return True
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread; False where the request that is under way takes longer, and the segments are still in use."""
+        self._is_ending = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def send_leftovers(self, run_id: str | None = None) -> None:
+        """What processes that are gone left in the folder, as far as our server knows their runs."""
+        found = deliver_leftovers(self._folder, self._tracking, run_id=run_id, alone=self._sending)
+        for refusal in found.refused:
+            self._refuse(refusal)
+        for kept in found.kept:
+            if not isinstance(kept.error, NotFound):  # a run of another server
+                log.warning("what an earlier process logged stays in %s: %s", kept.path, kept.error)
+
+    def forget_sent(self) -> None:
+        """Delete segments that were sent whole, the last one as well; nobody may be appending."""
+        with self._sending:
+            while self.segments and self.segments[0].sent == self.segments[0].size:
+                self.segments.popleft().delete()
+
+    def hold_still(self, timeout_s: float) -> bool:
+        """Keep the thread from being in the middle of something, until `go_on`; False where that takes too long."""
+        return self._sending.acquire(timeout=timeout_s)
+
+    def go_on(self) -> None:
+        self._sending.release()
+
+    def _run(self) -> None:
+        attempts, is_first = 0, True
+        while not self._is_ending:
+            try:
+                if is_first:
+                    is_first = False
+                    self.send_leftovers()
+                self._send_all()
+                attempts, pause = 0, _IDLE_S
+                self.trouble = None
+            except (RunClosed, DataDamaged) as error:
+                self._stop_because(error)
+                return
+            except LockgateError as error:
+                attempts += 1
+                pause = self._pause_after(attempts, error)
+            except Exception as error:  # a thread has nobody to raise to, and what is on disk must not be given up
+                log.exception("values could not be sent; they are kept, and sent again")
+                attempts += 1
+                pause = self._pause_after(attempts, Unavailable(f"{type(error).__name__}: {error}"))
+            self._wake.wait(pause)
+            self._wake.clear()
+
+    def _send_all(self) -> None:
+        while self.segments:
+            segment, is_complete = self.segments[0], len(self.segments) > 1
+            deliver(segment, self._tracking, refuse=self._refuse, acknowledged=self._acknowledge, alone=self._sending)
+            if not is_complete:
+                return
+            self.segments.popleft().delete()
+
+    def _acknowledge(self, size: int) -> None:
+        if self.trouble is not None:
+            log.warning("values are sent again.")
+            self.trouble = None
+        with self._moved:
+            self.acknowledged += size
+            self._moved.notify_all()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.refused += 1
+        if len(self.refusals) < _REFUSALS_KEPT:
+            self.refusals.append(refusal)
+            log.error("refused: %s", refusal)
+
+    def _pause_after(self, attempts: int, error: LockgateError) -> float:
+        if self.trouble is None:
+            log.warning("values cannot be sent, training goes on and they are kept: %s", error.message)
+        self.trouble = error
+        pause = min(_FIRST_PAUSE_S * (1 << min(attempts - 1, 10)), _LONGEST_PAUSE_S) * self._rng.uniform(0.5, 1.0)
+        return max(pause, error.retry_after_s) if isinstance(error, TooManyRequests) else pause
+
+    def _stop_because(self, error: LockgateError) -> None:
+        log.error("nothing more is sent: %s", error)
+        with self._moved:
+            self.stopped_by = error
+            self._moved.notify_all()

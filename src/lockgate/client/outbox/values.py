@@ -1,0 +1,91 @@
+"""What is checked in the call that logs, so that the error points at the user's line; the server checks the rest."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from operator import index
+from typing import Any, TypeVar
+
+from lockgate.client.outbox.batch import ITEMS_A_RECORD
+from lockgate.entities import Scalar
+from lockgate.errors import InvalidInput
+
+_LONGEST_NAME = 250
+_NAMES_REMEMBERED = 10_000
+_FLOATS, _TEXTS = frozenset({float}), frozenset({str})
+_known_names: set[str] = set()
+
+T = TypeVar("T")
+
+
+def numbers(metrics: Mapping[str, float]) -> dict[str, float]:
+    """With floats of Python's own: loops log those of numpy and torch as well."""
+    if not metrics.keys() <= _known_names:
+        _require_names(metrics)
+    if (
+        type(metrics) is dict
+        and _FLOATS.issuperset(map(type, metrics.values()))
+        and _TEXTS.issuperset(map(type, metrics))
+    ):
+        return metrics
+    return {str(name): _number(name, value) for name, value in metrics.items()}
+
+
+def _number(name: str, value: Any) -> float:  # anything with __float__
+    if not isinstance(value, str | bytes):
+        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
+            return float(value)
+    raise InvalidInput(f"the value of metric {name!r} is not a number: {value!r}.")
+
+
+def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
+    """What is no text as `str` has it."""
+    if not values.keys() <= _known_names:
+        _require_names(values)
+    return {str(name): _text(name, value) for name, value in values.items()}
+
+
+def _text(name: str, value: Scalar) -> str:
+    text = str(value)
+    if not _can_be_written(text):
+        raise InvalidInput(f"the value of {name!r} is no valid text: {text[:300]!r}.")
+    return text
+
+
+def _can_be_written(text: str) -> bool:
+    """Whether it has no lone surrogates, as the names of badly encoded files do."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _require_names(named: Mapping[str, object]) -> None:
+    for name in named:
+        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not _can_be_written(name):
+            raise InvalidInput(f"a name is a text of 1 to {_LONGEST_NAME} characters, not {str(name)[:300]!r}.")
+    if len(_known_names) > _NAMES_REMEMBERED:
+        _known_names.clear()
+    _known_names.update(named)
+
+
+def whole(step: Any) -> int:  # anything with __index__
+    """A step as an int of Python's own."""
+    try:
+        number = index(step)
+    except TypeError:
+        raise InvalidInput(f"a step is a whole number, not {step!r}.") from None
+    if not -(2**63) <= number < 2**63:
+        raise InvalidInput(f"the step {number} does not fit 64 bits.")
+    return number
+
+
+def parts(values: dict[str, T]) -> Iterator[dict[str, T]]:
+    """In pieces that fit a record."""
+    if len(values) <= ITEMS_A_RECORD:
+        yield values
+        return
+    items = iter(values.items())
+    while part := dict(islice(items, ITEMS_A_RECORD)):
+        yield part

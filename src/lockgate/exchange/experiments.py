@@ -1,0 +1,40 @@
+"""Experiments: found again by the tag that says where they are from, or made."""
+
+from lockgate.errors import Conflict
+from lockgate.exchange import marks
+from lockgate.exchange.book import Book
+from lockgate.wire.mlflow import experiments as wire
+from lockgate.wire.mlflow.experiments import Tag
+
+
+def ensure_experiment(book: Book, experiment: wire.Experiment) -> str:
+    """The id of the copy, which is active now. Raises Conflict for a name that something else has."""
+    name = book.prefix + experiment.name
+    origin = marks.dated(experiment.experiment_id, experiment.creation_time)
+    tags = (*marks.copied(experiment.tags), Tag(key=marks.ORIGIN, value=origin))
+    call = book.target.transport.call
+    there = book.target.find_experiment(name)
+    if there is None:
+        return call(wire.CREATE_EXPERIMENT, wire.CreateExperiment(name=name, tags=tags)).experiment_id
+    if marks.origin_of(there.tags) != origin and not _is_untouched(book, there):
+        raise Conflict(
+            f"{book.target.name} has an experiment {name!r} already, which is no copy of this one.",
+            hint=f"give the copies other names: --prefix {'other' if book.prefix else 'mlflow'}/",
+        )
+    if there.lifecycle_stage != "active":
+        if experiment.lifecycle_stage == "active":
+            raise Conflict(
+                f"the copy of the experiment {name!r} was deleted at {book.target.name}.",
+                hint="restore it, or delete it for good",
+            )
+        call(wire.RESTORE_EXPERIMENT, wire.ExperimentId(experiment_id=there.experiment_id))  # deleted again at the end
+    for tag in sorted(set(tags) - set(there.tags), key=lambda tag: tag.key == marks.ORIGIN, reverse=True):
+        request = wire.SetExperimentTag(experiment_id=there.experiment_id, key=tag.key, value=tag.value)
+        call(wire.SET_EXPERIMENT_TAG, request)
+    return there.experiment_id
+
+
+def _is_untouched(book: Book, there: wire.Experiment) -> bool:
+    """Like the experiment Default, which every server has."""
+    pages = book.target.iter_runs(there.experiment_id)
+    return there.lifecycle_stage == "active" and not there.tags and not any(pages)

@@ -1,0 +1,130 @@
+"""Files of runs and models where they are: behind a server's artifact proxy, or at any address that fsspec reads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from lockgate.client.transport import Transport
+from lockgate.errors import InvalidInput, Unavailable
+from lockgate.exchange import answers
+from lockgate.wire.mlflow.artifacts import ListProxy
+
+_PROXIED = "mlflow-artifacts:"
+
+
+class Sizes(NamedTuple):
+    """Of some files together."""
+
+    files: int
+    size_bytes: int
+
+
+class Files(Protocol):
+    """One folder with all it holds; nothing where there is no such folder."""
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """(path below the folder, bytes) of every file."""
+        ...
+
+    def fetch(self, path: str, target: Path) -> None: ...
+
+    def store(self, path: str, local: Path) -> None: ...
+
+
+def open_files(transport: Transport, uri: str) -> Files:
+    """The folder at `uri`. Raises InvalidInput for an address that cannot be opened from here."""
+    return ProxiedFiles(transport, uri) if uri.startswith(_PROXIED) else OutsideFiles(uri)
+
+
+def count(files: Files) -> Sizes:
+    """What is there now."""
+    sizes = [size for _, size in files.walk()]
+    return Sizes(len(sizes), sum(sizes))
+
+
+def copy_files(source: Files, destination: Files) -> Sizes:
+    """Every file, one after the other; a file that is there already is written again."""
+    copied = size_bytes = 0
+    with TemporaryDirectory(prefix="lockgate-copy-") as folder:
+        held = Path(folder) / "file"
+        for path, _ in source.walk():
+            source.fetch(path, held)
+            destination.store(path, held)
+            copied, size_bytes = copied + 1, size_bytes + held.stat().st_size
+    return Sizes(copied, size_bytes)
+
+
+class ProxiedFiles:
+    """Behind the server that `transport` leads to: `mlflow-artifacts:/1/RUN/artifacts`."""
+
+    def __init__(self, transport: Transport, uri: str) -> None:
+        self._transport = transport
+        path = uri.removeprefix(_PROXIED)
+        if path.startswith("//"):  # names the server as well
+            path = path[2:].partition("/")[2]
+        self._root = path.strip("/")
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            for item in self._transport.call(answers.LIST_FILES, ListProxy(path=_join(self._root, folder))).files:
+                path = _join(folder, item.path)
+                if item.is_dir:
+                    folders.append(path)
+                else:
+                    yield path, item.file_size or 0
+
+    def fetch(self, path: str, target: Path) -> None:
+        self._transport.get_file(_join(self._root, path), target)
+
+    def store(self, path: str, local: Path) -> None:
+        self._transport.put_file(_join(self._root, path), local)
+
+
+class OutsideFiles:
+    """Where a server only says where its files are: a folder, `s3://...`, whatever fsspec has a driver for."""
+
+    def __init__(self, uri: str) -> None:
+        import fsspec
+
+        place = unquote(urlsplit(uri).path) if uri.startswith("file:") else uri  # fsspec takes %20 for part of a name
+        try:
+            self._filesystem, self._root = fsspec.core.url_to_fs(place)
+        except (ImportError, ValueError) as error:
+            raise InvalidInput(
+                f"the files at {uri} cannot be opened: {error}.",
+                hint="install what it names, or start the MLflow server with --serve-artifacts",
+            ) from error
+        self._uri = uri
+
+    def exists(self) -> bool:
+        return bool(self._filesystem.exists(self._root))
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        try:
+            found = self._filesystem.find(self._root, detail=True)
+        except OSError as error:
+            raise Unavailable(f"the files at {self._uri} cannot be listed: {error}.") from error
+        for path, info in found.items():
+            yield path.removeprefix(self._root).strip("/"), int(info["size"] or 0)
+
+    def fetch(self, path: str, target: Path) -> None:
+        try:
+            self._filesystem.get_file(f"{self._root}/{path}", str(target))
+        except OSError as error:
+            raise Unavailable(f"{path} at {self._uri} cannot be read: {error}.") from error
+
+    def store(self, path: str, local: Path) -> None:
+        place = f"{self._root}/{path}"
+        try:
+            self._filesystem.makedirs(place.rpartition("/")[0], exist_ok=True)
+            self._filesystem.put_file(str(local), place)
+        except OSError as error:
+            raise Unavailable(f"{path} at {self._uri} cannot be written: {error}.") from error
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder and name else folder or name

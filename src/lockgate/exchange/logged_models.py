@@ -1,0 +1,96 @@
+"""Logged models with their files and what was measured of them; their runs are there before."""
+
+from msgspec.structs import replace
+
+from lockgate.exchange import answers, marks
+from lockgate.exchange.book import Book
+from lockgate.exchange.destination import Place
+from lockgate.exchange.files import copy_files, open_files
+from lockgate.wire.mlflow import logged_models as wire
+from lockgate.wire.mlflow import runs
+from lockgate.wire.mlflow.experiments import Tag
+
+_ENDED = ("LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
+_METRICS_A_BATCH = 1000
+
+
+def copy_logged_models(book: Book, source_id: str, target_id: str) -> None:
+    """All of one experiment that are not deleted."""
+    known: dict[str, tuple[Place, marks.Content | None]] = {}
+    for there in book.target.iter_logged_models(target_id):
+        if origin := marks.origin_of(there.info.tags):
+            place = Place(there.info.model_id, there.info.artifact_uri)
+            known[origin] = place, marks.content_of(there.info.tags)
+
+    def work(model: wire.LoggedModel) -> tuple[Place, marks.Content]:
+        return _copy(book, model, target_id, *known.get(model.info.model_id, (None, None)))
+
+    models = list(book.source.iter_logged_models(source_id))
+    for model, (place, content) in book.each(work, models, lambda model: f"logged model {model.info.model_id}"):
+        book.logged_models[model.info.model_id] = place
+        book.read.update(
+            {
+                "logged models": 1,
+                "params": len(model.data.params),
+                "tags": len(marks.copied(model.info.tags)),
+                "model metrics": content.points,
+                "artifact files": content.files,
+                "artifact bytes": content.size_bytes,
+            }
+        )
+        book.progress.advance()
+
+
+def _copy(
+    book: Book, model: wire.LoggedModel, experiment_id: str, place: Place | None, content: marks.Content | None
+) -> tuple[Place, marks.Content]:
+    info = model.info
+    digest = _digest(model)
+    if place and content and content.digest == digest:
+        return place, content
+    call = book.target.transport.call
+    tags = marks.copied(info.tags)
+    if place is None:
+        run = book.runs.get(info.source_run_id)
+        origin = Tag(key=marks.ORIGIN, value=info.model_id)
+        place = book.destination.create_logged_model(model, experiment_id, run.id if run else "", (*tags, origin))
+    elif tags:
+        call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=tags))
+    measured = _copy_metrics(book, model, place)
+    sizes = copy_files(
+        open_files(book.source.transport, info.artifact_uri), open_files(book.target.transport, place.artifact_uri)
+    )
+    if info.status in _ENDED:
+        call(answers.FINALIZE_LOGGED_MODEL, wire.FinalizeLoggedModel(model_id=place.id, status=info.status))
+    content = marks.Content(digest, measured, sizes.files, sizes.size_bytes)
+    call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=(content.tag(),)))
+    return place, content
+
+
+def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place) -> int:
+    """They are said of a model by a run, perhaps of another experiment; those of runs that are not copied stay."""
+    by_run: dict[str, list[runs.Metric]] = {}
+    for metric in model.data.metrics:
+        if run := book.runs.get(metric.run_id or ""):
+            by_run.setdefault(run.id, []).append(replace(metric, model_id=place.id, run_id=None))
+    for run_id, metrics in by_run.items():
+        for start in range(0, len(metrics), _METRICS_A_BATCH):
+            part = tuple(metrics[start : start + _METRICS_A_BATCH])
+            book.target.transport.call(runs.LOG_BATCH, runs.LogBatch(run_id=run_id, metrics=part))
+    return sum(map(len, by_run.values()))
+
+
+def _digest(model: wire.LoggedModel) -> str:
+    """Without what changes when somebody registers the model."""
+    info = replace(
+        model.info,
+        last_updated_timestamp_ms=0,
+        registrations=(),
+        tags=tuple(sorted(marks.copied(model.info.tags), key=lambda tag: tag.key)),
+    )
+    data = replace(
+        model.data,
+        params=tuple(sorted(model.data.params, key=lambda param: param.key)),
+        metrics=tuple(sorted(model.data.metrics, key=lambda m: (m.key, m.timestamp, m.step or 0, m.run_id or ""))),
+    )
+    return marks.digest_of(replace(model, info=info, data=data))

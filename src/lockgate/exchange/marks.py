@@ -1,0 +1,54 @@
+"""The tags of a copy: what it is a copy of, and what of it was copied.
+
+A creation carries `ORIGIN` in the same request, so there is no instant at which a copy exists that nobody can find
+again. `CONTENT` is written last; what has it is complete. Neither is copied further nor counted.
+"""
+
+import msgspec
+
+from lockgate.hashing import digest_canonical
+from lockgate.wire.mlflow.experiments import Tag
+
+ORIGIN = "lockgate.copied.from"
+CONTENT = "lockgate.copied.content"
+
+# Written by servers themselves: a run's name, and where a logged model is registered.
+_OF_SERVERS = ("mlflow.runName", "mlflow.modelVersions")
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What was read from the source for one run, logged model or version, to be counted again at the destination."""
+
+    digest: str  # of the record at the source: another one means that the source has changed since
+    points: int = 0
+    files: int = 0
+    size_bytes: int = 0
+
+    def tag(self) -> Tag:
+        return Tag(key=CONTENT, value=msgspec.json.encode(self).decode())
+
+
+def origin_of(tags: tuple[Tag, ...]) -> str:
+    """What it is a copy of; empty for what is none."""
+    return next((tag.value for tag in tags if tag.key == ORIGIN), "")
+
+
+def content_of(tags: tuple[Tag, ...]) -> Content | None:
+    """None for what is not complete."""
+    found = next((tag.value for tag in tags if tag.key == CONTENT), None)
+    return None if found is None else msgspec.json.decode(found, type=Content)
+
+
+def copied(tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
+    """The tags that are copied and counted."""
+    return tuple(tag for tag in tags if tag.key not in (ORIGIN, CONTENT, *_OF_SERVERS))
+
+
+def dated(name: str, created_at_ms: int) -> str:
+    """The origin of what is known by a name or number, which other servers may have given as well."""
+    return f"{name}@{created_at_ms}"
+
+
+def digest_of(record: msgspec.Struct) -> str:
+    """Of a record as it was read."""
+    return digest_canonical("copied", record)

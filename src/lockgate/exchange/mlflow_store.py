@@ -1,0 +1,176 @@
+"""MLflow's stores without a server, `sqlite:///mlflow.db` and `file:///mlruns`, read through mlflow's own client."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from lockgate.errors import InvalidInput, NotFound
+from lockgate.exchange import answers
+from lockgate.exchange.files import OutsideFiles
+from lockgate.wire.mlflow import artifacts, experiments, logged_models, registry, runs
+from lockgate.wire.operation import Operation, Req, Res
+
+SCHEMES = ("", "file", "sqlite", "postgresql", "mysql", "mssql")
+_VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}  # the numbers of mlflow.entities.ViewType
+
+
+class MlflowStore:
+    """`lockgate.client.transport.Transport`, for reading only.
+
+    Where the store was written by `mlflow server`, its records say `mlflow-artifacts:/...`; `artifacts_at` is the
+    folder or address that the server kept these files at (its `--artifacts-destination`).
+    """
+
+    def __init__(self, uri: str, *, artifacts_at: str = "") -> None:
+        """Raises InvalidInput where there is no such store or mlflow cannot read it."""
+        _require_there(uri)
+        # mlflow refuses folders since they are in maintenance; who moves away from one has to read it.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        try:
+            from mlflow import MlflowClient, set_tracking_uri
+            from mlflow.exceptions import MlflowException
+            from mlflow.utils.proto_json_utils import message_to_json
+        except ImportError as error:
+            raise _unreadable(uri, "mlflow, which reads such a store, is not installed") from error
+        self._uri = uri
+        self._artifacts_at = artifacts_at
+        self._error, self._to_json = MlflowException, message_to_json
+        try:
+            set_tracking_uri(uri)  # where the client forgets whom it was made for, it makes a mlflow.db where we stand
+            self._client = MlflowClient(uri, uri)
+        except Exception as error:  # whatever mlflow and its database drivers raise for a store
+            raise _unreadable(uri, str(error)) from error
+        self._performers: Mapping[str, Callable[[Any], Mapping[str, Any]]] = {
+            answers.SEARCH_EXPERIMENTS.name: self._search_experiments,
+            answers.SEARCH_RUNS.name: self._search_runs,
+            answers.GET_RUN.name: lambda request: {"run": self._plain(self._client.get_run(request.run_id))},
+            runs.METRIC_HISTORY.name: self._metric_history,
+            answers.SEARCH_LOGGED_MODELS.name: self._search_logged_models,
+            answers.GET_LOGGED_MODEL.name: self._get_logged_model,
+            answers.SEARCH_MODELS.name: self._search_models,
+            answers.SEARCH_VERSIONS.name: self._search_versions,
+            answers.LIST_RUN_FILES.name: lambda request: {},  # a folder that is not here has no files
+            answers.LIST_FILES.name: self._list_files,
+        }
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        try:
+            answer = self._performers[operation.name](request)
+        except self._error as error:
+            raise _unreadable(self._uri, str(error)) from error
+        return msgspec.convert(answer, operation.response, strict=False)
+
+    def put_file(self, path: str, local: Path) -> None:
+        raise InvalidInput(f"{self._uri} is only read.")
+
+    def get_file(self, path: str, target: Path) -> None:
+        folder, _, name = path.rpartition("/")
+        self._proxied(folder).fetch(name, target)
+
+    def close(self) -> None:
+        """Nothing is held: mlflow keeps its connections itself."""
+
+    def _search_experiments(self, request: experiments.SearchExperiments) -> Mapping[str, Any]:
+        page = self._client.search_experiments(
+            view_type=_VIEWS[request.view_type],
+            max_results=request.max_results,
+            order_by=list(request.order_by),
+            page_token=request.page_token or None,
+        )
+        return self._page("experiments", page)
+
+    def _search_runs(self, request: runs.SearchRuns) -> Mapping[str, Any]:
+        page = self._client.search_runs(
+            list(request.experiment_ids),
+            run_view_type=_VIEWS[request.run_view_type],
+            max_results=request.max_results,
+            order_by=list(request.order_by),
+            page_token=request.page_token or None,
+        )
+        return self._page("runs", page)
+
+    def _metric_history(self, request: runs.MetricHistory) -> Mapping[str, Any]:
+        """At once, and each value once: files may hold one twice."""
+        found = self._client.get_metric_history(request.run_id, request.metric_key)
+        values = dict.fromkeys((repr(metric.value), metric.timestamp, metric.step) for metric in found)
+        metrics = [
+            {"key": request.metric_key, "value": runs.number_out(float(value)), "timestamp": at, "step": step}
+            for value, at, step in values
+        ]
+        return {"metrics": metrics}
+
+    def _search_logged_models(self, request: logged_models.SearchLoggedModels) -> Mapping[str, Any]:
+        order = [{"field_name": item.field_name, "ascending": item.ascending} for item in request.order_by]
+        page = self._client.search_logged_models(
+            list(request.experiment_ids),
+            max_results=request.max_results,
+            order_by=order,
+            page_token=request.page_token or None,
+        )
+        return self._page("models", page)
+
+    def _get_logged_model(self, request: logged_models.GetLoggedModel) -> Mapping[str, Any]:
+        return {"model": self._plain(self._client.get_logged_model(request.model_id))}
+
+    def _search_models(self, request: registry.Search) -> Mapping[str, Any]:
+        page = self._client.search_registered_models(
+            filter_string=request.filter or None,
+            max_results=request.max_results,
+            order_by=list(request.order_by),
+            page_token=request.page_token or None,
+        )
+        return self._page("registered_models", page)
+
+    def _search_versions(self, request: registry.SearchVersions) -> Mapping[str, Any]:
+        page = self._client.search_model_versions(
+            filter_string=request.filter, max_results=request.max_results, page_token=request.page_token or None
+        )
+        return self._page("model_versions", page)
+
+    def _list_files(self, request: artifacts.ListProxy) -> Mapping[str, Any]:
+        return {
+            "files": [
+                {"path": path, "is_dir": False, "file_size": size} for path, size in self._proxied(request.path).walk()
+            ]
+        }
+
+    def _proxied(self, path: str) -> OutsideFiles:
+        if not self._artifacts_at:
+            raise InvalidInput(
+                f"the files of {self._uri} are behind the server that wrote it (mlflow-artifacts:/{path}).",
+                hint="say where that server keeps them: --artifacts FOLDER, or import from its address",
+            )
+        return OutsideFiles(f"{self._artifacts_at.rstrip('/')}/{path}")
+
+    def _page(self, name: str, page: Any) -> Mapping[str, Any]:  # mlflow's PagedList
+        return {name: [self._plain(item) for item in page], "next_page_token": page.token or ""}
+
+    def _plain(self, entity: Any) -> Mapping[str, Any]:  # any entity of mlflow's
+        """As its server would write it."""
+        found: Mapping[str, Any] = msgspec.json.decode(self._to_json(entity.to_proto()))
+        return found
+
+
+def _require_there(uri: str) -> None:
+    """mlflow would make an empty store where there is none."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        path = Path(unquote(parts.path))
+    elif parts.scheme == "sqlite":
+        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    else:
+        return
+    if not path.exists():
+        raise NotFound(f"there is no store at {uri}: {path.absolute()} does not exist.")
+
+
+def _unreadable(uri: str, reason: str) -> InvalidInput:
+    return InvalidInput(
+        f"the store {uri} cannot be read: {reason.rstrip('.')}.",
+        hint=f"start a server on it and import from that: mlflow server --backend-store-uri {uri} --port 5001; "
+        "lockgate import mlflow http://127.0.0.1:5001",
+    )

@@ -1,0 +1,179 @@
+"""Runs with all they logged. A run that is complete is skipped, unless it has changed at the source since."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from lockgate.client.tracking import Tracking
+from lockgate.clock import SystemClock
+from lockgate.errors import InvalidInput
+from lockgate.exchange import answers, marks
+from lockgate.exchange.book import Book
+from lockgate.exchange.destination import Place
+from lockgate.exchange.endpoint import Endpoint
+from lockgate.exchange.files import Files, OutsideFiles, Sizes, copy_files, open_files
+from lockgate.wire.mlflow import artifacts
+from lockgate.wire.mlflow import runs as wire
+from lockgate.wire.mlflow.experiments import Tag
+
+PARENT_TAG = "mlflow.parentRunId"
+
+
+class Known(NamedTuple):
+    """A copy of a run that an earlier attempt has left."""
+
+    place: Place
+    content: marks.Content | None
+    is_deleted: bool
+    models: frozenset[str]  # that it names as inputs and outputs
+
+
+class Unsettled(NamedTuple):
+    """What of a run is written when all runs and logged models have their ids; deletion comes last."""
+
+    run_id: str
+    place: Place
+    inputs: tuple[wire.ModelInput, ...]
+    outputs: tuple[wire.ModelOutput, ...]
+    parent: str
+    is_deleted: bool
+    known_models: frozenset[str]
+
+
+def known_runs(book: Book, experiment_id: str) -> dict[str, Known]:
+    """The copies that are in one experiment of the target, by their ids at the source."""
+    found = {}
+    for page in book.target.iter_runs(experiment_id):
+        for run in page:
+            if origin := marks.origin_of(run.data.tags):
+                used = [item.model_id for item in run.inputs.model_inputs]
+                used += [item.model_id for item in (run.outputs.model_outputs if run.outputs else ())]
+                found[origin] = Known(
+                    Place(run.info.run_id, run.info.artifact_uri),
+                    marks.content_of(run.data.tags),
+                    run.info.lifecycle_stage != "active",
+                    frozenset(used),
+                )
+    return found
+
+
+def copy_page(book: Book, page: Iterable[wire.Run], experiment_id: str, known: dict[str, Known]) -> Iterator[Unsettled]:
+    """Copy what is not complete, several at once; what must wait for the others is handed back."""
+
+    def work(run: wire.Run) -> tuple[Place, marks.Content]:
+        return _copy_run(book, run, experiment_id, known.get(run.info.run_id))
+
+    for run, (place, content) in book.each(work, list(page), lambda run: f"run {run.info.run_id}"):
+        book.runs[run.info.run_id] = place
+        book.read.update(
+            {
+                "runs": 1,
+                "params": len(run.data.params),
+                "tags": len(marks.copied(run.data.tags)),
+                "datasets": len(run.inputs.dataset_inputs),
+                "metric points": content.points,
+                "artifact files": content.files,
+                "artifact bytes": content.size_bytes,
+            }
+        )
+        before = known.get(run.info.run_id)
+        is_deleted = run.info.lifecycle_stage != "active"
+        parent = next((tag.value for tag in run.data.tags if tag.key == PARENT_TAG), "")
+        outputs = run.outputs.model_outputs if run.outputs else ()
+        if is_deleted or outputs or run.inputs.model_inputs or parent:
+            models = before.models if before else frozenset()
+            yield Unsettled(run.info.run_id, place, run.inputs.model_inputs, outputs, parent, is_deleted, models)
+        book.progress.advance()
+
+
+def settle(book: Book, item: Unsettled) -> None:
+    """Write what names other runs and models, under the ids that they have at the target; then delete what was."""
+    call = book.target.transport.call
+    parent = book.runs.get(item.parent)
+    if parent is not None and parent.id != item.parent:
+        call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=item.place.id, key=PARENT_TAG, value=parent.id))
+    inputs = {book.logged_models[one.model_id].id for one in item.inputs if one.model_id in book.logged_models}
+    if new := inputs - item.known_models:
+        models = tuple(wire.ModelInput(model_id=model_id) for model_id in sorted(new))
+        call(wire.LOG_INPUTS, wire.LogInputs(run_id=item.place.id, models=models))
+    outputs = tuple(
+        wire.ModelOutput(model_id=place.id, step=one.step or 0)
+        for one in item.outputs
+        if (place := book.logged_models.get(one.model_id)) and place.id not in item.known_models
+    )
+    if outputs:
+        call(wire.LOG_OUTPUTS, wire.LogOutputs(run_id=item.place.id, models=outputs))
+    if item.is_deleted:
+        call(wire.DELETE_RUN, wire.OfRun(run_id=item.place.id))
+
+
+def run_files(source: Endpoint, run: wire.Run) -> Files:
+    """Raises InvalidInput where a server keeps them in a folder of its own machine that is not there on this one."""
+    files = open_files(source.transport, run.info.artifact_uri)
+    if isinstance(files, OutsideFiles) and not files.exists():
+        request = artifacts.ListArtifacts(run_id=run.info.run_id)
+        if source.transport.call(answers.LIST_RUN_FILES, request).files:
+            raise InvalidInput(
+                f"its files are at {run.info.artifact_uri}, which cannot be read from here; copy them on that machine."
+            )
+    return files
+
+
+def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None) -> tuple[Place, marks.Content]:
+    digest = marks.digest_of(_ordered(run))
+    if known and known.content and known.content.digest == digest and run.info.status != "RUNNING":
+        if known.is_deleted and run.info.lifecycle_stage == "active":
+            raise InvalidInput(f"its copy {known.place.id} was deleted at {book.target.name}; restore that first.")
+        return known.place, known.content
+    call = book.target.transport.call
+    tags = marks.copied(run.data.tags)
+    if known is None:
+        origin = Tag(key=marks.ORIGIN, value=run.info.run_id)
+        place = book.destination.create_run(run, experiment_id, (*tags, origin))
+    else:
+        place = known.place
+        if known.is_deleted:
+            call(wire.RESTORE_RUN, wire.OfRun(run_id=place.id))
+    tracking = Tracking(book.target.transport, SystemClock())
+    params = {param.key: param.value for param in run.data.params}
+    changed = () if known is None else tags  # a new run has them already; its parent's id there is for `settle` to say
+    tracking.log_batch(place.id, params=params, tags={tag.key: tag.value for tag in changed if tag.key != PARENT_TAG})
+    if run.inputs.dataset_inputs:
+        call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
+    points = _copy_points(book, run, place)
+    sizes = _copy_files(book, run, place)
+    if run.info.status != "RUNNING" or known is not None:
+        request = wire.UpdateRun(run_id=place.id, status=run.info.status, end_time=run.info.end_time)
+        call(answers.UPDATE_RUN, request)
+    content = marks.Content(digest, points, sizes.files, sizes.size_bytes)
+    mark = content.tag()
+    call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=place.id, key=mark.key, value=mark.value))
+    return place, content
+
+
+def _copy_points(book: Book, run: wire.Run, place: Place) -> int:
+    points = book.source.iter_points(run)
+    copied = 0
+    while part := list(islice(points, book.destination.points_a_request)):
+        book.destination.log_points(place.id, part)
+        copied += len(part)
+        book.progress.advance(items=0, points=len(part))
+    return copied
+
+
+def _copy_files(book: Book, run: wire.Run, place: Place) -> Sizes:
+    return copy_files(run_files(book.source, run), open_files(book.target.transport, place.artifact_uri))
+
+
+def _ordered(run: wire.Run) -> wire.Run:
+    """Servers list what a run has in any order."""
+    data = replace(
+        run.data,
+        metrics=tuple(sorted(run.data.metrics, key=lambda metric: metric.key)),
+        params=tuple(sorted(run.data.params, key=lambda param: param.key)),
+        tags=tuple(sorted(run.data.tags, key=lambda tag: tag.key)),
+    )
+    used = sorted(run.inputs.dataset_inputs, key=lambda item: (item.dataset.name, item.dataset.digest))
+    return replace(run, data=data, inputs=replace(run.inputs, dataset_inputs=tuple(used)))

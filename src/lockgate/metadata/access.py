@@ -1,0 +1,94 @@
+"""What a server must know to let somebody in: users, grants and tokens as one value, read again only when they changed.
+
+Every change of the three tables counts up one number in the transaction that makes it, so whether there is anything
+new to read is one primary-key look-up.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from lockgate.entities import Grant
+from lockgate.errors import Conflict
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.tables import access_revision, grants, tokens, users
+
+INSTALLATION = "*"  # the pattern of a grant that is not about some models, and what it is a grant on
+
+_ONLY = 1
+
+
+class KnownUser(NamedTuple):
+    """A user with the hash of the password; empty where only tokens are taken."""
+
+    name: str
+    password: str
+    grants: tuple[Grant, ...]
+
+
+class KnownToken(NamedTuple):
+    """What is kept of a token: whose it is and the digest of its secret."""
+
+    user: str
+    digest: str
+    expires_at: int | None
+
+
+class Directory(NamedTuple):
+    """Everybody who may come in, at one revision."""
+
+    revision: int
+    users: Mapping[str, KnownUser]
+    tokens: Mapping[str, KnownToken]
+
+
+def read_revision(connection: Connection) -> int:
+    """How often users, grants or tokens have been changed."""
+    return connection.scalar(select(access_revision.c.revision).where(access_revision.c.only == _ONLY)) or 0
+
+
+def read_directory(connection: Connection) -> Directory:
+    """Users by name and tokens by id."""
+    # first: what is changed while we read must be read again the next time
+    revision = read_revision(connection)
+    granted: dict[int, list[Grant]] = {}
+    for row in connection.execute(select(grants).order_by(grants.c.pattern)):
+        granted.setdefault(row.user_id, []).append(Grant(pattern=row.pattern, role=row.role))
+    names: dict[int, str] = {}
+    found: dict[str, KnownUser] = {}
+    for row in connection.execute(select(users.c.user_id, users.c.name, users.c.password)):
+        names[row.user_id] = row.name
+        found[row.name] = KnownUser(row.name, row.password, tuple(granted.get(row.user_id, ())))
+    known = {
+        row.token_id: KnownToken(names[row.user_id], row.digest, row.expires_at)
+        for row in connection.execute(select(tokens))
+    }
+    return Directory(revision, found, known)
+
+
+def record_change(tx: Tx) -> None:
+    """To be called by every change of users, grants and tokens, when it is made.
+
+    Raises Conflict where it would leave users and no admin: nobody could let anybody in any more.
+    """
+    if _count_users(tx.connection) and not has_admin(tx.connection):
+        raise Conflict(
+            "this would leave users and no admin.",
+            hint="lockgate users add NAME --role admin, or lockgate users grant NAME admin",
+        )
+    tx.connection.execute(
+        upsert(tx.is_sqlite, access_revision)
+        .values(only=_ONLY, revision=1)
+        .on_conflict_do_update(index_elements=["only"], set_={"revision": access_revision.c.revision + 1})
+    )
+
+
+def has_admin(connection: Connection) -> bool:
+    """Whether anybody is an admin of the installation."""
+    query = select(grants.c.user_id).where(grants.c.pattern == INSTALLATION, grants.c.role == "admin").limit(1)
+    return connection.scalar(query) is not None
+
+
+def _count_users(connection: Connection) -> int:
+    return connection.scalar(select(func.count()).select_from(users)) or 0

@@ -1,0 +1,125 @@
+"""May this version enter this environment? One rule, whichever way somebody comes in.
+
+    lockgate deploy, promote: automatic     -> a rollout is created   -> require_rollout_admitted
+    lockgate models alias churn production  -> our own alias          -> require_alias_admitted
+    MlflowClient.set_registered_model_alias -> MLflow's alias         -> require_alias_admitted
+    transition_model_version_stage          -> stage Production       -> require_alias_admitted
+
+What an environment takes: a version that its gates let pass, or that was brought there with `--override`, approved by
+as many people as `lockgate.yaml` asks for. What it served before may always come back: a rollback asks nobody. An alias
+stands for an environment when it has its name; `champion` stands for the last one, and `challenger` for what may try
+to become it. A model that no project has declared environments for is held only to what its gates did say, and one
+without any release to nothing: it is a registry of MLflow and nothing else.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from lockgate.entities import Release, Rollout
+from lockgate.errors import GateFailed, NotFound, PermissionDenied
+from lockgate.metadata.approvals import list_approvals
+from lockgate.metadata.environments import list_environments
+from lockgate.metadata.releases import get_release
+from lockgate.metadata.tables import releases, rollouts
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+class _Door(NamedTuple):
+    """What an alias stands for: an environment, and the approvals that it needs."""
+
+    environment: str
+    approvals: int
+
+
+def require_alias_admitted(connection: Connection, model: str, alias: str, version: int) -> None:
+    """Raises GateFailed or PermissionDenied where `alias` stands for an environment that may not take the version."""
+    door = _door(connection, model, alias)
+    if door is not None and not _has_served(connection, model, version, door.environment):
+        require_admitted(connection, model, version, door.environment, approvals=door.approvals, override_reason=None)
+
+
+def require_admitted(
+    connection: Connection, model: str, version: int, environment: str, *, approvals: int, override_reason: str | None
+) -> None:
+    """Raises GateFailed naming the gates that refused the version, PermissionDenied where approvals are missing.
+
+    An override lets a refused version in and replaces no approval.
+    """
+    if not override_reason:
+        _require_passed(connection, model, version, environment)
+    given = list_approvals(connection, model, version, environment) if approvals else ()
+    approvers = sorted({approval.approver for approval in given})
+    missing = approvals - len(approvers)
+    if missing > 0:
+        said = f"approved by {', '.join(approvers)}" if approvers else "approved by nobody"
+        raise PermissionDenied(
+            f"{environment} needs {approvals} approval(s) for version {version} of {model}: {missing} missing, {said}.",
+            hint=f"lockgate approve {model}@{version} --for {environment}",
+        )
+
+
+def require_rollout_admitted(connection: Connection, rollout: Rollout) -> None:
+    """The same for a rollout that is about to begin. What the environment has served before needs no permission."""
+    if rollout.strategy == "rollback" and _has_served(connection, rollout.model, rollout.version, rollout.environment):
+        return
+    known = {item.name: item.approvals for item in list_environments(connection, rollout.model)}
+    require_admitted(
+        connection,
+        rollout.model,
+        rollout.version,
+        rollout.environment,
+        approvals=known.get(rollout.environment, 0),
+        override_reason=rollout.override_reason,
+    )
+
+
+def stage_environment(connection: Connection, model: str, stage: str) -> str | None:
+    """The environment that one of MLflow's stages stands for: the one of its name, in lower case."""
+    name = stage.lower()
+    return name if any(item.name == name for item in list_environments(connection, model)) else None
+
+
+def _door(connection: Connection, model: str, alias: str) -> _Door | None:
+    known = list_environments(connection, model)
+    for item in known:
+        if item.name == alias:
+            return _Door(item.name, item.approvals)
+    if alias not in (CHAMPION, CHALLENGER) or not _has_releases(connection, model):
+        return None
+    # The challenger has not entered anything yet: it needs its gates' word and nobody's approval.
+    last = known[-1] if known else None
+    environment = last.name if last else "production"
+    return _Door(environment, last.approvals if last and alias == CHAMPION else 0)
+
+
+def _require_passed(connection: Connection, model: str, version: int, environment: str) -> None:
+    release = _find_release(connection, model, version)
+    verdict = None if release is None else release.verdict
+    if verdict is not None and verdict.passed:
+        return
+    override = f"lockgate deploy {model}@{version} --to {environment} --override --reason TEXT"
+    if verdict is None:
+        if not list_environments(connection, model):
+            return  # no project has said that this model is promoted by gates
+        raise GateFailed(f"no gate has judged version {version} of {model}.", hint=override)
+    reasons = "; ".join(f"{check.gate} ({check.reason})" for check in verdict.refusals)
+    raise GateFailed(f"version {version} of {model} was refused by its gates: {reasons}.", hint=override)
+
+
+def _find_release(connection: Connection, model: str, version: int) -> Release | None:
+    try:
+        return get_release(connection, model, version)
+    except NotFound:
+        return None
+
+
+def _has_served(connection: Connection, model: str, version: int, environment: str) -> bool:
+    t = rollouts.c
+    query = select(t.rollout_id).where(t.model == model, t.environment == environment, t.version == version)
+    return connection.scalar(query.where(t.state == "succeeded").limit(1)) is not None
+
+
+def _has_releases(connection: Connection, model: str) -> bool:
+    return bool(connection.scalar(select(func.count()).select_from(releases).where(releases.c.name == model)))

@@ -1,0 +1,59 @@
+"""The audit: who did what, on what, when and from where, written in the transaction of the deed itself."""
+
+from collections.abc import Mapping
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from lockgate.entities import AuditEntry, Scalar
+from lockgate.metadata.database import Tx
+from lockgate.metadata.tables import audit
+
+DONE = "OK"
+
+_DAY_MS = 86_400_000
+
+
+def append_audit(
+    tx: Tx, operation: str, *, address: str, subject: str, outcome: str, details: Mapping[str, Scalar], keep_days: int
+) -> None:
+    """Add one row, and forget the rows that are older than `keep_days`; 0 keeps them for ever."""
+    tx.connection.execute(
+        insert(audit),
+        {
+            "at": tx.at,
+            "by": tx.by,
+            "address": address,
+            "operation": operation,
+            "subject": subject,
+            "outcome": outcome,
+            "details": msgspec.json.encode(details).decode(),
+        },
+    )
+    if keep_days:
+        tx.connection.execute(delete(audit).where(audit.c.at < tx.at - keep_days * _DAY_MS))
+
+
+def list_audit(
+    connection: Connection, *, since: int = 0, subject: str | None = None, by: str | None = None, limit: int
+) -> tuple[AuditEntry, ...]:
+    """Newest first, from the time `since` on; about one model or experiment, or by one user."""
+    t = audit.c
+    query = select(audit).where(t.at >= since).order_by(t.sequence.desc()).limit(limit)
+    if subject is not None:
+        query = query.where(t.subject == subject)
+    if by is not None:
+        query = query.where(t.by == by)
+    return tuple(
+        AuditEntry(
+            sequence=row.sequence,
+            at=row.at,
+            by=row.by,
+            address=row.address,
+            operation=row.operation,
+            subject=row.subject,
+            outcome=row.outcome,
+            details=msgspec.json.decode(row.details),
+        )
+        for row in connection.execute(query)
+    )

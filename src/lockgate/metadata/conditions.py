@@ -1,0 +1,151 @@
+"""A filter tree -> SQL. Every condition is true or false, never NULL, so that NOT is the complement on any database."""
+
+import operator as op
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Double, Integer, Text, and_, false, literal, not_, or_, true
+
+from lockgate.errors import InvalidInput
+from lockgate.metadata.filters import EVERYTHING, And, Comparison, Filter, Name, Not, Value
+from lockgate.metadata.tables import indexed_part
+
+PRESENCE = ("IS NULL", "IS NOT NULL")
+_SYMBOLS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "=": op.eq,
+    "!=": op.ne,
+    ">": op.gt,
+    ">=": op.ge,
+    "<": op.lt,
+    "<=": op.le,
+}
+_LIST = ("IN", "NOT IN")
+_RANGE = ("BETWEEN", "NOT BETWEEN")
+_LIKE = ("LIKE", "ILIKE", "NOT LIKE", "NOT ILIKE")
+_OF_NUMBERS = (*_SYMBOLS, *_LIST, *_RANGE)
+_OF_TEXTS = ("=", "!=", *_LIKE, *_LIST)
+
+Columns = Mapping[str, ColumnElement[Any]]
+
+
+def holds(tree: Filter, of: Callable[[Comparison], ColumnElement[bool]]) -> ColumnElement[bool]:
+    """SQL of the whole tree; `of` says it for one comparison."""
+    if isinstance(tree, Comparison):
+        return of(tree)
+    if isinstance(tree, Not):
+        return not_(holds(tree.part, of))
+    parts = [holds(part, of) for part in tree.parts]
+    if isinstance(tree, And):
+        return and_(true(), *parts)
+    return or_(false(), *parts)
+
+
+def required(tree: Filter) -> Iterator[Comparison]:
+    """The comparisons that everything found must satisfy."""
+    if isinstance(tree, Comparison):
+        yield tree
+    elif isinstance(tree, And):
+        for part in tree.parts:
+            yield from required(part)
+
+
+def without(tree: Filter, comparison: Comparison) -> Filter:
+    """What is left to check where one of the `required` comparisons is known to hold."""
+    if tree is comparison:
+        return EVERYTHING
+    return And(tuple(without(part, comparison) for part in tree.parts)) if isinstance(tree, And) else tree
+
+
+def attribute(comparison: Comparison, *, of: str, texts: Columns, numbers: Columns) -> ColumnElement[bool]:
+    """The comparison of one of the row's own columns. Raises InvalidInput for one that `of` (runs) do not have."""
+    key = comparison.name.key
+    column = texts.get(key, numbers.get(key))
+    if column is None:
+        raise unknown_attribute(key, of=of, known=[*texts, *numbers])
+    condition = compare_number(column, comparison) if key in numbers else compare_text(column, comparison)
+    if comparison.operator in PRESENCE or not getattr(column, "nullable", False):
+        return condition
+    return and_(column.is_not(None), condition)
+
+
+def compare_number(column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
+    """Raises InvalidInput where the comparison is none of numbers."""
+    key, operator, value = comparison.name.key, comparison.operator, comparison.value
+    if operator in PRESENCE:
+        return _compare(column, operator, value)
+    if operator not in _OF_NUMBERS:
+        raise InvalidInput(f"{key} is a number: compare it with {', '.join(_OF_NUMBERS)}, not {operator}.")
+    for item in _values(value):
+        if isinstance(item, str):
+            raise InvalidInput(f"{key} is a number and cannot be compared with the text {item!r}.")
+    bound = tuple(_bound(column, item) for item in _values(value))
+    return _compare(column, operator, bound if isinstance(value, tuple) else bound[0])
+
+
+def compare_text(column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
+    """Raises InvalidInput where the comparison is none of texts."""
+    key, operator, value = comparison.name.key, comparison.operator, comparison.value
+    if operator in PRESENCE:
+        return _compare(column, operator, value)
+    if operator not in _OF_TEXTS:
+        raise InvalidInput(f"{key} is a text: compare it with {', '.join(_OF_TEXTS)}, not {operator}.")
+    for item in _values(value):
+        if not isinstance(item, str):
+            raise InvalidInput(f"{key} is a text: write its value in quotes, {operator} '{item}'.")
+    return _compare(column, operator, value)
+
+
+def compare_indexed_text(column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
+    """`compare_text` of a column whose index may hold only the beginning of each value, said so that it serves."""
+    whole = compare_text(column, comparison)
+    if comparison.operator not in ("=", "IN"):
+        return whole
+    beginnings = [indexed_part(literal(value, Text())) for value in _values(comparison.value)]
+    return and_(indexed_part(column).in_(beginnings), whole)
+
+
+def require_entity(name: Name, allowed: Collection[str], *, of: str) -> str:
+    """The entity, `attribute` where none is named. Raises InvalidInput for one that `of` (experiments) do not have."""
+    entity = name.entity or "attribute"
+    if entity not in allowed:
+        raise InvalidInput(f"{of} have no {entity} {name.key!r}: use one of their {', '.join(allowed)}.")
+    return entity
+
+
+def unknown_attribute(key: str, *, of: str, known: Collection[str]) -> InvalidInput:
+    return InvalidInput(f"{of} have no attribute {key!r}; they have: {', '.join(known)}.")
+
+
+def _bound(column: ColumnElement[Any], value: Any) -> Any:
+    """A fraction stays one beside a column of whole numbers, which PostgreSQL's driver would round it to."""
+    if isinstance(column.type, Integer):
+        return literal(value, Double()) if isinstance(value, float) else value
+    return float(value)
+
+
+def _values(value: Value | tuple[Value, ...] | None) -> tuple[Value | None, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _compare(column: ColumnElement[Any], operator: str, value: Any) -> ColumnElement[bool]:
+    if operator.startswith("NOT "):
+        return not_(_compare(column, operator.removeprefix("NOT "), value))
+    if operator == "LIKE":
+        return column.like(*_pattern(value))
+    if operator == "ILIKE":
+        return column.ilike(*_pattern(value))
+    if operator == "IN":
+        return column.in_(value)
+    if operator == "BETWEEN":
+        return column.between(*value)
+    if operator == "IS NULL":
+        return column.is_(None)
+    if operator == "IS NOT NULL":
+        return column.is_not(None)
+    found: ColumnElement[bool] = _SYMBOLS[operator](column, value)
+    return found
+
+
+def _pattern(text: str) -> tuple[str, str | None]:
+    """A backslash is a character like any other, as SQLite has it; PostgreSQL must be told."""
+    return (text.replace("\\", "\\\\"), "\\") if "\\" in text else (text, None)

@@ -1,0 +1,124 @@
+"""Deleting for good what was deleted before: first the rows, then the folders.
+
+The transaction that deletes rows writes their folders down in `doomed_folders`; a folder is struck off when it is gone.
+So a crash at any instant leaves nothing that is listed without its files, and no folder that nobody knows of.
+
+What a registered version was made from is kept, as long as there is the version.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, insert, not_, or_, select
+
+from lockgate.metadata.database import Tx
+from lockgate.metadata.events import append_event
+from lockgate.metadata.experiments import DEFAULT_ID, DELETED
+from lockgate.metadata.tables import doomed_folders, experiments, logged_models, model_versions, runs
+
+_FILES = "/artifacts"  # where the folder of a run or a logged model keeps its files
+
+
+class Purge(NamedTuple):
+    """How many rows go, and how many would if no registered version came from them."""
+
+    runs: int
+    logged_models: int
+    experiments: int
+    kept: int
+
+
+def count_purgeable(connection: Connection, *, before: int) -> Purge:
+    """What was deleted before that time and can go for good."""
+    return Purge(
+        _count(connection, runs, _purgeable_runs(before)),
+        _count(connection, logged_models, _purgeable_models(before)),
+        _count(connection, experiments, _empty_after(before)),
+        _count(connection, runs, and_(_old_runs(before), _is_source(runs)))
+        + _count(connection, logged_models, and_(_old_models(before), _is_source(logged_models))),
+    )
+
+
+def purge(tx: Tx, *, before: int, limit: int) -> Purge:
+    """Delete the rows of at most `limit` of each kind; experiments when nothing is left in them."""
+    of_runs = _take(tx, runs, _purgeable_runs(before), limit)
+    of_models = _take(tx, logged_models, _purgeable_models(before), limit)
+    is_empty = and_(
+        not_(exists().where(runs.c.experiment_id == experiments.c.experiment_id)),
+        not_(exists().where(logged_models.c.experiment_id == experiments.c.experiment_id)),
+    )
+    of_experiments = _take(tx, experiments, and_(_old_experiments(before), is_empty), limit)
+    done = Purge(len(of_runs), len(of_models), len(of_experiments), 0)
+    folders = [uri.removesuffix(_FILES) for _, uri in (*of_runs, *of_models)]
+    # A location that somebody chose may hold more than the experiment's files.
+    folders += [uri for number, uri in of_experiments if uri == f"mlflow-artifacts:/{number}"]
+    if folders:
+        tx.connection.execute(insert(doomed_folders), [{"uri": uri} for uri in folders])
+    if any(done):
+        details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
+        append_event(tx, "tracking.purged", "", details)
+    return done
+
+
+def list_doomed(connection: Connection, *, limit: int) -> Sequence[Row[int, str]]:
+    """(number, URI) of folders that are to be deleted, the oldest first."""
+    t = doomed_folders.c
+    return connection.execute(select(t.doomed_id, t.uri).order_by(t.doomed_id).limit(limit)).all()
+
+
+def strike_off(tx: Tx, doomed_id: int) -> None:
+    """The folder is gone."""
+    tx.connection.execute(delete(doomed_folders).where(doomed_folders.c.doomed_id == doomed_id))
+
+
+def _take(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:
+    """(id, URI) of rows that were deleted; what belongs to them went with them."""
+    identity = table.primary_key.columns[0]
+    uri = table.c.artifact_location if table is experiments else table.c.artifact_uri
+    found = tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()
+    tx.connection.execute(delete(table).where(identity.in_([row[0] for row in found])))
+    return found
+
+
+def _count(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(condition)) or 0
+
+
+def _purgeable_runs(before: int) -> ColumnElement[bool]:
+    return and_(_old_runs(before), not_(_is_source(runs)))
+
+
+def _purgeable_models(before: int) -> ColumnElement[bool]:
+    return and_(_old_models(before), not_(_is_source(logged_models)))
+
+
+def _old_runs(before: int) -> ColumnElement[bool]:
+    return and_(runs.c.lifecycle_stage == DELETED, runs.c.deleted_at < before)
+
+
+def _old_models(before: int) -> ColumnElement[bool]:
+    t = logged_models.c
+    within = exists().where(experiments.c.experiment_id == t.experiment_id, _old_experiments(before))
+    return or_(and_(t.lifecycle_stage == DELETED, t.updated_at < before), within)
+
+
+def _old_experiments(before: int) -> ColumnElement[bool]:
+    t = experiments.c
+    return and_(t.lifecycle_stage == DELETED, t.updated_at < before, t.experiment_id != DEFAULT_ID)
+
+
+def _empty_after(before: int) -> ColumnElement[bool]:
+    """Experiments that hold nothing but what goes."""
+    of_experiment = experiments.c.experiment_id
+    return and_(
+        _old_experiments(before),
+        not_(exists().where(runs.c.experiment_id == of_experiment, not_(_purgeable_runs(before)))),
+        not_(exists().where(logged_models.c.experiment_id == of_experiment, _is_source(logged_models))),
+    )
+
+
+def _is_source(table: Table) -> ColumnElement[bool]:
+    of_version = model_versions.c.run_id == runs.c.run_id
+    if table is logged_models:
+        of_version = model_versions.c.model_id == logged_models.c.model_id
+    return exists().where(of_version)

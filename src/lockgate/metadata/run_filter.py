@@ -1,0 +1,110 @@
+"""What of a filter means which rows: a comparison -> a condition on a run, or the runs that an index leads to."""
+
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, not_, or_, select, true
+
+from lockgate.metadata.conditions import (
+    PRESENCE,
+    attribute,
+    compare_indexed_text,
+    compare_number,
+    compare_text,
+    require_entity,
+    unknown_attribute,
+)
+from lockgate.metadata.filters import Comparison, Order
+from lockgate.metadata.tables import datasets, latest_metrics, params, run_datasets, run_tags, runs
+
+Ids: TypeAlias = Select[tuple[str]]
+
+_TEXTS = {
+    "run_id": runs.c.run_id,
+    "run_name": runs.c.run_name,
+    "run name": runs.c.run_name,
+    "Run name": runs.c.run_name,
+    "Run Name": runs.c.run_name,
+    "status": runs.c.status,
+    "user_id": runs.c.user_id,
+    "artifact_uri": runs.c.artifact_uri,
+}
+_NUMBERS = {
+    "start_time": runs.c.start_time,
+    "created": runs.c.start_time,
+    "Created": runs.c.start_time,
+    "end_time": runs.c.end_time,
+}
+_KNOWN = ("run_id", "run_name", "status", "user_id", "artifact_uri", "start_time", "end_time")
+TABLES = {"metric": latest_metrics, "param": params, "tag": run_tags}
+_DATASET_COLUMNS = {"name": datasets.c.name, "digest": datasets.c.digest, "context": run_datasets.c.context}
+_ENTITIES = ("attribute", "metric", "param", "tag", "dataset")
+
+
+def matches(comparison: Comparison) -> ColumnElement[bool]:
+    """The condition on a row of `runs`. Raises InvalidInput for what runs do not have or cannot be compared so."""
+    key, operator = comparison.name.key, comparison.operator
+    entity = require_entity(comparison.name, _ENTITIES, of="runs")
+    if entity == "attribute":
+        return attribute(comparison, of="runs", texts=_TEXTS, numbers=_NUMBERS)
+    if entity == "dataset":
+        has = _using(comparison).where(run_datasets.c.run_id == runs.c.run_id).exists()
+        return not_(has) if operator == "IS NULL" else has
+    t = TABLES[entity].c
+    having = exists().where(t.run_id == runs.c.run_id, t.key == key)
+    if operator in PRESENCE:
+        return not_(having) if operator == "IS NULL" else having
+    if entity != "metric":
+        return having.where(_of_value(comparison))
+    is_other = operator == "!=" or operator.startswith("NOT ")  # NaN equals nothing and lies in no range
+    value = _of_value(comparison)
+    return having.where(or_(value, t.is_nan == true()) if is_other else and_(value, t.is_nan == false()))
+
+
+def leading_to(comparison: Comparison) -> Ids | None:
+    """The runs that satisfy it, where an index leads to them; None elsewhere."""
+    (entity, key), operator = comparison.name, comparison.operator
+    if operator == "IS NULL" or operator == "!=" or operator.startswith("NOT "):
+        return None
+    if entity == "metric":
+        t = latest_metrics.c
+        found = select(t.run_id).where(t.key == key, _of_value(comparison))
+        # A NaN satisfies no comparison, and is there nevertheless.
+        return found if operator in PRESENCE else found.where(t.is_nan == false())
+    if operator not in ("=", "IN"):
+        return None
+    if entity in TABLES:
+        return select(TABLES[entity].c.run_id).where(TABLES[entity].c.key == key, _of_value(comparison))
+    if entity == "dataset":
+        return _using(comparison)
+    if _TEXTS.get(key) is runs.c.run_name:
+        return select(runs.c.run_id).where(compare_indexed_text(runs.c.run_name, comparison))
+    if key == "run_id":
+        return select(runs.c.run_id).where(compare_text(runs.c.run_id, comparison))
+    return None
+
+
+def order_column(order: Order) -> Any:  # a column of `runs`, of text or of whole numbers
+    """Raises InvalidInput for an attribute that runs do not have."""
+    key = order.name.key
+    column = _TEXTS.get(key, _NUMBERS.get(key))
+    if column is None:
+        raise unknown_attribute(key, of="runs", known=_KNOWN)
+    return column
+
+
+def _of_value(comparison: Comparison) -> ColumnElement[bool]:
+    entity = comparison.name.entity
+    if comparison.operator in PRESENCE:
+        return true()
+    if entity == "metric":
+        return compare_number(latest_metrics.c.value, comparison)
+    return compare_indexed_text(TABLES[entity].c.value, comparison)
+
+
+def _using(comparison: Comparison) -> Ids:
+    """Runs that read such a dataset."""
+    key = comparison.name.key
+    if key not in _DATASET_COLUMNS:
+        raise unknown_attribute(key, of="datasets", known=_DATASET_COLUMNS)
+    ids = select(run_datasets.c.run_id).join(datasets, datasets.c.dataset_id == run_datasets.c.dataset_id)
+    return ids if comparison.operator in PRESENCE else ids.where(compare_text(_DATASET_COLUMNS[key], comparison))

@@ -1,0 +1,199 @@
+"""Artifacts on any filesystem that fsspec reaches: Google Cloud Storage, Azure, HDFS, SFTP, memory, ...
+
+fsspec promises no file that appears only when it is whole, so an upload goes to `.partial/` and is moved: a rename
+where there are folders, a copy inside the store where there are keys.
+"""
+
+import errno
+import hashlib
+import io
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull, Unavailable
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_name, require_safe
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
+
+_READ_AHEAD = 8 << 20  # bytes in one request to the store
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")  # what stores call their clock
+
+
+def open_filesystem(url: str) -> "FilesystemArtifacts":
+    """Raises InvalidInput for an address that fsspec does not know or whose package is not installed."""
+    import fsspec
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        raise InvalidInput(f"the setting artifacts is {url!r}, which needs another package: {error}.") from error
+    except ValueError as error:
+        raise InvalidInput(f"the setting artifacts is {url!r}, which names no place for files: {error}.") from error
+    return FilesystemArtifacts(filesystem, root.rstrip("/"))
+
+
+class FilesystemArtifacts:
+    """`store.ArtifactStore` below `root` of an fsspec filesystem. No digest is kept beside the bytes."""
+
+    direct = None
+
+    def __init__(self, filesystem: Any, root: str) -> None:  # fsspec has no type annotations
+        self._filesystem = filesystem
+        self._root = root
+
+    def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "MovedUpload":
+        """Raises InvalidInput for a folder, and for what lies below a file."""
+        require_name(path)
+        target = self._key(path)
+        partial = f"{self._root}/{PARTIAL_FOLDER}/{secrets.token_hex(8)}"
+        with _naming(path):
+            if self._filesystem.isdir(target):
+                raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
+            steps = path.strip("/").split("/")
+            for i in range(1, len(steps)):
+                if self._filesystem.isfile(self._key("/".join(steps[:i]))):
+                    raise InvalidInput(f"{path!r} lies below a file, not a folder.")
+            self._filesystem.makedirs(f"{self._root}/{PARTIAL_FOLDER}", exist_ok=True)
+        return MovedUpload(self._filesystem, path, partial=partial, target=target)
+
+    def open(self, path: str) -> OpenArtifact:
+        key = self._key(path)
+        with _naming(path):
+            info = self._filesystem.info(key)
+            if info["type"] != "file":
+                raise NotFound(f"there is no artifact {path!r}.")
+        known = ArtifactInfo(info["size"], _etag(info), None)
+        return OpenArtifact(known, io.BufferedReader(_Ranges(self._filesystem, key, known), _READ_AHEAD))
+
+    def list(self, path: str = "", *, limit: int, token: str = "") -> ArtifactPage:
+        """By name. fsspec lists a whole folder, so memory grows with it; `token` is the last name of a page."""
+        folder = require_safe(path)
+        try:
+            with _naming(path):
+                entries = self._filesystem.ls(self._key(path), detail=True)
+        except NotFound:
+            return ArtifactPage((), "")
+        found = sorted(
+            (name, None if entry["type"] == "directory" else int(entry["size"]))
+            for entry in entries
+            if (name := entry["name"].rstrip("/").rpartition("/")[2]) > token
+            and str(folder / name) != PARTIAL_FOLDER
+            and entry["name"].strip("/") != self._key(path).strip("/")  # `ls` of a file is the file
+        )
+        files = tuple(ArtifactFile(str(folder / name), size) for name, size in found[:limit])
+        return ArtifactPage(files, found[limit - 1][0] if len(found) > limit else "")
+
+    def delete(self, path: str) -> bool:
+        require_name(path)
+        try:
+            with _naming(path):
+                self._filesystem.rm(self._key(path), recursive=True)
+        except NotFound:
+            return False
+        return True
+
+    def clean(self, *, before_ms: int) -> int:
+        """Leftovers whose store tells no time stay."""
+        cleaned = 0
+        try:
+            with _naming(PARTIAL_FOLDER):
+                for entry in self._filesystem.ls(f"{self._root}/{PARTIAL_FOLDER}", detail=True):
+                    written_ms = self._filesystem.modified(entry["name"]).timestamp() * 1000
+                    if written_ms < before_ms:
+                        self._filesystem.rm(entry["name"])
+                        cleaned += 1
+        except (NotFound, NotImplementedError):
+            return cleaned
+        return cleaned
+
+    def _key(self, path: str) -> str:
+        return "/".join((self._root, *require_safe(path).parts))
+
+
+class MovedUpload:
+    """`store.Upload` that writes to `partial` and moves it to `target`."""
+
+    def __init__(self, filesystem: Any, path: str, *, partial: str, target: str) -> None:  # fsspec has no annotations
+        self._filesystem = filesystem
+        self._path = path
+        self._partial = partial
+        self._target = target
+        with _naming(path):
+            self._file = filesystem.open(partial, "wb")
+
+    def write(self, data: bytes) -> None:
+        with _naming(self._path):
+            self._file.write(data)
+
+    def commit(self, digest: str) -> ArtifactInfo:
+        with _naming(self._path):
+            self._file.close()
+            self._filesystem.makedirs(self._target.rpartition("/")[0], exist_ok=True)
+            self._filesystem.mv(self._partial, self._target)
+            info = self._filesystem.info(self._target)
+        return ArtifactInfo(info["size"], _etag(info), None)
+
+    def abort(self) -> None:
+        try:
+            with _naming(self._path):
+                self._file.close()
+                self._filesystem.rm(self._partial)
+        except NotFound:
+            return
+
+
+class _Ranges(io.RawIOBase):
+    """A file of the store, read by ranges. Raises Unavailable where it was replaced between the first and the last."""
+
+    def __init__(self, filesystem: Any, key: str, info: ArtifactInfo) -> None:  # fsspec has no type annotations
+        self._filesystem = filesystem
+        self._key = key
+        self._info = info
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._info.size_bytes}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # any writable buffer
+        end = min(self._at + len(buffer), self._info.size_bytes)
+        if end <= self._at:
+            return 0
+        with _naming(self._key):
+            data = self._filesystem.cat_file(self._key, start=self._at, end=end)
+            # Before the last bytes are handed out: a reader who lacks them knows that the file is not whole.
+            if end == self._info.size_bytes and _etag(self._filesystem.info(self._key)) != self._info.etag:
+                raise Unavailable(f"{self._key!r} was replaced while it was read.", hint="read it again")
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """What the store says, as errors a client can act on."""
+    try:
+        yield
+    except LockgateError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no artifact {path!r}.") from error
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InvalidInput(f"{path!r} lies below a file, or is a folder.") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"the store for artifacts is full: {path!r} was not stored.") from error
+        raise Unavailable(f"the store for artifacts failed at {path!r}: {error}.") from error
+
+
+def _etag(info: dict[str, Any]) -> str:  # what `info` holds differs from store to store
+    """The store's own tag, or one made of what changes with the content."""
+    known = info.get("ETag") or info.get("etag") or "-".join(str(info[key]) for key in _TIMES if info.get(key))
+    return hashlib.sha256(f"{info['size']} {known}".encode()).hexdigest()[:32]

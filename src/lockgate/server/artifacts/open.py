@@ -1,0 +1,40 @@
+"""The setting `artifacts` -> the store it names."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lockgate.errors import InvalidInput
+from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.store import ArtifactStore
+
+DEFAULT_FOLDER = "artifacts"  # in the state of a project, where the setting is empty
+
+
+def open_artifacts(url: str, *, default: Path) -> ArtifactStore:
+    """The store at `url`: a path or `file://` URL, `s3://BUCKET/PREFIX`, or any other URL that fsspec knows.
+
+    Nothing is asked of the place yet: one that cannot be reached is found out at the first call. Raises InvalidInput.
+    """
+    if not url:
+        return ArtifactFolder(default)
+    parts = urlsplit(url)
+    if not parts.scheme:
+        return ArtifactFolder(Path(url).expanduser())
+    if parts.query or parts.fragment:
+        raise InvalidInput(
+            f"the setting artifacts is {url!r}: an address without `?` and `#` was expected.",
+            hint="endpoint and keys come from the environment, as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...",
+        )
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost") or not parts.path:
+            raise InvalidInput(f"the setting artifacts is {url!r}; write file:///absolute/path.")
+        return ArtifactFolder(Path(unquote(parts.path)))
+    if parts.scheme in ("s3", "s3a"):
+        from lockgate.server.artifacts.s3 import S3Artifacts
+
+        if not parts.netloc:
+            raise InvalidInput(f"the setting artifacts is {url!r}; write s3://BUCKET/PREFIX.")
+        return S3Artifacts(parts.netloc, parts.path.strip("/"))
+    from lockgate.server.artifacts.filesystem import open_filesystem
+
+    return open_filesystem(url)

@@ -1,0 +1,59 @@
+"""Paths from outside, refused before they touch a disk or become a key.
+
+A path is a plain relative one: no `..`, no empty step, no backslash, no control character, nothing absolute, no
+drive or scheme in front. What was percent-encoded once more than HTTP needs is looked at in its decoded form as well,
+because something behind us may decode it again.
+"""
+
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from lockgate.errors import InvalidInput
+
+PARTIAL_FOLDER = ".partial"  # where uploads grow until they are whole; nobody sees it through the API
+
+# The limits of the file systems and of S3, whichever is lower, so that a path works on every store or on none.
+_LONGEST_NAME = 255
+_LONGEST_PATH = 1024
+_SHOWN = 200
+_NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\"}
+
+
+def require_safe(path: str) -> PurePosixPath:
+    """A relative path without tricks; the root for an empty one. Raises InvalidInput."""
+    if path in ("", "/"):
+        return PurePosixPath()
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"the path {path[:_SHOWN]!r} cannot be written in UTF-8.") from None
+    if len(encoded) > _LONGEST_PATH or any(len(step) > _LONGEST_NAME for step in encoded.split(b"/")):
+        raise InvalidInput(
+            f"the path {path[:_SHOWN]!r}... is too long: at most {_LONGEST_PATH} bytes, {_LONGEST_NAME} a name."
+        )
+    decoded = path
+    while True:
+        if not _is_plain(decoded):
+            raise InvalidInput(f"the path {path[:_SHOWN]!r} is not a plain relative path.")
+        if (again := unquote(decoded)) == decoded:
+            break
+        decoded = again
+    steps = path.rstrip("/").split("/")
+    if steps[0] == PARTIAL_FOLDER:
+        raise InvalidInput(f"the name {PARTIAL_FOLDER!r} is kept for uploads that are not complete.")
+    return PurePosixPath(*steps)
+
+
+def require_name(path: str) -> PurePosixPath:
+    """The same for what must name something below the root. Raises InvalidInput."""
+    safe = require_safe(path)
+    if not safe.parts:
+        raise InvalidInput("an artifact needs a name.")
+    return safe
+
+
+def _is_plain(path: str) -> bool:
+    steps = path.rstrip("/").split("/")
+    return (
+        not any(step in ("", ".", "..") for step in steps) and ":" not in steps[0] and _NEVER_IN_A_NAME.isdisjoint(path)
+    )

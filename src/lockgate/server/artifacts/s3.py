@@ -1,0 +1,286 @@
+"""Artifacts in an S3 bucket, or in what speaks its protocol.
+
+Endpoint, region and keys come from the usual AWS environment variables, files and instance roles. An upload becomes
+visible when S3 completes it: one PUT while it fits one part, a multipart upload otherwise, which is aborted when it
+fails. Downloads are ranged reads that S3 refuses once the object has changed. s3fs brings connections, signing and
+retries; the operations are S3's own, because paging, parts and metadata are what fsspec's common ground lacks.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
+from lockgate.server.artifacts.paths import require_name, require_safe
+from lockgate.server.artifacts.s3_errors import Answer, naming_s3_errors
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Part, PartUrls
+
+_DIGEST = "lockgate-blake3"  # the object's metadata that holds its digest
+_PART = 8 << 20  # bytes held in memory for each upload under way; S3 wants 5 MiB at least
+_READ_AHEAD = 8 << 20
+_MOST_PARTS = 10_000  # S3's limit
+_PAGE = 1000  # S3's limit for one listing and one deletion
+_LONGEST_KEY = 1024
+
+
+class S3Artifacts:
+    """`store.ArtifactStore` and `store.DirectAccess` below `prefix` of a bucket, which must exist."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    @property
+    def direct(self) -> "S3Artifacts":
+        return self
+
+    def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "S3Upload":
+        """A digest that is announced is kept with an object of any size, another only with one of a single part."""
+        part = max(_PART, -(-(size_bytes or 0) // _MOST_PARTS))
+        return S3Upload(self, path, self._key(path), part_bytes=part, digest=digest)
+
+    def open(self, path: str) -> OpenArtifact:
+        key = self._key(path)
+        head = self.call("head_object", path, Key=key)
+        digest = head.get("Metadata", {}).get(_DIGEST)
+        info = ArtifactInfo(head["ContentLength"], head["ETag"].strip('"'), digest)
+        return OpenArtifact(info, _S3Reader(self, path, key, info))
+
+    def list(self, path: str = "", *, limit: int, token: str = "") -> ArtifactPage:
+        """In the order of S3's keys; `token` is S3's own."""
+        folder = require_safe(path)
+        prefix = self._prefix + "".join(f"{step}/" for step in folder.parts)
+        more = {"ContinuationToken": token} if token else {}
+        try:
+            answer = self.call("list_objects_v2", path, Prefix=prefix, Delimiter="/", MaxKeys=min(limit, _PAGE), **more)
+        except InvalidInput as error:
+            raise InvalidInput(f"{token!r} is not a page token of this listing.") from error
+        names = [(item["Prefix"].removeprefix(prefix).rstrip("/"), None) for item in answer.get("CommonPrefixes", ())]
+        names += [(item["Key"].removeprefix(prefix), item["Size"]) for item in answer.get("Contents", ())]
+        # An empty name is the marker that some tools leave for a folder.
+        files = tuple(ArtifactFile(str(folder / name), size) for name, size in sorted(names) if name)
+        return ArtifactPage(files, answer.get("NextContinuationToken", ""))
+
+    def delete(self, path: str) -> bool:
+        """A folder goes a thousand objects at a time: who looks meanwhile sees what is left."""
+        key = self._key(path)
+        keys = [*self._keys_below(path, f"{key}/")]
+        try:
+            self.call("head_object", path, Key=key)
+            keys.append(key)
+        except NotFound:
+            pass
+        for start in range(0, len(keys), _PAGE):
+            batch = [{"Key": key} for key in keys[start : start + _PAGE]]
+            answer = self.call("delete_objects", path, Delete={"Objects": batch, "Quiet": True})
+            for failed in answer.get("Errors", ()):
+                raise Unavailable(f"S3 did not delete {failed.get('Key')!r}: {failed.get('Message')}.")
+        return bool(keys)
+
+    def clean(self, *, before_ms: int) -> int:
+        """Abort multipart uploads, ours and those of clients, that nobody has ended."""
+        cleaned = 0
+        more: dict[str, str] = {}
+        while True:
+            answer = self.call("list_multipart_uploads", "", Prefix=self._prefix, **more)
+            for upload in answer.get("Uploads", ()):
+                if upload["Initiated"].timestamp() * 1000 < before_ms:
+                    self.abort_upload(upload["Key"], upload["UploadId"])
+                    cleaned += 1
+            if not answer.get("IsTruncated"):
+                return cleaned
+            more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    def download_url(self, path: str, *, expires_s: int) -> tuple[str, int]:
+        key = self._key(path)
+        size: int = self.call("head_object", path, Key=key)["ContentLength"]
+        name = quote(key.rpartition("/")[2])
+        # What somebody logged must be saved by a browser, not shown. The header is part of what is signed.
+        disposition = f"attachment; filename*=UTF-8''{name}"
+        return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=disposition), size
+
+    def upload_url(self, path: str, *, expires_s: int) -> str:
+        return self._url("put_object", expires_s, Key=self._key(path))
+
+    def begin_parts(self, path: str, count: int, *, expires_s: int) -> PartUrls:
+        if not 1 <= count <= _MOST_PARTS:
+            raise InvalidInput(f"num_parts is {count}, expected 1 to {_MOST_PARTS}.", hint="use larger parts")
+        key = self._key(path)
+        upload_id: str = self.call("create_multipart_upload", path, Key=key)["UploadId"]
+        urls = (
+            self._url("upload_part", expires_s, Key=key, UploadId=upload_id, PartNumber=number)
+            for number in range(1, count + 1)
+        )
+        return PartUrls(upload_id, tuple(urls))
+
+    def complete_parts(self, path: str, upload_id: str, parts: Sequence[Part]) -> None:
+        if not parts:
+            raise InvalidInput("an upload has at least one part.")
+        listed = [{"PartNumber": part.number, "ETag": part.etag} for part in sorted(parts)]
+        try:
+            self.call(
+                "complete_multipart_upload",
+                path,
+                Key=self._key(path),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": listed},
+            )
+        except NotFound as error:
+            raise NotFound(f"there is no upload {upload_id!r} for {path!r}.") from error
+
+    def abort_parts(self, path: str, upload_id: str) -> None:
+        self.abort_upload(self._key(path), upload_id)
+
+    def call(self, operation: str, path: str, **arguments: Any) -> Answer:  # botocore's operations have no types
+        """One operation of S3 on our bucket. Raises the LockgateError for what S3 says."""
+        with naming_s3_errors(path, self._bucket):
+            answer: Answer = self._filesystem.call_s3(operation, Bucket=self._bucket, **arguments)
+            return answer
+
+    def read(self, path: str, key: str, start: int, end: int, etag: str) -> bytes:
+        """The bytes from `start` up to `end`. Raises Unavailable where the object is no longer the one of `etag`."""
+        from fsspec.asyn import sync
+
+        async def fetch() -> bytes:
+            wanted = {"Range": f"bytes={start}-{end - 1}", "IfMatch": f'"{etag}"'}
+            answer = await self._filesystem._call_s3("get_object", Bucket=self._bucket, Key=key, **wanted)
+            async with answer["Body"] as body:
+                data: bytes = await body.read()
+            return data
+
+        with naming_s3_errors(path, self._bucket):
+            found: bytes = sync(self._filesystem.loop, fetch)
+            return found
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Nothing happens where it has ended already."""
+        try:
+            self.call("abort_multipart_upload", key, Key=key, UploadId=upload_id)
+        except NotFound:
+            return
+
+    def _key(self, path: str) -> str:
+        key = self._prefix + str(require_name(path))
+        if len(key.encode()) > _LONGEST_KEY:
+            raise InvalidInput(f"the path {path[:200]!r}... is too long for a key of S3 ({_LONGEST_KEY} bytes).")
+        return key
+
+    def _keys_below(self, path: str, prefix: str) -> Iterator[str]:
+        more: dict[str, str] = {}
+        while True:
+            answer = self.call("list_objects_v2", path, Prefix=prefix, **more)
+            yield from (item["Key"] for item in answer.get("Contents", ()))
+            if not answer.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def _url(self, operation: str, expires_s: int, **arguments: Any) -> str:  # botocore's operations have no types
+        path = f"{self._bucket}/{arguments.pop('Key')}"
+        with naming_s3_errors(path, self._bucket):
+            url: str = self._filesystem.url(path, expires=expires_s, client_method=operation, **arguments)
+            return url
+
+    @cached_property
+    def _filesystem(self) -> Any:  # s3fs has no type annotations
+        """Connects at the first call."""
+        try:
+            import s3fs
+        except ImportError as error:
+            raise InvalidInput("artifacts in S3 need the package s3fs.", hint="pip install 'lockgate[s3]'") from error
+        # Signature version 4 also for URLs: it is what every region and every other store understands.
+        return s3fs.S3FileSystem(
+            use_listings_cache=False, skip_instance_cache=True, config_kwargs={"signature_version": "s3v4"}
+        )
+
+
+class S3Upload:
+    """`store.Upload`: a part is sent as soon as it is full, and nothing is visible before `commit`."""
+
+    def __init__(self, store: S3Artifacts, path: str, key: str, *, part_bytes: int, digest: str | None) -> None:
+        self._store = store
+        self._path = path
+        self._key = key
+        self._part_bytes = part_bytes
+        self._metadata = {_DIGEST: digest} if digest else {}
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._parts: list[dict[str, object]] = []
+        self._sent = 0
+
+    def write(self, data: bytes) -> None:
+        self._buffer += data
+        # More than one part must be there: the last one may be small, but not empty.
+        while len(self._buffer) > self._part_bytes:
+            self._send_part(bytes(memoryview(self._buffer)[: self._part_bytes]))
+            del self._buffer[: self._part_bytes]
+
+    def commit(self, digest: str) -> ArtifactInfo:
+        size = self._sent + len(self._buffer)
+        if self._upload_id is None:
+            self._metadata = {_DIGEST: digest}
+            answer = self._store.call(
+                "put_object", self._path, Key=self._key, Body=bytes(self._buffer), Metadata=self._metadata
+            )
+        else:
+            self._send_part(bytes(self._buffer))
+            answer = self._store.call(
+                "complete_multipart_upload",
+                self._path,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+            )
+        self._buffer.clear()
+        return ArtifactInfo(size, answer["ETag"].strip('"'), self._metadata.get(_DIGEST))
+
+    def abort(self) -> None:
+        self._buffer.clear()
+        if self._upload_id is not None:
+            self._store.abort_upload(self._key, self._upload_id)
+
+    def _send_part(self, data: bytes) -> None:
+        if self._upload_id is None:
+            begun = self._store.call("create_multipart_upload", self._path, Key=self._key, Metadata=self._metadata)
+            self._upload_id = begun["UploadId"]
+        number = len(self._parts) + 1
+        if number > _MOST_PARTS:
+            raise PayloadTooLarge(
+                f"{self._path!r} has more than {_MOST_PARTS} parts of {self._part_bytes >> 20} MiB.",
+                hint="send it with a Content-Length, so that the parts can be made larger",
+            )
+        answer = self._store.call(
+            "upload_part", self._path, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
+        )
+        self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        self._sent += len(data)
+
+
+class _S3Reader:
+    """`store.Readable`: ranges of one object, read ahead."""
+
+    def __init__(self, store: S3Artifacts, path: str, key: str, info: ArtifactInfo) -> None:
+        self._store = store
+        self._path = path
+        self._key = key
+        self._info = info
+        self._at = 0
+        self._window = 0  # whoever reads on gets large pieces; a short range costs no more than itself
+        self._ahead = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        end = min(self._at + max(size, self._window), self._info.size_bytes)
+        if not self._ahead and self._at < end:
+            self._ahead = memoryview(self._store.read(self._path, self._key, self._at, end, self._info.etag))
+            self._window = _READ_AHEAD
+        data = bytes(self._ahead[:size])
+        self._ahead = self._ahead[size:]
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, /) -> int:
+        self._at, self._ahead = offset, memoryview(b"")
+        return offset
+
+    def close(self) -> None:
+        self._ahead = memoryview(b"")

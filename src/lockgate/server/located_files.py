@@ -1,0 +1,77 @@
+"""Files that are asked for by run, logged model or model version: found here, served by the artifact proxy.
+
+GET  /get-artifact?run_id=...&path=plots/roc.png
+GET  /ajax-api/2.0/mlflow/logged-models/<model_id>/artifacts/files?artifact_file_path=MLmodel
+GET  /model-versions/get-artifact?name=churn&version=3&path=MLmodel
+POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=...&path=notes.md
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qs
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lockgate.errors import InvalidInput
+from lockgate.server import files
+from lockgate.server.admitted import admitted
+from lockgate.server.artifacts.paths import require_name
+from lockgate.server.context import Context
+from lockgate.server.version_files import version_file
+from lockgate.wire.operation import MLFLOW_UI_PREFIX
+
+# From the parameters of query and path to a path below the artifact root. Raises NotFound, InvalidInput.
+Locate = Callable[[Context, Mapping[str, str]], str]
+
+
+def located_routes(proxy: ASGIApp) -> list[BaseRoute]:
+    """`proxy` serves, and asks for the rights to, the path that each of these finds."""
+    model_files = f"{MLFLOW_UI_PREFIX}/logged-models/{{model_id}}/artifacts/files"
+    return [
+        Route("/get-artifact", LocatedFiles(proxy, run_file), methods=["GET"]),
+        Route(model_files, LocatedFiles(proxy, model_file), methods=["GET"]),
+        Route("/model-versions/get-artifact", LocatedFiles(proxy, version_file), methods=["GET"]),
+        Route(f"{MLFLOW_UI_PREFIX}/upload-artifact", LocatedFiles(proxy, uploaded_file), methods=["POST"]),
+    ]
+
+
+class LocatedFiles:
+    """Finds out where the file is and leaves the rest, rights included, to `proxy`, which serves by path."""
+
+    def __init__(self, proxy: ASGIApp, locate: Locate) -> None:
+        self._proxy = proxy
+        self._locate = locate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        given = {**{name: values[-1] for name, values in query.items()}, **scope["path_params"]}
+        path = await asyncio.to_thread(self._locate, admitted(scope), given)
+        method = "PUT" if scope["method"] == "POST" else scope["method"]  # what an upload is to the proxy
+        await self._proxy({**scope, "method": method, "path_params": {"path": path}}, receive, send)
+
+
+def run_file(ctx: Context, given: Mapping[str, str]) -> str:
+    path = _required(given, "path")
+    require_name(path)
+    return files.run_location(ctx, given.get("run_id") or _required(given, "run_uuid")).path_of(path)
+
+
+def uploaded_file(ctx: Context, given: Mapping[str, str]) -> str:
+    """MLflow's pages name the run by `run_uuid` alone."""
+    run_id, path = _required(given, "run_uuid"), _required(given, "path")
+    require_name(path)
+    return files.run_location(ctx, run_id).path_of(path)
+
+
+def model_file(ctx: Context, given: Mapping[str, str]) -> str:
+    path = _required(given, "artifact_file_path")
+    require_name(path)
+    return files.model_location(ctx, given["model_id"]).path_of(path)
+
+
+def _required(given: Mapping[str, str], name: str) -> str:
+    """In MLflow's words."""
+    if not given.get(name):
+        raise InvalidInput(f"Request must specify {name}.")
+    return given[name]

@@ -1,0 +1,174 @@
+"""Who calls: bearer tokens and basic authentication, as MLflow's clients and browsers send them.
+
+Without users nobody logs in, and only this machine is served (`origin`). From the first user on everybody does. That
+does not end before the server does, so removing users never opens one that others can reach.
+
+What is checked against is a copy of users, grants and tokens in memory, at most a second old: a revoked token, a
+removed user and a changed role count within that second, in every server of the installation; what was just made counts
+at once, because nobody is refused by an old copy.
+
+A token is looked up and compared in microseconds. A password costs scrypt, so for some minutes a digest of a right one,
+keyed with a secret of this process, stands for it. Failures are slowed down by user and by address.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import secrets
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.types import Scope
+
+from lockgate.clock import Clock
+from lockgate.errors import Unauthenticated, Unavailable
+from lockgate.metadata.access import KnownUser, read_directory, read_revision
+from lockgate.metadata.database import Database
+from lockgate.server.bearer import is_same_secret, read_token
+from lockgate.server.caller import Caller, Rights
+from lockgate.server.origin import claimed_user, header
+from lockgate.server.passwords import nobodys_hash, verify_password
+from lockgate.server.throttle import Throttle
+
+FRESH_S = 1.0
+REMEMBERED_S = 300.0
+FAILURES_PER_USER = 10  # a minute
+FAILURES_PER_ADDRESS = 60  # a minute; behind a proxy everybody has one address
+
+_MAX_REMEMBERED = 1024
+_MAX_WAITING = 32  # passwords that are checked or wait to be; each takes a third of a second
+
+
+class Login:
+    """One a server. `local_key` is a secret that only processes of this user can read; they are trusted."""
+
+    def __init__(self, database: Database, clock: Clock, *, local_user: str, local_key: str = "") -> None:
+        self._database = database
+        self._clock = clock
+        self._local_user = local_user
+        self._local_key = local_key
+        self._secret = secrets.token_bytes(32)
+        self._nobody = nobodys_hash()
+        self._remembered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # proof -> (hash, until)
+        self._by_user = Throttle(clock, per_minute=FAILURES_PER_USER)
+        self._by_address = Throttle(clock, per_minute=FAILURES_PER_ADDRESS)
+        # One at a time: a flood of guesses must not take the cores and the memory that requests need.
+        self._verifier = ThreadPoolExecutor(1, thread_name_prefix="lockgate-login")
+        self._waiting = 0
+        self._reading = asyncio.Lock()
+        with database.read() as connection:
+            self._directory = read_directory(connection)
+        self._read_at = clock.monotonic()
+        self.is_required = bool(self._directory.users)
+
+    async def caller(self, scope: Scope) -> Caller:
+        """By what `keep_fresh` has read. Raises Unauthenticated, and TooManyRequests after too many failures."""
+        address = scope["client"][0] if scope.get("client") else ""
+        scheme, credentials = _authorization(scope)
+        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
+        if is_local or not self.is_required:
+            return Caller(claimed_user(scope) or self._local_user, address)
+        if scheme not in ("bearer", "basic"):
+            raise _refusal("this server asks for a login.")
+        judge = self._by_token if scheme == "bearer" else self._by_password
+        revision = self._directory.revision
+        try:
+            user = await judge(credentials, address)
+        except Unauthenticated:
+            await asyncio.to_thread(self._read)
+            if self._directory.revision == revision:
+                raise
+            user = await judge(credentials, address)
+        return Caller(user.name, address, Rights(user.grants))
+
+    async def keep_fresh(self) -> None:
+        """Read users, grants and tokens again where the copy is old and they have changed."""
+        if self._is_fresh():
+            return
+        async with self._reading:
+            if not self._is_fresh():
+                await asyncio.to_thread(self._read)
+
+    def close(self) -> None:
+        self._verifier.shutdown(wait=True)
+
+    def _is_fresh(self) -> bool:
+        return self._clock.monotonic() - self._read_at < FRESH_S
+
+    def _read(self) -> None:
+        began = self._clock.monotonic()
+        with self._database.read() as connection:
+            if read_revision(connection) != self._directory.revision:
+                self._directory = read_directory(connection)
+        self.is_required = self.is_required or bool(self._directory.users)
+        self._read_at = began
+
+    async def _by_token(self, text: str, address: str) -> KnownUser:
+        directory = self._directory
+        presented = read_token(text)
+        known = directory.tokens.get(presented.token_id) if presented else None
+        if presented and known and is_same_secret(presented.digest, known.digest):
+            if known.expires_at is None or self._clock.now_ms() < known.expires_at:
+                return directory.users[known.user]
+            raise _refusal("this token has expired.")
+        self._by_address.take(address)
+        raise _refusal("this token is not known here.")
+
+    async def _by_password(self, credentials: str, address: str) -> KnownUser:
+        name, password = _decode_basic(credentials)
+        known = self._directory.users.get(name)
+        stored = known.password if known else ""
+        proof = hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")
+        if known and self._remembers(proof, stored):
+            return known
+        self._by_address.take(address)
+        self._by_user.take(name)
+        is_right = await self._verify(password, stored or self._nobody)
+        if known is None or not is_right:
+            raise _refusal("the user name or the password is wrong.")
+        self._by_address.give_back(address)
+        self._by_user.give_back(name)
+        self._remember(proof, stored)
+        return known
+
+    async def _verify(self, password: str, stored: str) -> bool:
+        if self._waiting >= _MAX_WAITING:
+            raise Unavailable("too many logins at once; try again.")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._verifier, verify_password, password, stored)
+        finally:
+            self._waiting -= 1
+
+    def _remembers(self, proof: bytes, stored: str) -> bool:
+        found = self._remembered.get(proof)
+        return found is not None and found[0] == stored and self._clock.monotonic() < found[1]
+
+    def _remember(self, proof: bytes, stored: str) -> None:
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        self._remembered[proof] = (stored, self._clock.monotonic() + REMEMBERED_S)
+
+
+def _authorization(scope: Scope) -> tuple[str, str]:
+    """Scheme in small letters and credentials; empty where the request has none."""
+    scheme, _, credentials = header(scope, b"authorization").partition(" ")
+    return scheme.lower(), credentials.strip()
+
+
+def _decode_basic(credentials: str) -> tuple[str, str]:
+    try:
+        name, colon, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        colon = ""
+    if not colon:
+        raise _refusal("the Authorization header is not that of basic authentication.")
+    return name, password
+
+
+def _refusal(message: str) -> Unauthenticated:
+    return Unauthenticated(
+        message, hint="set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    )

@@ -1,0 +1,109 @@
+"""What an operation asks of its caller, stated beside it in the table of routes and checked before its handler.
+
+    Route(wire.GET_RUN, get_run, viewer(of_run))            the role viewer on the run's experiment
+    Route(wire.CREATE_USER, create_user, admin())           the role admin on the installation
+    Route(wire.SEARCH_MODELS, search_models, listing(...))  everybody, who then sees what they are a viewer of
+
+A role on the installation is checked without asking the database; only who lacks it pays for finding out which model
+or experiment a request is about.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lockgate.entities import Role
+from lockgate.errors import PermissionDenied
+from lockgate.metadata.access import INSTALLATION
+from lockgate.metadata.database import Database
+from lockgate.server.caller import Caller
+from lockgate.server.recent import Recent, Steady
+
+# The request is the struct of the route's own operation, or the path parameters of a page.
+Names = Callable[[Connection, Any], tuple[str, ...]]
+RoleOf = Callable[[Connection, Any], Role]
+Sees = Callable[[str], bool]
+Visible = Callable[[Any, Sees], Any]
+Owner = Callable[[Connection, Any], str | None]
+
+
+@dataclass(frozen=True)
+class Need:
+    """A role on everything that `names` finds a request to be about; on the installation where it finds nothing."""
+
+    role: Role | None  # None: every user may
+    names: Names | None = None
+    role_of: RoleOf | None = None  # where the role depends on the request; `role` is then the least it can be
+    visible: Visible | None = None  # nobody is refused; the answer is cut down to what its reader may see
+    owner: Owner | None = None  # the user whom the request concerns may do it as well
+
+
+def viewer(names: Names | None = None) -> Need:
+    return Need("viewer", names)
+
+
+def contributor(names: Names | None = None, *, role_of: RoleOf | None = None) -> Need:
+    return Need("contributor", names, role_of=role_of)
+
+
+def approver(names: Names | None = None) -> Need:
+    return Need("approver", names)
+
+
+def admin(names: Names | None = None, *, owner: Owner | None = None) -> Need:
+    return Need("admin", names, owner=owner)
+
+
+def listing(visible: Visible) -> Need:
+    """`visible` cuts an answer down to the names that its second argument is true of."""
+    return Need("viewer", visible=visible)
+
+
+ANYBODY = Need(None)
+
+
+def require(need: Need, caller: Caller, database: Database, recent: Recent, request: Any) -> None:
+    """Raises PermissionDenied naming the role that is missing, and NotFound for what a request is about and is not."""
+    rights = caller.rights
+    if rights is None or need.role is None or need.visible is not None:
+        return
+    if need.role_of is None and rights.has(need.role):
+        return
+    known = recent.find(need.names, request) if isinstance(need.names, Steady) and need.role_of is None else None
+    if known and all(rights.has(need.role, name) for name in known):
+        return
+    with database.read() as connection:
+        role = need.role if need.role_of is None else need.role_of(connection, request)
+        names = need.names(connection, request) if need.names else ()
+        is_owner = need.owner is not None and need.owner(connection, request) == caller.name
+    if isinstance(need.names, Steady):
+        recent.keep(need.names, request, names)
+    missing = [name for name in names or (INSTALLATION,) if not rights.has(role, name)]
+    if missing and not is_owner:
+        raise _refusal(caller, role, missing[0])
+
+
+def cut_down(need: Need, caller: Caller, answer: Any) -> Any:
+    """The answer without what the caller may not see."""
+    rights = caller.rights
+    if need.visible is None or rights is None or rights.has("viewer"):
+        return answer
+    return need.visible(answer, lambda name: rights.has("viewer", name))
+
+
+def subject_of(need: Need, connection: Connection, request: Any) -> str:
+    """The model or experiment that a request is about, for the audit; empty for the installation."""
+    names = need.names(connection, request) if need.names else ()
+    return names[0] if names and names[0] != INSTALLATION else ""
+
+
+def _refusal(caller: Caller, role: Role, name: str) -> PermissionDenied:
+    assert caller.rights is not None
+    has = caller.rights.role_on(name) or "none"
+    where, option = ("this installation", "") if name == INSTALLATION else (repr(name), f" --model {name}")
+    return PermissionDenied(
+        f"{caller.name!r} needs the role {role} on {where} and has {has}.",
+        hint=f"an admin gives it: lockgate users grant {caller.name} {role}{option}",
+    )

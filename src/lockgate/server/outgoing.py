@@ -1,0 +1,152 @@
+"""One HTTP request to an address that a user gave, which must not become a way into the network that we stand in.
+
+The rule: https only, and only to public addresses. The address is judged after the connection is made and before a
+byte is sent, so that a name which means something else at the second look (DNS rebinding) gains nothing. Redirects are
+not followed, proxies of the environment not used. Where the setting `webhook_private_addresses` allows it, plain http
+and addresses of this machine and its networks are allowed as well.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from lockgate.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+_CONNECT_LIMIT_S = 5.0
+# A receiver that drips bytes would never let a time-out between two of them end it.
+_WHOLE_LIMIT_S = 15.0
+_MAX_BODY = 4096
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Answer(NamedTuple):
+    """What the receiver said; its body up to some kilobytes."""
+
+    status: int
+    body: str
+
+
+def require_sendable(url: str, *, private_allowed: bool) -> SplitResult:
+    """The parts of the URL. Raises InvalidInput for one that nothing would ever be sent to."""
+    try:
+        parts = urlsplit(url.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise InvalidInput(f"{url!r} is not a URL: {error}.") from error
+    schemes = ("https", "http") if private_allowed else ("https",)
+    if parts.scheme not in schemes:
+        raise InvalidInput(
+            f"a webhook's URL begins with {' or '.join(f'{scheme}://' for scheme in schemes)}, not {url!r}.",
+            hint=None if private_allowed else "the server's setting webhook_private_addresses allows http as well",
+        )
+    if not host or port == 0:
+        raise InvalidInput(f"{url!r} names no host to send to.")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput("a webhook's URL cannot carry a user name or password: use a secret, which signs.")
+    if not private_allowed and _is_private_name(host):
+        raise _private(host)
+    return parts
+
+
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, private_allowed: bool, limit_s: float = _WHOLE_LIMIT_S
+) -> Answer:
+    """Raises Unavailable where no answer came, InvalidInput where the address may not be sent to."""
+    from http.client import HTTPException  # with TLS behind it, which a command that sends nothing need not load
+
+    parts = require_sendable(url, private_allowed=private_allowed)
+    connection = _connection(parts)
+    # The hook that both classes open their socket with: it comes before any handshake.
+    connection._create_connection = _guarded(private_allowed)  # type: ignore[attr-defined]
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    with contextlib.closing(connection), _limited(connection, limit_s) as is_over:
+        try:
+            connection.request("POST", target, body=body, headers=dict(headers))
+            answer = connection.getresponse()
+            text = answer.read(_MAX_BODY).decode(errors="replace")
+            if is_over.is_set():
+                # What was cut off in the middle of its headers may still look like an answer.
+                raise TimeoutError(f"not within {limit_s:g} seconds")
+            return Answer(answer.status, text)
+        except (OSError, HTTPException) as error:
+            raise Unavailable(f"no answer from {parts.hostname}: {error or type(error).__name__}.") from error
+
+
+def _connection(parts: SplitResult) -> "HTTPConnection":
+    import ssl
+    from http.client import HTTPConnection, HTTPSConnection
+
+    assert parts.hostname is not None
+    if parts.scheme == "http":
+        return HTTPConnection(parts.hostname, parts.port, timeout=_CONNECT_LIMIT_S)
+    return HTTPSConnection(parts.hostname, parts.port, timeout=_CONNECT_LIMIT_S, context=ssl.create_default_context())
+
+
+@contextlib.contextmanager
+def _limited(connection: "HTTPConnection", limit_s: float) -> Iterator[threading.Event]:
+    """Ends what takes longer by shutting its socket down; the event tells that it did."""
+    is_over = threading.Event()
+
+    def end() -> None:
+        is_over.set()
+        if connection.sock is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
+
+
+def _guarded(private_allowed: bool) -> Callable[..., socket.socket]:
+    def connect(address: tuple[str, int], timeout: float, source: tuple[str, int] | None = None) -> socket.socket:
+        sock = socket.create_connection(address, timeout, source)
+        peer = sock.getpeername()[0]
+        if not private_allowed and not _is_public(ipaddress.ip_address(peer.partition("%")[0])):
+            sock.close()
+            raise _private(f"{address[0]} ({peer})" if peer != address[0] else peer)
+        return sock
+
+    return connect
+
+
+def _is_private_name(host: str) -> bool:
+    """Whether a host cannot be public, without asking anybody what it means."""
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not _is_public(ipaddress.ip_address(host))
+    except ValueError:
+        # 127.1 and 0x7f000001 are addresses to some resolvers.
+        return host.replace(".", "").isdigit() or host.lower().startswith("0x")
+
+
+def _is_public(address: _Address) -> bool:
+    """Whether the address is global, also when it wraps an IPv4 address that is not."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return inner.is_global and not inner.is_multicast
+    return address.is_global and not address.is_multicast
+
+
+def _private(host: str) -> InvalidInput:
+    return InvalidInput(
+        f"a webhook cannot send to {host}: it is not a public address.",
+        hint="the server's setting webhook_private_addresses allows it",
+    )

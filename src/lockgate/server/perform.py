@@ -1,0 +1,58 @@
+"""Carrying out an operation, over HTTP and in this process alike: rights, then the handler; what fails is audited.
+
+What succeeds is audited where it is written, in the same transaction (`Context.write`). What is refused or fails has
+no transaction left and gets one of its own. Measurements are not audited, nor are reads.
+"""
+
+import logging
+import re
+from typing import Any
+
+import msgspec
+
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, PermissionDenied
+from lockgate.metadata.database import repeat_when_raced
+from lockgate.server.act import Act
+from lockgate.server.context import AnyRoute, Context
+from lockgate.server.needs import cut_down, require
+
+log = logging.getLogger("lockgate.server")
+
+_encoder = msgspec.json.Encoder()
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
+    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises."""
+    need = route.need
+    act = Act(route.operation.name, need, request)
+    try:
+        require_storable(request)
+        require(need, ctx.caller, ctx.database, ctx.recent, request)
+        answer = repeat_when_raced(lambda: route.handler(ctx.doing(act), request))
+    except Exception as error:
+        if act.is_decision or (isinstance(error, PermissionDenied) and need.role != "viewer"):
+            _audit_failure(ctx, act, error)
+        raise
+    return cut_down(need, ctx.caller, answer)
+
+
+def require_storable(request: msgspec.Struct) -> None:
+    """Raises InvalidInput for a text that PostgreSQL cannot keep, so that SQLite does not keep it either."""
+    try:
+        encoded = _encoder.encode(request)
+    except UnicodeEncodeError as error:
+        raise InvalidInput("the request has a text that is not valid Unicode.") from error
+    if b"\\u0000" in encoded and _NUL.search(encoded):  # the first look takes a microsecond, and finds nothing
+        raise InvalidInput("the request has a text with a NUL character, which cannot be stored.")
+
+
+def _audit_failure(ctx: Context, act: Act, error: Exception) -> None:
+    if isinstance(error, DataDamaged) or (isinstance(error, LockgateError) and error.retry_helps):
+        return  # the database itself is in trouble, and nothing was decided
+    outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
+    try:
+        with ctx.database.write(at=ctx.clock.now_ms(), by=ctx.user) as tx:
+            ctx.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome)
+    except LockgateError:
+        log.exception("%s by %s ended with %s, which could not be audited", act.operation, ctx.user, outcome)

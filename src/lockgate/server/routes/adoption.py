@@ -1,0 +1,77 @@
+"""Taking in runs and logged models of another server under the ids they had there."""
+
+import re
+
+from lockgate.errors import AlreadyExists, InvalidInput, NotFound
+from lockgate.metadata import logged_models, runs
+from lockgate.metadata.limits import require_unique
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import admin
+from lockgate.server.numbers import experiment_number
+from lockgate.wire import adoption as wire
+
+# Ids are names of folders as well; these are what the columns hold.
+_RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}", re.ASCII)
+_MODEL_ID = re.compile(r"m-[\w\-]{1,38}", re.ASCII)
+
+
+def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
+    """A run with status RUNNING."""
+    _require_id(request.run_id, _RUN_ID)
+    with ctx.write() as tx:
+        try:
+            there = runs.get_run(tx.connection, request.run_id)
+        except NotFound:
+            pass
+        else:
+            raise AlreadyExists(
+                f"the run {request.run_id} is here already, in the experiment {there['experiment_id']}.",
+                hint="perhaps it was imported before, under another prefix",
+            )
+        runs.create_run(
+            tx,
+            request.run_id,
+            experiment_id=experiment_number(request.experiment_id),
+            run_name=request.run_name or f"run-{request.run_id[:8]}",
+            user_id=request.user_id,
+            start_time=request.start_time or 0,
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+        return wire.Adopted(artifact_uri=runs.get_run(tx.connection, request.run_id)["artifact_uri"])
+
+
+def adopt_logged_model(ctx: Context, request: wire.AdoptLoggedModel) -> wire.Adopted:
+    _require_id(request.model_id, _MODEL_ID)
+    require_unique([param.key for param in request.params])
+    with ctx.write() as tx:
+        try:
+            there = logged_models.get_logged_model(tx.connection, request.model_id, allow_deleted=True)
+        except NotFound:
+            pass
+        else:
+            raise AlreadyExists(
+                f"the logged model {request.model_id} is here already, in the experiment {there['experiment_id']}."
+            )
+        logged_models.create_logged_model(
+            tx,
+            request.model_id,
+            experiment_id=experiment_number(request.experiment_id),
+            name=request.name or f"model-{request.model_id[2:10]}",
+            model_type=request.model_type,
+            source_run_id=request.source_run_id,
+            params={param.key: param.value for param in request.params},
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+        made = logged_models.get_logged_model(tx.connection, request.model_id)
+        return wire.Adopted(artifact_uri=made["artifact_uri"])
+
+
+def _require_id(text: str, pattern: re.Pattern[str]) -> None:
+    if not pattern.fullmatch(text):
+        raise InvalidInput(f"{text[:60]!r} cannot be an id here: it does not match {pattern.pattern}.")
+
+
+ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.ADOPT_RUN, adopt_run, admin()),
+    Route(wire.ADOPT_LOGGED_MODEL, adopt_logged_model, admin()),
+)

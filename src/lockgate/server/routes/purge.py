@@ -1,0 +1,51 @@
+"""Deleting for good what was deleted before: rows, then folders."""
+
+from lockgate.metadata import purge as rows
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import admin
+from lockgate.wire import purge as wire
+from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
+
+# A call stays short, and a write transaction shorter: others write meanwhile.
+_ROWS, _FOLDERS = 50, 200
+
+
+def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
+    with ctx.read() as connection:
+        found = rows.count_purgeable(connection, before=request.before)
+    if request.dry_run:
+        return wire.Purged(**found._asdict())
+    with ctx.write() as tx:
+        done = rows.purge(tx, before=request.before, limit=_ROWS)
+    folders, elsewhere = _delete_folders(ctx)
+    with ctx.read() as connection:
+        left = rows.count_purgeable(connection, before=request.before)
+        more = any(left[:3]) or bool(rows.list_doomed(connection, limit=1))
+    return wire.Purged(
+        runs=done.runs,
+        logged_models=done.logged_models,
+        experiments=done.experiments,
+        kept=left.kept,
+        folders=folders,
+        elsewhere=elsewhere,
+        more=more,
+    )
+
+
+def _delete_folders(ctx: Context) -> tuple[int, int]:
+    """(deleted, kept elsewhere); also of an earlier call that was cut short."""
+    with ctx.read() as connection:
+        doomed = rows.list_doomed(connection, limit=_FOLDERS)
+    deleted = elsewhere = 0
+    for doomed_id, uri in doomed:
+        path = uri.removeprefix(PROXY_SCHEME).strip("/")
+        if not uri.startswith(PROXY_SCHEME) or not path:
+            elsewhere += 1
+        elif ctx.artifacts.delete(path):
+            deleted += 1
+        with ctx.write(decision=False) as tx:
+            rows.strike_off(tx, doomed_id)
+    return deleted, elsewhere
+
+
+ROUTES: tuple[AnyRoute, ...] = (Route(wire.PURGE, purge, admin()),)

@@ -1,0 +1,34 @@
+"""Values of metrics in columns, from our own client."""
+
+from lockgate.errors import InvalidInput
+from lockgate.metadata import runs, series
+from lockgate.metadata.limits import require_run_id
+from lockgate.server.context import AnyRoute, Context, Route
+from lockgate.server.needs import contributor
+from lockgate.server.subjects import of_run
+from lockgate.wire import series as wire
+from lockgate.wire.mlflow.runs import number_in
+from lockgate.wire.operation import Empty
+
+
+def log_series(ctx: Context, request: wire.LogSeries) -> Empty:
+    """All of it or nothing."""
+    require_run_id(request.id)
+    count = sum(len(item.values) for item in request.series)
+    if count > wire.VALUES_A_REQUEST:
+        raise InvalidInput(f"a request takes {wire.VALUES_A_REQUEST} values, this one has {count}.", hint="split it")
+    received = [_columns(item) for item in request.series]
+    with ctx.write(decision=False) as tx:
+        runs.require_active_run(tx.connection, request.id)
+        series.log_series(tx, request.id, received)
+    return Empty()
+
+
+def _columns(item: wire.Series) -> series.Series:
+    if not len(item.values) == len(item.timestamps) == len(item.steps):
+        raise InvalidInput(f"the columns of the metric {item.key!r} have different lengths.")
+    values = [value if type(value) is float else number_in(value, item.key) for value in item.values]
+    return series.Series(item.key, values, item.timestamps, item.steps)
+
+
+ROUTES: tuple[AnyRoute, ...] = (Route(wire.LOG_SERIES, log_series, contributor(of_run)),)

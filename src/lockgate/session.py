@@ -1,0 +1,147 @@
+"""The run that a training script logs to: found or made on first use, ended with the script."""
+
+import contextlib
+import getpass
+import logging
+import random
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lockgate.client.client import Client
+from lockgate.client.outbox.batch import End
+from lockgate.client.outbox.outbox import Outbox, outbox_folder
+from lockgate.client.outbox.segment import Header
+from lockgate.clock import SystemClock
+from lockgate.config import Settings, load_settings
+from lockgate.connect import connect
+from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.project import STATE_FOLDER, find_project, load_project
+
+log = logging.getLogger("lockgate.session")
+
+_FORK_WAIT_S = 1.0
+
+
+class Place(NamedTuple):
+    """Where this process logs to. `state` is None outside of a project."""
+
+    settings: Settings
+    state: Path | None
+    user: str
+    run_id: str
+    is_ours: bool  # we made the run, so we end it
+
+    def connect(self) -> Client:
+        """A new client."""
+        return connect(self.settings, state=self.state or Path(), user=self.user, clock=SystemClock())
+
+
+class Opened(NamedTuple):
+    """A run that is being logged to. `params` are those that this process logged."""
+
+    place: Place
+    client: Client
+    outbox: Outbox
+    params: dict[str, str]
+
+
+class Session:
+    """The run that this process logs to, one at a time. `inherited` is that of the process we were forked from."""
+
+    def __init__(self, environ: Mapping[str, str], inherited: Place | None = None) -> None:
+        self._environ = environ
+        self._inherited = inherited
+        self._lock = threading.RLock()
+        self._opened: Opened | None = None
+        self._is_held = False
+
+    def open(self, name: str = "") -> Opened:
+        """The run, its client and its outbox; made by the first call."""
+        opened = self._opened
+        if opened is None:
+            with self._lock:
+                opened = self._opened = self._opened or self._open(name)
+        return opened
+
+    def flush(self, timeout_s: float) -> None:
+        """See `Outbox.flush`; nothing where nothing was logged."""
+        if self._opened is not None:
+            self._opened.outbox.flush(timeout_s)
+
+    def finish(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
+        """Send what is left and close a run that this process made; the pipeline closes its own.
+
+        The value says what the server refused.
+        """
+        with self._lock:
+            opened, self._opened = self._opened, None
+            if opened is None:
+                return None
+            place, client, outbox, _ = opened
+            if place.is_ours:
+                try:
+                    outbox.append(End(SystemClock().now_ms(), status), may_wait=False)
+                except LockgateError as error:
+                    log.warning("the end of run %s was not recorded: %s", place.run_id, error)
+            remains = outbox.close(place.settings.outbox_wait_s)
+            if remains is not None:
+                log.warning("%s", remains)
+            client.close()
+            return outbox.take_refusals()
+
+    def hold_still(self) -> None:
+        """Before a fork: the sending thread must not be inside of the database, whose locks a child would inherit."""
+        self._is_held = self._opened is not None and self._opened.outbox.hold_still(_FORK_WAIT_S)
+
+    def go_on(self) -> None:
+        """After a fork, in the parent."""
+        if self._is_held and self._opened is not None:
+            self._opened.outbox.go_on()
+
+    def forked(self) -> "Session":
+        """The session of a forked child: the same run, with a client and an outbox of its own on first use."""
+        if self._opened is None:
+            return Session(self._environ, self._inherited)
+        self._opened.outbox.let_go()
+        return Session(self._environ, self._opened.place._replace(is_ours=False))
+
+    def _open(self, name: str) -> Opened:
+        place, client = self._enter(name)
+        folder = outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home())
+        outbox = Outbox(
+            folder,
+            Header(place.run_id, place.settings.uri),
+            client.tracking,
+            limit_bytes=place.settings.outbox_mb << 20,
+            clock=SystemClock(),
+            rng=random.Random(),
+        )
+        return Opened(place, client, outbox, {})
+
+    def _enter(self, name: str) -> tuple[Place, Client]:
+        if self._inherited is not None:
+            return self._inherited, self._inherited.connect()
+        settings = load_settings(environ=self._environ, home=Path.home())
+        user = settings.user or getpass.getuser()
+        given = self._environ.get("LOCKGATE_RUN_ID")
+        if given:
+            if not settings.uri:
+                raise InvalidInput("LOCKGATE_RUN_ID is set, and LOCKGATE_URI, which must name its server, is not.")
+            place = Place(settings, _state_here(), user, given, is_ours=False)
+            return place, place.connect()
+        folder = load_project(find_project(Path.cwd()))
+        place = Place(settings, folder.state, user, "", is_ours=True)
+        client = place.connect()
+        experiment = client.tracking.ensure_experiment(folder.project.model)
+        script = Path(sys.argv[0]).name or "python"
+        tags = {"mlflow.user": user, "mlflow.source.type": "LOCAL", "mlflow.source.name": script}
+        return place._replace(run_id=client.tracking.create_run(experiment, run_name=name, tags=tags)), client
+
+
+def _state_here() -> Path | None:
+    with contextlib.suppress(NotFound):
+        return find_project(Path.cwd()) / STATE_FOLDER
+    return None

@@ -1,0 +1,29 @@
+"""Deleting for good the runs, logged models and experiments that were deleted before."""
+
+from lockgate.wire.operation import Message, own
+
+
+class Purge(Message, frozen=True, kw_only=True):
+    """What was deleted before this time, in milliseconds; `dry_run` only counts."""
+
+    before: int
+    dry_run: bool = False
+
+
+class Purged(Message, frozen=True, kw_only=True, omit_defaults=False):
+    """One call deletes a limited number: `more` says that another one would find something to do.
+
+    `kept` counts runs and logged models that registered versions were made from; `elsewhere` counts folders that
+    Lockgate does not keep and so leaves alone.
+    """
+
+    runs: int
+    logged_models: int
+    experiments: int
+    kept: int
+    folders: int = 0
+    elsewhere: int = 0
+    more: bool = False
+
+
+PURGE = own("tracking", "purge", Purge, Purged)

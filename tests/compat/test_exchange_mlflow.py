@@ -1,0 +1,177 @@
+"""A store that a real `mlflow server` made: imported over HTTP and as a file, and exported to another such server."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockgate.client.http import HttpTransport
+from lockgate.clock import SystemClock
+from lockgate.config import Settings
+from lockgate.connect import connect
+from lockgate.exchange.copy import Report, copy
+from lockgate.exchange.destination import AnyServer, Lockgate
+from lockgate.exchange.endpoint import Endpoint
+
+START_LIMIT_S = 120.0
+FULL = "import mlflow.server.handlers, flask, uvicorn"
+
+QUIET = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+FOLDER = """
+import os, sys
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
+run = client.create_run(client.create_experiment("old ü"), tags={"note": "kept"}).info
+for value in (0.5, float("nan"), float("inf"), 0.5):
+    client.log_metric(run.run_id, "loss", value, timestamp=7, step=1)
+client.log_text(run.run_id, "hello", "deep/er/a.txt")
+client.create_registered_model("churn")
+client.create_model_version("churn", run.artifact_uri + "/deep", run.run_id)
+"""
+
+
+class Quiet:
+    def phase(self, text: str) -> None:
+        pass
+
+    def advance(self, *, items: int = 1, points: int = 0) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """Of an environment with the full mlflow package."""
+    found = os.environ.get("LOCKGATE_TEST_MLFLOW_PYTHON", sys.executable)
+    if subprocess.run([found, "-c", FULL], capture_output=True, check=False).returncode:
+        pytest.skip(f"{found} lacks the full mlflow package; LOCKGATE_TEST_MLFLOW_PYTHON names a Python that has it")
+    return found
+
+
+@pytest.fixture(scope="module")
+def servers(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, Path]]]:
+    """(address, folder) of two."""
+    started, found = [], []
+    for name in ("first", "second"):
+        folder = tmp_path_factory.mktemp(name)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, start_new_session=True)
+        started.append(process)
+        found.append((f"http://127.0.0.1:{port}", folder))
+    for (url, folder), process in zip(found, started, strict=True):
+        deadline = time.monotonic() + START_LIMIT_S
+        while not answers(f"{url}/health"):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.2)
+    yield found
+    for process in started:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def fill(url: str, folder: Path) -> str:
+    """The id of the parent run."""
+    mlflow = pytest.importorskip("mlflow")
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    client: Any = mlflow.MlflowClient(url, url)
+    experiment = client.create_experiment("café ☕")
+    parent = client.create_run(experiment, run_name="parent").info.run_id
+    for start in range(0, 12_000, 1000):
+        client.log_batch(parent, metrics=[Metric("loss", i / 7, i, i) for i in range(start, start + 1000)])
+    client.log_batch(parent, metrics=[Metric("odd", float("nan"), 1, 0), Metric("odd", float("-inf"), 2, 1)])
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "ü x.txt").write_text("hello")
+    client.log_artifacts(parent, str(folder))
+    child = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
+    model = client.create_logged_model(experiment, name="net", source_run_id=child)
+    client.log_outputs(child, [LoggedModelOutput(model.model_id, 0)])
+    client.log_metric(child, "acc", 0.5, 7, 0, model_id=model.model_id)
+    client.set_terminated(child, "FAILED", end_time=99)
+    client.delete_run(client.create_run(experiment).info.run_id)
+    client.create_registered_model("churn", {"owner": "ann"}, "who leaves")
+    for _ in range(3):
+        client.create_model_version("churn", f"models:/{model.model_id}", child, model_id=model.model_id)
+    client.delete_model_version("churn", "2")
+    client.set_registered_model_alias("churn", "best", 3)
+    return str(parent)
+
+
+def run_copy(source: Endpoint, target: Endpoint, destination: Any, *, with_deleted: bool = True) -> Report:
+    return copy(source, target, destination, progress=Quiet(), with_deleted=with_deleted)
+
+
+@pytest.mark.slow
+def test_store_of_a_real_server_comes_in_and_goes_out(servers: list[tuple[str, Path]], tmp_path: Path) -> None:
+    (first, files), (second, _) = servers
+    parent = fill(first, tmp_path / "logged")
+    source, other = (HttpTransport(url, user="ann") for url in (first, second))
+    with connect(Settings(), state=tmp_path / "state", user="ann", clock=SystemClock()) as client:
+        here = Endpoint(client.transport, "Lockgate")
+        imported = run_copy(Endpoint(source, first), here, Lockgate(client.transport))
+        assert imported.is_equal, imported
+        assert {count.what: count.source for count in imported.counts}["metric points"] == 12_003
+        assert len(client.tracking.metric_history(parent, "loss")) == 12_000
+        client.tracking.download_artifact(parent, "a/b/ü x.txt", tmp_path / "copy.txt")
+        assert (tmp_path / "copy.txt").read_text() == "hello"
+        for _ in range(2):
+            exported = run_copy(here, Endpoint(other, second), AnyServer(other))
+            assert exported.is_equal, exported
+            assert exported.counts == imported.counts
+    source.close()
+    other.close()
+    artifacts = ("--artifacts", f"{files}/files", "--deleted")
+    assert import_store(tmp_path / "project", f"sqlite:///{files}/mlflow.db", *artifacts) == {
+        count.what: {"source": count.source, "target": count.target} for count in imported.counts
+    }
+
+
+def test_folder_of_runs_comes_in(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    folder = tmp_path / "ml runs"
+    subprocess.run([sys.executable, "-c", FOLDER, folder.as_uri()], check=True, cwd=tmp_path, env=QUIET)
+    found = import_store(tmp_path / "project", folder.as_uri())
+    assert {what: count["source"] for what, count in found.items() if count["source"]} == {
+        "experiments": 2,
+        "runs": 1,
+        "tags": 1,
+        "metric points": 3,
+        "registered models": 1,
+        "versions": 1,
+        "artifact files": 1,
+        "artifact bytes": 5,
+    }
+    assert all(count["source"] == count["target"] for count in found.values())
+    assert sorted(path.name for path in (tmp_path / "project").iterdir()) == [".lockgate", "lockgate.yaml"]
+
+
+def import_store(project: Path, uri: str, *options: str) -> Any:
+    """The counts. mlflow warns of its own future, so it is read in a process of its own, as a user would."""
+    project.mkdir()
+    (project / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
+    command = [sys.executable, "-m", "lockgate", "import", "mlflow", uri, "--json", *options]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, env=QUIET)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["counts"]

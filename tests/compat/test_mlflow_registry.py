@@ -1,0 +1,260 @@
+"""The released mlflow client on what Lockgate's registry adds: prompts, copies, folders, and gates that hold."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+mlflow = pytest.importorskip("mlflow")
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from lockgate.config import Settings  # noqa: E402
+from lockgate.entities import Approval, Check, Content, Release, Verdict  # noqa: E402
+from lockgate.server.courier import deliver_due  # noqa: E402
+from lockgate.testing.receiver import Receiver  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own warnings are not ours to fix
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(webhook_private_addresses=True)
+
+
+def release(served: Any, *, passed: bool | None) -> int:
+    """A version that its gates let pass, refused, or were never asked about."""
+    reason = "passed" if passed else "auc is 0.7"
+    check = Check(gate="auc >= 0.8", kind="bound", status="passed" if passed else "failed", reason=reason)
+    verdict = Verdict(passed=bool(passed), checks=(check,), metrics={}, champion_version=None, rows=9, decided_at=1)
+    made = Release(
+        model="churn",
+        version=0,
+        content=Content(kind="tree", digest="a" * 64, size_bytes=1),
+        run_id="",
+        created_at=1,
+        created_by="me",
+        flavor="sklearn",
+        verdict=None if passed is None else verdict,
+    )
+    return int(served.client.registry.create_release(made).version)
+
+
+def test_prompts_are_registered_loaded_and_searched(client: MlflowClient) -> None:
+    mlflow.genai.register_prompt("greet", "Hello {{name}}", commit_message="first", tags={"a": "b"})
+    second = mlflow.genai.register_prompt("greet", "Hi {{name}}")
+    assert second.version == 2
+    assert mlflow.genai.load_prompt("greet").version == 2
+    assert mlflow.genai.load_prompt("prompts:/greet/1").format(name="Ada") == "Hello Ada"
+    client.set_prompt_alias("greet", "live", 1)
+    assert mlflow.genai.load_prompt("prompts:/greet@live").version == 1
+    client.set_prompt_tag("greet", "team", "crm")
+    client.set_prompt_version_tag("greet", "1", "seen", "yes")
+    assert client.get_prompt("greet").tags["team"] == "crm"
+    assert client.get_prompt_version("greet", "1").tags == {"a": "b", "seen": "yes"}
+    assert [prompt.name for prompt in client.search_prompts()] == ["greet"]
+    assert [version.version for version in client.search_prompt_versions("greet")] == [2, 1]
+    chat = [{"role": "user", "content": "{{question}}"}]
+    mlflow.genai.register_prompt("chat", chat)
+    assert mlflow.genai.load_prompt("chat").template == chat
+
+
+def test_prompts_are_deleted(client: MlflowClient) -> None:
+    mlflow.genai.register_prompt("greet", "Hello")
+    client.set_prompt_alias("greet", "live", 1)
+    client.delete_prompt_alias("greet", "live")
+    with pytest.raises(MlflowException, match="alias live not found"):
+        mlflow.genai.load_prompt("prompts:/greet@live")
+    client.delete_prompt_version("greet", "1")
+    client.delete_prompt("greet")
+    assert mlflow.genai.load_prompt("greet", allow_missing=True) is None
+
+
+def test_a_model_cannot_take_the_name_of_a_prompt(client: MlflowClient) -> None:
+    mlflow.genai.register_prompt("greet", "Hello")
+    with pytest.raises(MlflowException) as taken:
+        client.create_registered_model("greet")
+    assert taken.value.error_code == "RESOURCE_ALREADY_EXISTS"
+
+
+def test_a_version_is_copied_with_its_files_tags_and_description(client: MlflowClient) -> None:
+    client.create_registered_model("a")
+    client.create_model_version("a", "s3://b/x", run_id="r", tags={"k": "v"}, description="good")
+    client.set_registered_model_alias("a", "best", "1")
+    copy = client.copy_model_version("models:/a@best", "b")
+    assert (copy.version, copy.source, copy.run_id, copy.tags, copy.description) == (
+        "1",
+        "models:/a/1",
+        "r",
+        {"k": "v"},
+        "good",
+    )
+    assert client.get_model_version_download_uri("b", "1") == "s3://b/x"
+    assert client.copy_model_version("models:/b/1", "b").version == "2"
+
+
+def test_folders_hold_models(client: MlflowClient, served) -> None:
+    client.create_registered_model("team%2Fchurn")
+    client.create_model_version("team%2Fchurn", "s3://b/x")
+    client.set_registered_model_alias("team%2Fchurn", "best", "1")
+    client.create_registered_model("other")
+    assert client.get_model_version_by_alias("team%2Fchurn", "best").name == "team/churn"
+    assert client.copy_model_version("models:/team%2Fchurn@best", "team%2Fcopy").name == "team/copy"
+    found = client.search_registered_models("name LIKE 'team/%'", order_by=["name ASC"])
+    assert [model.name for model in found] == ["team/churn", "team/copy"]
+    assert [model.name for model in served.client.registry.list_models("team/")] == ["team/churn", "team/copy"]
+
+
+def test_an_environment_does_not_move_past_a_failed_gate(client: MlflowClient, served) -> None:
+    refused = release(served, passed=False)
+    served.client.registry.declare_environments("churn", {"staging": 0, "production": 0}, may_loosen=False)
+    for alias in ("production", "staging", "champion", "challenger"):
+        with pytest.raises(MlflowException) as error:
+            client.set_registered_model_alias("churn", alias, str(refused))
+        assert error.value.error_code == "INVALID_STATE"
+        environment = alias if alias in ("production", "staging") else "production"
+        assert str(error.value) == (
+            "INVALID_STATE: version 1 of churn was refused by its gates: auc >= 0.8 (auc is 0.7). To go on: "
+            f"lockgate deploy churn@1 --to {environment} --override --reason TEXT"
+        )
+    client.set_registered_model_alias("churn", "to-look-at", str(refused))  # stands for nothing
+    assert dict(client.get_registered_model("churn").aliases) == {"to-look-at": "1"}
+    passed = release(served, passed=True)
+    client.set_registered_model_alias("churn", "production", str(passed))
+    assert client.get_model_version_by_alias("churn", "production").version == "2"
+
+
+def test_a_version_that_no_gate_has_judged_does_not_enter_an_environment(client: MlflowClient, served) -> None:
+    release(served, passed=True)
+    served.client.registry.declare_environments("churn", {"production": 0}, may_loosen=False)
+    outside = client.create_model_version("churn", "s3://b/x")
+    with pytest.raises(MlflowException, match="no gate has judged version 2 of churn") as error:
+        client.set_registered_model_alias("churn", "production", outside.version)
+    assert error.value.error_code == "INVALID_STATE"
+
+
+def test_missing_approvals_keep_a_version_out(client: MlflowClient, served) -> None:
+    version = release(served, passed=True)
+    served.client.registry.declare_environments("churn", {"staging": 0, "production": 1}, may_loosen=False)
+    client.set_registered_model_alias("churn", "staging", str(version))
+    client.set_registered_model_alias("churn", "challenger", str(version))
+    for alias in ("production", "champion"):
+        with pytest.raises(MlflowException) as error:
+            client.set_registered_model_alias("churn", alias, str(version))
+        assert error.value.error_code == "PERMISSION_DENIED"
+        assert "lockgate approve churn@1 --for production" in str(error.value)
+    served.client.registry.approve(
+        Approval(model="churn", version=version, environment="production", approver="bea", approved_at=1)
+    )
+    client.set_registered_model_alias("churn", "production", str(version))
+
+
+def test_stages_called_like_environments_obey_them(client: MlflowClient, served) -> None:
+    refused, passed = release(served, passed=False), release(served, passed=True)
+    served.client.registry.declare_environments("churn", {"staging": 0, "production": 0}, may_loosen=False)
+    with pytest.raises(MlflowException, match="refused by its gates"):
+        client.transition_model_version_stage("churn", str(refused), "Production")
+    assert client.get_model_version("churn", str(refused)).current_stage == "None"
+    client.transition_model_version_stage("churn", str(passed), "Production")
+    assert dict(client.get_registered_model("churn").aliases) == {"production": "2"}
+    history = served.client.registry.alias_history("churn")
+    assert [(change.alias, change.to_version, change.reason) for change in history] == [
+        ("production", 2, "moved to stage Production")
+    ]
+
+
+def test_a_registry_without_releases_is_as_free_as_mlflow_s(client: MlflowClient) -> None:
+    client.create_registered_model("plain")
+    client.create_model_version("plain", "s3://b/x")
+    for alias in ("champion", "production"):
+        client.set_registered_model_alias("plain", alias, "1")
+    client.transition_model_version_stage("plain", "1", "Production")
+    assert dict(client.get_registered_model("plain").aliases) == {"champion": "1", "production": "1"}
+
+
+def test_moves_through_the_client_are_kept(client: MlflowClient, served) -> None:
+    client.create_registered_model("m")
+    for _ in range(2):
+        client.create_model_version("m", "s3://b/x")
+    client.set_registered_model_alias("m", "best", "1")
+    client.set_registered_model_alias("m", "best", "2")
+    client.delete_registered_model_alias("m", "best")
+    moves = [(change.from_version, change.to_version) for change in served.client.registry.alias_history("m")]
+    assert moves == [(2, None), (1, 2), (None, 1)]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as found:
+        yield found
+
+
+def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, served, receiver: Receiver) -> None:
+    events = [
+        *("registered_model.created", "model_version.created", "model_version_tag.set", "model_version_tag.deleted"),
+        *("model_version_alias.created", "model_version_alias.deleted", "prompt.created", "prompt_version.created"),
+        *("prompt_alias.created", "prompt_tag.set", "prompt_version_tag.set"),
+    ]
+    webhook = client.create_webhook("all", receiver.url, events, description="d", secret="s")
+    assert {str(event) for event in client.get_webhook(webhook.webhook_id).events} == set(events)
+    assert client.test_webhook(webhook.webhook_id).success
+    assert [item.event for item in receiver.take_all()] == ["registered_model.created"]
+
+    client.create_registered_model("m", tags={"a": "1"}, description="d")
+    client.create_model_version("m", "s3://b/x", tags={"b": "2"})
+    client.set_model_version_tag("m", "1", "k", "v")
+    client.delete_model_version_tag("m", "1", "k")
+    client.set_registered_model_alias("m", "best", "1")
+    client.delete_registered_model_alias("m", "best")
+    client.set_registered_model_tag("m", "no", "event")  # only prompts tell of these
+    mlflow.genai.register_prompt("greet", "Hello {{name}}")
+    while deliver_due(served.context):
+        pass
+    told = {item.event: item.message["data"] for item in receiver.take_all()}
+    assert told["registered_model.created"] == {"name": "m", "tags": {"a": "1"}, "description": "d"}
+    assert told["model_version.created"] == {
+        "name": "m",
+        "version": "1",
+        "source": "s3://b/x",
+        "run_id": None,
+        "tags": {"b": "2"},
+        "description": None,
+    }
+    assert told["model_version_tag.set"] == {"name": "m", "version": "1", "key": "k", "value": "v"}
+    assert told["model_version_tag.deleted"] == {"name": "m", "version": "1", "key": "k"}
+    assert told["model_version_alias.created"] == {"name": "m", "alias": "best", "version": "1"}
+    assert told["model_version_alias.deleted"] == {"name": "m", "alias": "best"}
+    assert told["prompt.created"]["name"] == "greet"
+    assert "mlflow.prompt.is_prompt" not in told["prompt.created"]["tags"]
+    assert told["prompt_version.created"]["template"] == "Hello {{name}}"
+
+
+def test_webhooks_are_listed_changed_and_deleted(client: MlflowClient, served, receiver: Receiver) -> None:
+    made = [client.create_webhook(f"w{i}", receiver.url, ["registered_model.created"]) for i in range(3)]
+    own = served.client.webhooks.add_webhook("own", receiver.url, ["rollout.changed"])
+    page = client.list_webhooks(max_results=2)
+    rest = client.list_webhooks(max_results=2, page_token=page.token)
+    assert {hook.webhook_id for hook in [*page, *rest]} == {hook.webhook_id for hook in made}
+    with pytest.raises(MlflowException):
+        client.get_webhook(own.webhook_id)
+    changed = client.update_webhook(made[0].webhook_id, name="new", status="DISABLED", events=["prompt.created"])
+    assert (changed.name, str(changed.status), [str(event) for event in changed.events]) == (
+        "new",
+        "DISABLED",
+        ["prompt.created"],
+    )
+    client.create_registered_model("m")
+    assert deliver_due(served.context)
+    assert len(receiver.take_all()) == 2  # the disabled one hears nothing
+    client.delete_webhook(made[0].webhook_id)
+    with pytest.raises(MlflowException) as missing:
+        client.get_webhook(made[0].webhook_id)
+    assert missing.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_changing_a_webhook_keeps_the_events_that_mlflow_does_not_know(client: MlflowClient, served, receiver) -> None:
+    both = served.client.webhooks.add_webhook("both", receiver.url, ["gate.decided", "prompt.created"])
+    assert [str(event) for event in client.get_webhook(both.webhook_id).events] == ["prompt.created"]
+    client.update_webhook(both.webhook_id, events=["registered_model.created"])
+    (found,) = served.client.webhooks.list_webhooks()
+    assert found.events == ("registered_model.created", "gate.decided")

@@ -1,0 +1,429 @@
+"""Registry requests and the answers that MLflow 3.17's own server gives to them, written down from it.
+
+Where Lockgate answers otherwise on purpose the test says so in its name or beside the line.
+"""
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from lockgate.clock import SystemClock
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
+
+BAD, MISSING, TAKEN = (
+    (400, "INVALID_PARAMETER_VALUE"),
+    (404, "RESOURCE_DOES_NOT_EXIST"),
+    (400, "RESOURCE_ALREADY_EXISTS"),
+)
+OK = (200, "")
+
+Body = dict[str, Any]
+Ask = Callable[[str, str, Body], tuple[int, Any]]
+RUN = "a" * 32
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, module_database_setting: str) -> Iterator[str]:
+    """One server for all of them: starting it takes longer than asking it."""
+    state = tmp_path_factory.mktemp("state")
+    context = open_context(state, user="tester", clock=SystemClock(), database=module_database_setting)
+    app = make_app(context)
+    with serve_in_thread(app) as server:
+        yield server.url
+    app.close()
+    context.close()
+
+
+@pytest.fixture
+def ask(url: str) -> Iterator[Ask]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+
+    def send(method: str, path: str, body: Body) -> tuple[int, Any]:
+        target = f"/api/2.0/mlflow/{path}"
+        if method == "GET":
+            connection.request(method, f"{target}?{urlencode(body, doseq=True)}")
+        else:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, target, body=json.dumps(body).encode(), headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    yield send
+    for filter_ in ("", "tags.`mlflow.prompt.is_prompt` = 'true'"):
+        for found in send("GET", "registered-models/search", {"filter": filter_})[1].get("registered_models", []):
+            send("DELETE", "registered-models/delete", {"name": found["name"]})
+    connection.close()
+
+
+def verdict(answer: tuple[int, Any]) -> tuple[int, str]:
+    return answer[0], answer[1].get("error_code", "")
+
+
+def model(ask: Ask, name: str = "m", versions: int = 0) -> None:
+    assert ask("POST", "registered-models/create", {"name": name})[0] == 200
+    for _ in range(versions):
+        assert ask("POST", "model-versions/create", {"name": name, "source": "s3://b/x"})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"name": "m"}, TAKEN),
+        ({}, BAD),
+        ({"name": ""}, BAD),
+        ({"name": "  "}, BAD),
+        ({"name": None}, BAD),
+        ({"name": 5}, BAD),
+        ({"name": "a:b"}, BAD),
+        ({"name": ".."}, BAD),
+        ({"name": "."}, BAD),
+        ({"name": "x" * 256}, OK),
+        ({"name": "é ü", "description": "d" * 6000}, OK),
+        ({"name": "n", "description": 5}, BAD),
+        ({"name": "n", "tags": "x"}, BAD),
+        ({"name": "n", "tags": [{"key": "", "value": "v"}]}, BAD),
+        ({"name": "n", "tags": [{"key": "k" * 250, "value": "v"}]}, OK),
+        ({"name": "n", "tags": [{"key": "k" * 251, "value": "v"}]}, BAD),
+        ({"name": "n", "tags": [{"key": "k", "value": "v" * 100_000}]}, OK),
+        ({"name": "n", "tags": [{"key": "k", "value": "v" * 100_001}]}, BAD),
+        ({"name": "n", "tags": [{"key": "a b/c.d-e_f:g", "value": ""}]}, OK),
+        ({"name": "n", "tags": [{"key": "a=b", "value": ""}]}, BAD),
+    ],
+)
+def test_creating_a_model(ask: Ask, body: Body, expected: tuple[int, str]) -> None:
+    model(ask)
+    assert verdict(ask("POST", "registered-models/create", body)) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a/b", OK), ("a@b", BAD), ("a\\b", BAD), ("a\nb", BAD), ("a//b", BAD)])
+def test_names_are_judged_otherwise_than_by_mlflow(ask: Ask, name: str, expected: tuple[int, str]) -> None:
+    """A slash makes a folder; @ and control characters, which MLflow takes, have no place in `churn@champion`."""
+    assert verdict(ask("POST", "registered-models/create", {"name": name})) == expected
+
+
+def test_the_last_of_two_equal_tags_stands(ask: Ask) -> None:
+    tags = [{"key": "k", "value": "v"}, {"key": "k", "value": "w"}]
+    answer = ask("POST", "registered-models/create", {"name": "m", "tags": tags})[1]["registered_model"]
+    assert answer["tags"] == [{"key": "k", "value": "w"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"name": "m", "new_name": "n"}, OK),
+        ({"name": "m", "new_name": "m"}, OK),
+        ({"name": "m", "new_name": "other"}, TAKEN),
+        ({"name": "m", "new_name": ""}, BAD),
+        ({"name": "m"}, BAD),
+        ({"name": "nobody", "new_name": "n"}, MISSING),
+    ],
+)
+def test_renaming_a_model(ask: Ask, body: Body, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    model(ask, "other")
+    assert verdict(ask("POST", "registered-models/rename", body)) == expected
+
+
+def test_an_update_without_a_description_removes_it(ask: Ask) -> None:
+    ask("POST", "registered-models/create", {"name": "m", "description": "d"})
+    assert "description" not in ask("PATCH", "registered-models/update", {"name": "m"})[1]["registered_model"]
+    ask("POST", "model-versions/create", {"name": "m", "source": "s3://b/x", "description": "d"})
+    version = ask("PATCH", "model-versions/update", {"name": "m", "version": "1"})[1]["model_version"]
+    assert not version.get("description")
+
+
+def test_a_version_has_its_empty_fields(ask: Ask) -> None:
+    """Clients tell an empty text from none."""
+    model(ask)
+    version = ask("POST", "model-versions/create", {"name": "m", "source": "s3://b/x"})[1]["model_version"]
+    del version["creation_timestamp"], version["last_updated_timestamp"], version["user_id"]
+    assert version == {
+        "name": "m",
+        "version": "1",
+        "current_stage": "None",
+        "description": "",
+        "source": "s3://b/x",
+        "run_id": "",
+        "status": "READY",
+        "run_link": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"source": "s3://b/x/"}, OK),
+        ({"source": "s3://b//x"}, OK),
+        ({"source": "custom-scheme://x/y"}, OK),
+        ({"source": "dbfs:/x", "run_id": "zzz"}, OK),
+        ({"source": f"runs:/{RUN}/model", "run_id": RUN}, OK),
+        ({"source": "models:/m/1"}, OK),
+        ({"source": "models:/m/latest"}, OK),
+        ({"source": "models:/m@latest"}, OK),
+        ({}, BAD),
+        ({"source": ""}, BAD),
+        ({"source": " "}, BAD),
+        ({"source": "weird"}, BAD),
+        ({"source": "relative/x"}, BAD),
+        ({"source": "/etc/passwd"}, BAD),
+        ({"source": "file:///etc"}, BAD),
+        ({"source": "http://h/x"}, BAD),
+        ({"source": "s3://b/../x"}, BAD),
+        ({"source": "s3:/b/./x"}, BAD),
+        ({"source": "s3://b/x%2f..%2fy"}, BAD),
+        ({"source": "s3://b/x%252f..%252fy"}, BAD),
+        ({"source": "runs:/abc/model"}, BAD),
+        ({"source": f"runs:/{RUN}/model", "run_id": "b" * 32}, BAD),
+        ({"source": "mlflow-artifacts:/0/x"}, BAD),
+        ({"source": "mlflow-artifacts:/0/x", "run_id": RUN}, BAD),
+        ({"source": "models:/m@nobody"}, BAD),
+        ({"source": "models:/m/1", "run_id": "zzz"}, BAD),
+        ({"source": "models:/prompt/1"}, BAD),
+        ({"source": "models:/m/99"}, MISSING),
+        ({"source": "models:/nobody/1"}, MISSING),
+        ({"source": "s3://b/x", "model_id": "m-none"}, MISSING),
+        ({"source": "models:/m/Production"}, MISSING),  # MLflow: 500
+        ({"source": f"models:/m-{'0' * 32}"}, MISSING),  # MLflow: 400
+        ({"source": "s3://b/z", "tags": [{"key": "", "value": "x"}]}, BAD),
+        ({"source": "s3://b/z", "tags": [{"key": "k"}]}, OK),
+    ],
+)
+def test_the_source_of_a_version_belongs_to_who_registers_it(ask: Ask, body: Body, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    is_prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    ask("POST", "registered-models/create", {"name": "prompt", "tags": is_prompt})
+    made = ask("POST", "model-versions/create", {"name": "prompt", "source": "dummy-source", "tags": is_prompt})
+    assert made[0] == 200
+    assert verdict(ask("POST", "model-versions/create", {"name": "m", **body})) == expected
+
+
+def test_files_of_another_run_are_no_source(ask: Ask) -> None:
+    def run() -> tuple[str, str]:
+        info = ask("POST", "runs/create", {"experiment_id": "0"})[1]["run"]["info"]
+        return info["run_id"], info["artifact_uri"]
+
+    model(ask)
+    (mine, my_files), (_, their_files) = run(), run()
+
+    def register(source: str) -> tuple[int, str]:
+        return verdict(ask("POST", "model-versions/create", {"name": "m", "source": source, "run_id": mine}))
+
+    assert register(f"{my_files}/model") == OK
+    assert register(f"{their_files}/model") == BAD
+    assert register(f"{my_files}-more/model") == BAD
+    assert register(f"{my_files}/%2e%2e/model") == BAD
+
+
+def test_a_copy_remembers_where_the_files_are_when_what_it_copied_is_gone(ask: Ask) -> None:
+    model(ask, versions=1)
+    model(ask, "copy")
+    ask("POST", "model-versions/create", {"name": "copy", "source": "models:/m/latest"})
+    again = ask("POST", "model-versions/create", {"name": "copy", "source": "models:/copy/1"})[1]["model_version"]
+    assert again["source"] == "models:/copy/1"
+    ask("DELETE", "model-versions/delete", {"name": "m", "version": "1"})
+    ask("DELETE", "model-versions/delete", {"name": "copy", "version": "1"})
+    where = ask("GET", "model-versions/get-download-uri", {"name": "copy", "version": "2"})
+    assert where == (200, {"artifact_uri": "s3://b/x"})
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1", OK),
+        ("01", OK),
+        (" 1", OK),
+        ("99", MISSING),
+        ("0", MISSING),
+        ("-1", MISSING),
+        ("9" * 30, MISSING),  # MLflow: 500
+        ("x", BAD),
+        ("", BAD),
+        ("1.0", BAD),
+    ],
+)
+@pytest.mark.parametrize("path", ["model-versions/get", "model-versions/get-download-uri"])
+def test_reading_a_version(ask: Ask, path: str, version: str, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    assert verdict(ask("GET", path, {"name": "m", "version": version})) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"key": "a", "value": "b"}, OK),
+        ({"key": "a"}, OK),
+        ({"key": "a", "value": None}, OK),
+        ({"key": "k" * 250, "value": "b"}, OK),
+        ({"key": "k" * 251, "value": "b"}, BAD),
+        ({"key": "b", "value": "v" * 100_000}, OK),
+        ({"key": "b", "value": "v" * 100_001}, BAD),
+        ({"key": "", "value": "b"}, BAD),
+        ({"value": "b"}, BAD),
+        ({"key": "../x", "value": "v"}, BAD),
+        ({"key": "/x", "value": "v"}, BAD),
+        ({"key": "x?", "value": "v"}, BAD),
+        ({"key": "n", "value": 5}, BAD),
+        ({"name": "nobody", "key": "a", "value": "b"}, MISSING),
+    ],
+)
+@pytest.mark.parametrize("path", ["registered-models/set-tag", "model-versions/set-tag"])
+def test_setting_a_tag(ask: Ask, path: str, body: Body, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    assert verdict(ask("POST", path, {"name": "m", "version": "1", **body})) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [({"key": "a"}, OK), ({"key": "never"}, OK), ({"key": ""}, BAD), ({}, BAD), ({"name": "no", "key": "a"}, MISSING)],
+)
+@pytest.mark.parametrize("path", ["registered-models/delete-tag", "model-versions/delete-tag"])
+def test_deleting_a_tag(ask: Ask, path: str, body: Body, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    assert verdict(ask("DELETE", path, {"name": "m", "version": "1", **body})) == expected
+
+
+@pytest.mark.parametrize(
+    ("alias", "set_", "read"),
+    [
+        ("champ", OK, OK),
+        ("12a", OK, OK),
+        ("a_b-C", OK, OK),
+        ("é", OK, OK),
+        ("x" * 255, OK, OK),
+        ("x" * 256, BAD, BAD),
+        ("latest", BAD, OK),
+        ("Latest", BAD, OK),
+        ("v1", BAD, BAD),
+        ("V12", BAD, BAD),
+        ("a b", BAD, BAD),
+        ("a/b", BAD, BAD),
+        ("", BAD, BAD),
+        ("1", BAD, BAD),  # MLflow takes it; here `churn@1` is version 1
+        ("a.b", OK, OK),  # MLflow refuses it; environments may have such names
+    ],
+)
+def test_setting_and_reading_an_alias(ask: Ask, alias: str, set_: tuple[int, str], read: tuple[int, str]) -> None:
+    model(ask, versions=2)
+    body = {"name": "m", "alias": alias, "version": "1"}
+    assert verdict(ask("POST", "registered-models/alias", body)) == set_
+    answer = ask("GET", "registered-models/alias", {"name": "m", "alias": alias})
+    assert verdict(answer) == read
+    if read == OK:
+        assert answer[1]["model_version"]["version"] == ("2" if alias.lower() == "latest" else "1")
+
+
+def test_an_alias_that_is_not_there(ask: Ask) -> None:
+    model(ask)
+    assert verdict(ask("GET", "registered-models/alias", {"name": "m", "alias": "champ"})) == BAD
+    assert verdict(ask("GET", "registered-models/alias", {"name": "nobody", "alias": "champ"})) == MISSING
+    assert verdict(ask("GET", "registered-models/alias", {"name": "m", "alias": "latest"})) == MISSING
+    assert verdict(ask("DELETE", "registered-models/alias", {"name": "m", "alias": "champ"})) == OK
+    assert verdict(ask("DELETE", "registered-models/alias", {"name": "nobody", "alias": "champ"})) == MISSING
+
+
+@pytest.mark.parametrize(("version", "expected"), [("2", OK), ("99", MISSING), ("x", BAD), ("", BAD)])
+def test_moving_an_alias(ask: Ask, version: str, expected: tuple[int, str]) -> None:
+    model(ask, versions=2)
+    ask("POST", "registered-models/alias", {"name": "m", "alias": "champ", "version": "1"})
+    body = {"name": "m", "alias": "champ", "version": version}
+    assert verdict(ask("POST", "registered-models/alias", body)) == expected
+    named = ask("GET", "registered-models/get", {"name": "m"})[1]["registered_model"]["aliases"]
+    assert named == [{"alias": "champ", "version": "2" if expected == OK else "1"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"stage": "Staging"}, OK),
+        ({"stage": "PRODUCTION"}, OK),
+        ({"stage": "None"}, OK),
+        ({"stage": "Production", "archive_existing_versions": True}, OK),
+        ({"stage": "Archived", "archive_existing_versions": True}, BAD),  # MLflow: 500
+        ({"stage": "Nope"}, BAD),
+        ({"stage": ""}, BAD),
+        ({}, BAD),
+        ({"stage": "Staging", "archive_existing_versions": "x"}, BAD),
+        ({"stage": "Staging", "version": "99"}, MISSING),
+    ],
+)
+def test_moving_a_version_to_a_stage(ask: Ask, body: Body, expected: tuple[int, str]) -> None:
+    model(ask, versions=1)
+    request = {"name": "m", "version": "1", **body}
+    assert verdict(ask("POST", "model-versions/transition-stage", request)) == expected
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_latest_version_of_each_stage(ask: Ask, method: str) -> None:
+    model(ask, versions=3)
+    ask("POST", "model-versions/transition-stage", {"name": "m", "version": "1", "stage": "production"})
+
+    def latest(**more: Any) -> list[tuple[str, str]]:
+        answer = ask(method, "registered-models/get-latest-versions", {"name": "m", **more})[1]
+        return sorted((item["version"], item["current_stage"]) for item in answer.get("model_versions", []))
+
+    assert latest() == latest(stages=[]) == [("1", "Production"), ("3", "None")]
+    assert latest(stages=["PRODUCTION", "Staging"]) == [("1", "Production")]
+    assert latest(stages=["Staging"]) == []
+    for body, expected in (({"name": "m", "stages": ["x"]}, BAD), ({"name": "no"}, MISSING), ({}, BAD)):
+        assert verdict(ask(method, "registered-models/get-latest-versions", body)) == expected
+
+
+def test_deleting_a_version_and_a_model(ask: Ask) -> None:
+    model(ask, versions=2)
+    for body, expected in (
+        ({"name": "m", "version": "2"}, OK),
+        ({"name": "m", "version": "2"}, MISSING),
+        ({"name": "m", "version": "x"}, BAD),
+        ({"name": "m"}, BAD),
+        ({"name": "nobody", "version": "1"}, MISSING),
+    ):
+        assert verdict(ask("DELETE", "model-versions/delete", body)) == expected
+    newest = ask("POST", "model-versions/create", {"name": "m", "source": "s3://b/x"})[1]["model_version"]
+    assert newest["version"] == "3"  # a number is never given twice
+    for body, expected in (({"name": "m"}, OK), ({"name": "m"}, MISSING), ({}, BAD)):
+        assert verdict(ask("DELETE", "registered-models/delete", body)) == expected
+    model(ask, versions=1)
+    assert ask("GET", "model-versions/get", {"name": "m", "version": "1"})[0] == 200  # a new model begins at 1
+
+
+def test_a_prompt_and_a_model_share_no_name(ask: Ask) -> None:
+    is_prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+    model(ask)
+    status, answer = ask("POST", "registered-models/create", {"name": "m", "tags": is_prompt})
+    assert (status, answer["error_code"]) == TAKEN
+    assert answer["message"] == "the registered model 'm' exists already, so there can be no prompt of that name."
+    source = {"name": "p", "source": "s3://x", "tags": is_prompt}
+    ask("POST", "registered-models/create", {"name": "p", "tags": is_prompt})
+    assert verdict(ask("POST", "model-versions/create", source)) == BAD
+    assert verdict(ask("POST", "model-versions/create", {**source, "source": "dummy-source"})) == OK
+
+
+def test_an_encoded_slash_stands_for_a_folder(ask: Ask) -> None:
+    """MLflow's clients take URIs apart at slashes and refuse names with one: `models:/team%2Fchurn@champ` works."""
+    model(ask, "team/churn", versions=1)
+    ask("POST", "registered-models/alias", {"name": "team%2Fchurn", "alias": "champ", "version": "1"})
+    found = ask("GET", "registered-models/alias", {"name": "team%2fchurn", "alias": "champ"})[1]["model_version"]
+    assert (found["name"], found["version"], found["aliases"]) == ("team/churn", "1", ["champ"])
+    for source in ("models:/team/churn/1", "models:/team%2Fchurn/1", "models:/team/churn@champ"):
+        copied = ask("POST", "model-versions/create", {"name": "team%2Fchurn", "source": source})[1]["model_version"]
+        assert copied["source"] == "models:/team/churn/1"
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "expected"),
+    [
+        ("registered-models/search", 1000, OK),
+        ("registered-models/search", 1001, BAD),
+        ("registered-models/search", "x", BAD),
+        ("model-versions/search", 0, BAD),
+        ("model-versions/search", 200_001, BAD),
+    ],
+)
+def test_pages_have_a_bound(ask: Ask, path: str, size: object, expected: tuple[int, str]) -> None:
+    assert verdict(ask("GET", path, {"max_results": size})) == expected

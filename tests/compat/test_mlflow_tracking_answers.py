@@ -1,0 +1,365 @@
+"""Tracking requests and the answers that MLflow 3.17's own server gives to them, written down from it.
+
+Where Lockgate answers otherwise on purpose, `DELIBERATE` says why.
+"""
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from lockgate.clock import SystemClock
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
+
+BAD, MISSING, TAKEN = (
+    (400, "INVALID_PARAMETER_VALUE"),
+    (404, "RESOURCE_DOES_NOT_EXIST"),
+    (400, "RESOURCE_ALREADY_EXISTS"),
+)
+OK = (200, "")
+
+Body = dict[str, Any]
+Ask = Callable[[str, str, Body], tuple[int, Any]]
+names = (f"experiment-{number}" for number in count())
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, module_database_setting: str) -> Iterator[str]:
+    """One server for all of them: starting it takes longer than asking it."""
+    state = tmp_path_factory.mktemp("state")
+    context = open_context(state, user="tester", clock=SystemClock(), database=module_database_setting)
+    app = make_app(context)
+    with serve_in_thread(app) as server:
+        yield server.url
+    app.close()
+    context.close()
+
+
+@pytest.fixture
+def ask(url: str) -> Iterator[Ask]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+
+    def send(method: str, path: str, body: Body) -> tuple[int, Any]:
+        target = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
+        if method in ("GET", "DELETE"):
+            connection.request(method, f"{target}?{urlencode(body, doseq=True)}")
+        else:
+            headers = {"Content-Type": "application/json"}
+            connection.request(method, target, body=json.dumps(body).encode(), headers=headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    yield send
+    connection.close()
+
+
+@pytest.fixture
+def experiment(ask: Ask) -> str:
+    return str(ask("POST", "experiments/create", {"name": next(names)})[1]["experiment_id"])
+
+
+@pytest.fixture
+def run(ask: Ask, experiment: str) -> str:
+    answer = ask("POST", "runs/create", {"experiment_id": experiment, "start_time": 1000, "run_name": "one"})
+    return str(answer[1]["run"]["info"]["run_id"])
+
+
+def verdict(answer: tuple[int, Any]) -> tuple[int, str]:
+    return answer[0], answer[1].get("error_code", "")
+
+
+def filled(value: Any, **ids: str) -> Any:
+    """`<run>` and the like replaced by the ids."""
+    if isinstance(value, str):
+        for name, found in ids.items():
+            value = value.replace(f"<{name}>", found)
+        return value
+    if isinstance(value, dict):
+        return {key: filled(item, **ids) for key, item in value.items()}
+    return [filled(item, **ids) for item in value] if isinstance(value, list) else value
+
+
+METRIC = {"key": "m", "value": 1.0, "timestamp": 1, "step": 0}
+DATASET = {"name": "d", "digest": "1", "source_type": "local", "source": "{}"}
+RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected"),
+    [
+        ("experiments/create", {}, BAD),
+        ("experiments/create", {"name": ""}, BAD),
+        ("experiments/create", {"name": 5}, BAD),
+        ("experiments/create", {"name": "x" * 501}, BAD),
+        ("experiments/create", {"name": "Default"}, TAKEN),
+        ("experiments/create", {"name": "runs", "artifact_location": "runs:/a/b"}, BAD),
+        ("experiments/create", {"name": "tags", "tags": [{"key": "k" * 251, "value": "v"}]}, BAD),
+        ("experiments/create", {"name": "tags", "tags": [{"key": "k", "value": "v" * 20_001}]}, BAD),
+        ("experiments/create", {"name": "tags", "tags": [{"key": "k", "value": "v" * 20_000}]}, OK),
+        ("experiments/create", {"name": "500" + "x" * 497}, OK),
+        ("experiments/update", OF, BAD),
+        ("experiments/update", {**OF, "new_name": ""}, BAD),
+        ("experiments/update", {"experiment_id": "99999", "new_name": "x"}, MISSING),
+        ("experiments/set-experiment-tag", {**OF, "key": "a"}, OK),
+        ("experiments/set-experiment-tag", {**OF, "key": "../a", "value": "v"}, BAD),
+        ("experiments/set-experiment-tag", {"experiment_id": "x", "key": "a", "value": "v"}, BAD),
+        ("experiments/delete-experiment-tag", {**OF, "key": "none"}, MISSING),
+        ("experiments/delete", {"experiment_id": "99999"}, MISSING),
+        ("experiments/restore", OF, MISSING),
+        ("experiments/search", {"max_results": 0}, BAD),
+        ("experiments/search", {"max_results": 50_001}, BAD),
+        ("experiments/search", {"max_results": 1, "page_token": "zzz"}, BAD),
+        ("experiments/search", {"max_results": 1, "filter": "metrics.a > 1"}, BAD),
+        ("experiments/search", {"max_results": 1, "filter": "experiment_id > '0'"}, BAD),
+        ("experiments/search", {"max_results": 1, "order_by": ["tags.a"]}, BAD),
+        ("runs/create", {"experiment_id": "99999"}, MISSING),
+        ("runs/create", {**OF, "start_time": "x"}, BAD),
+        ("runs/create", {**OF, "run_name": "a", "tags": [{"key": "mlflow.runName", "value": "b"}]}, BAD),
+        ("runs/update", {"run_id": "nope"}, MISSING),
+        ("runs/update", {**RUN, "end_time": "x"}, BAD),
+        ("runs/set-tag", {**RUN, "key": "a b:c"}, OK),
+        ("runs/set-tag", {**RUN, "key": "k" * 251, "value": "v"}, BAD),
+        ("runs/set-tag", {**RUN, "key": "a//b", "value": "v"}, BAD),
+        ("runs/set-tag", {**RUN, "key": "", "value": "v"}, BAD),
+        ("runs/set-tag", {"run_id": "nope", "key": "a", "value": "v"}, MISSING),
+        ("runs/delete-tag", {**RUN, "key": "none"}, MISSING),
+        ("runs/log-parameter", {**RUN, "key": "p"}, OK),
+        ("runs/log-parameter", {**RUN, "key": "p", "value": 5}, BAD),
+        ("runs/log-parameter", {**RUN, "key": "a\\b", "value": "5"}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC}, OK),
+        ("runs/log-metric", {**RUN, **METRIC, "value": "abc"}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "value": None}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "timestamp": -1}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "step": -3}, OK),
+        ("runs/log-metric", {**RUN, "key": "m", "value": 1}, BAD),
+        ("runs/log-batch", {"run_id": "?", "metrics": [METRIC]}, BAD),
+        ("runs/log-batch", {"run_id": "nope", "metrics": [METRIC]}, MISSING),
+        ("runs/log-batch", RUN, OK),
+        ("runs/log-batch", {**RUN, "metrics": [{**METRIC, "timestamp": i} for i in range(1000)]}, OK),
+        ("runs/log-batch", {**RUN, "metrics": [{**METRIC, "timestamp": i} for i in range(1001)]}, BAD),
+        ("runs/log-batch", {**RUN, "params": [{"key": f"p{i}", "value": "1"} for i in range(101)]}, BAD),
+        ("runs/log-batch", {**RUN, "params": [{"key": "d", "value": "1"}] * 2}, BAD),
+        ("runs/log-batch", {**RUN, "tags": [{"key": "d", "value": "1"}, {"key": "d", "value": "2"}]}, OK),
+        ("runs/log-batch", {**RUN, "metrics": [{"key": "a", "timestamp": 1}]}, BAD),
+        ("runs/log-batch", {**RUN, "tags": [{"value": "1"}]}, BAD),
+        ("runs/log-inputs", RUN, OK),
+        ("runs/log-inputs", {**RUN, "datasets": [{"dataset": {**DATASET, "name": "n" * 501}}]}, BAD),
+        ("runs/log-inputs", {**RUN, "datasets": [{"dataset": {**DATASET, "digest": "g" * 36}}]}, OK),
+        ("runs/log-inputs", {**RUN, "datasets": [{"dataset": {**DATASET, "digest": "g" * 37}}]}, BAD),
+        ("runs/log-inputs", {**RUN, "datasets": [{"dataset": {**DATASET, "source": "x" * 65_536}}]}, BAD),
+        (
+            "runs/log-inputs",
+            {**RUN, "datasets": [{"dataset": DATASET, "tags": [{"key": "k" * 256, "value": ""}]}]},
+            BAD,
+        ),
+        ("runs/outputs", RUN, BAD),
+        ("runs/outputs", {**RUN, "models": [{"model_id": "m-1", "step": 3}]}, OK),
+        ("runs/log-model", {**RUN, "model_json": "{"}, BAD),
+        ("runs/log-model", {**RUN, "model_json": "{}"}, BAD),
+        ("runs/search", {"max_results": 0}, BAD),
+        ("runs/search", {"max_results": 50_001}, BAD),
+        ("runs/search", {"experiment_ids": ["x"]}, BAD),
+        ("runs/search", {"order_by": ["foo"]}, BAD),
+        ("runs/search", {"filter": "attributes.lifecycle_stage = 'active'"}, BAD),
+        ("runs/search", {}, OK),
+        ("/ajax-api/2.0/mlflow/experiments/search-datasets", {}, BAD),
+        ("/ajax-api/2.0/mlflow/experiments/search-datasets", {"experiment_ids": ["0"] * 21}, BAD),
+        ("logged-models", {}, BAD),
+        ("logged-models", {"experiment_id": "99999"}, MISSING),
+        ("logged-models", {**OF, "name": "a/b"}, BAD),
+        ("logged-models/search", {}, BAD),
+        ("logged-models/search", {"experiment_ids": ["0"], "filter": "name > 'a'"}, BAD),
+        ("logged-models/search", {"experiment_ids": ["0"], "order_by": [{"field_name": "params.a"}]}, BAD),
+    ],
+)
+def test_answer_is_mlflows(
+    ask: Ask, experiment: str, run: str, path: str, body: Body, expected: tuple[int, str]
+) -> None:
+    assert verdict(ask("POST", path, filled(body, run=run, experiment=experiment))) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "expected"),
+    [
+        ("experiments/get", {}, BAD),
+        ("experiments/get", {"experiment_id": "abc"}, BAD),
+        ("experiments/get", {"experiment_id": "99999"}, MISSING),
+        ("experiments/get-by-name", {"experiment_name": ""}, BAD),
+        ("experiments/get-by-name", {"experiment_name": "nobody"}, MISSING),
+        ("runs/get", {"run_id": ""}, BAD),
+        ("runs/get", {"run_id": "nope"}, MISSING),
+        ("metrics/get-history", {"run_id": "<run>"}, BAD),
+        ("metrics/get-history", {"run_id": "<run>", "metric_key": "m", "max_results": 0}, BAD),
+        ("metrics/get-history", {"run_id": "<run>", "metric_key": "m", "page_token": "x"}, BAD),
+        ("metrics/get-history", {"run_id": "<run>", "metric_key": "none"}, OK),
+        ("metrics/get-history-bulk", {"run_id": "<run>"}, BAD),
+        ("metrics/get-history-bulk", {"run_id": ["a"] * 101, "metric_key": "m"}, BAD),
+        ("metrics/get-history-bulk", {"run_id": ["nope"], "metric_key": "m"}, OK),
+        ("metrics/get-history-bulk-interval", {"run_ids": "<run>"}, BAD),
+        ("metrics/get-history-bulk-interval", {"run_ids": "<run>", "metric_key": "m", "start_step": 1}, BAD),
+        ("metrics/get-history-bulk-interval", {"run_ids": "<run>", "metric_key": "m", "max_results": 2501}, BAD),
+        (
+            "metrics/get-history-bulk-interval",
+            {"run_ids": "<run>", "metric_key": "m", "start_step": 5, "end_step": 1},
+            BAD,
+        ),
+        ("logged-models/m-nope", {}, MISSING),
+    ],
+)
+def test_answer_to_a_question_is_mlflows(ask: Ask, run: str, path: str, query: Body, expected: tuple[int, str]) -> None:
+    assert verdict(ask("GET", path, filled(query, run=run))) == expected
+
+
+# What MLflow's server does here helps nobody: it answers 500, takes nonsense silently, or cannot say it at all.
+DELIBERATE: list[tuple[str, Body, tuple[int, str], str]] = [
+    ("runs/update", {**RUN, "status": "FOO"}, BAD, "200 and nothing happens"),
+    ("runs/log-metric", {**RUN, **METRIC, "value": True}, BAD, "200 and 1.0"),
+    ("runs/log-metric", {**RUN, **METRIC, "timestamp": 10**19}, BAD, "200 and another time"),
+    ("runs/log-metric", {**RUN, **METRIC, "model_id": "m-nope"}, MISSING, "400 BAD_REQUEST"),
+    ("runs/log-batch", {**RUN, "metrics": [5]}, BAD, "500"),
+    ("runs/log-batch", {**RUN, "metrics": None}, OK, "500"),
+    ("runs/log-inputs", {**RUN, "datasets": [{"dataset": {"digest": "1"}}]}, BAD, "200 and a dataset without a name"),
+    ("runs/log-model", {**RUN, "model_json": "[]"}, BAD, "500"),
+    ("runs/search", {"order_by": ["metrics.m", "metrics.m"]}, BAD, "500"),
+    ("runs/search", {"filter": "metrics.m > 1 metrics.n > 2"}, BAD, "200, both must hold"),
+    ("runs/search", {"filter": "metrics.m > 1 OR NOT (metrics.n BETWEEN 1 AND 2)"}, OK, "400"),
+    ("runs/search", {"filter": "metrics.m IS NULL AND params.p IN ('1', '2')"}, OK, "400"),
+    ("runs/search", {"run_view_type": "X"}, BAD, "200 and the default"),
+    ("logged-models/search", {"experiment_ids": ["0"], "filter": "foo = 'x'"}, BAD, "500"),
+    ("logged-models/search", {"experiment_ids": ["0"], "page_token": "x"}, BAD, "500"),
+    ("experiments/create", {"name": "x", "artifact_location": "s3://b/../x"}, BAD, "200"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "expected", "theirs"), DELIBERATE)
+def test_answer_that_differs_on_purpose(
+    ask: Ask, experiment: str, run: str, path: str, body: Body, expected: tuple[int, str], theirs: str
+) -> None:
+    assert verdict(ask("POST", path, filled(body, run=run, experiment=experiment))) == expected, theirs
+
+
+def test_new_run_has_mlflows_fields(ask: Ask, experiment: str) -> None:
+    body = {"experiment_id": experiment, "start_time": 7, "user_id": "u", "tags": [{"key": "a", "value": ""}]}
+    answer = ask("POST", "runs/create", body)[1]["run"]
+    run_id, name = answer["info"]["run_id"], answer["info"]["run_name"]
+    assert answer == {
+        "info": {
+            "run_id": run_id,
+            "run_uuid": run_id,
+            "run_name": name,
+            "experiment_id": experiment,
+            "user_id": "u",
+            "status": "RUNNING",
+            "start_time": 7,
+            "artifact_uri": f"mlflow-artifacts:/{experiment}/{run_id}/artifacts",
+            "lifecycle_stage": "active",
+        },
+        "data": {"tags": [{"key": "a", "value": ""}, {"key": "mlflow.runName", "value": name}]},
+        "inputs": {},
+    }
+    assert ask("GET", "runs/get", {"run_id": run_id})[1]["run"] == {**answer, "outputs": {}}
+
+
+def test_experiment_has_mlflows_fields(ask: Ask, experiment: str) -> None:
+    answer = ask("GET", "experiments/get", {"experiment_id": experiment})[1]["experiment"]
+    assert answer["creation_time"] == answer["last_update_time"]
+    assert {key: answer[key] for key in answer if not key.endswith("time") and key != "name"} == {
+        "experiment_id": experiment,
+        "artifact_location": f"mlflow-artifacts:/{experiment}",
+        "lifecycle_stage": "active",
+        "workspace": "default",
+    }
+
+
+def test_logged_model_has_mlflows_fields(ask: Ask, experiment: str, run: str) -> None:
+    info = ask("POST", "logged-models", {"experiment_id": experiment, "name": "m"})[1]["model"]["info"]
+    assert (info["status"], info["model_type"], info["source_run_id"]) == ("LOGGED_MODEL_PENDING", "", "")
+    model_id = info["model_id"]
+    for step, value in ((1, 0.5), (2, 0.9)):
+        body = {"run_id": run, "key": "acc", "value": value, "timestamp": step, "step": step, "model_id": model_id}
+        assert verdict(ask("POST", "runs/log-metric", body)) == OK
+    data = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]
+    assert [(item["step"], item["value"]) for item in data["metrics"]] == [(1, 0.5), (2, 0.9)]
+    assert ask("PATCH", f"logged-models/{model_id}/tags", {"tags": [{"key": "k", "value": "v"}]}) == (200, {})
+    assert verdict(ask("DELETE", f"logged-models/{model_id}", {})) == OK
+    assert verdict(ask("GET", f"logged-models/{model_id}", {})) == MISSING
+    assert verdict(ask("GET", f"logged-models/{model_id}", {"allow_deleted": "true"})) == OK
+
+
+def test_param_and_tag_that_are_too_long_are_cut(ask: Ask, run: str) -> None:
+    ask("POST", "runs/log-parameter", {"run_id": run, "key": "p", "value": "x" * 6001})
+    assert verdict(ask("POST", "runs/log-parameter", {"run_id": run, "key": "p", "value": "x" * 6005})) == OK
+    ask("POST", "runs/set-tag", {"run_id": run, "key": "t", "value": "x" * 8001})
+    data = ask("GET", "runs/get", {"run_id": run})[1]["run"]["data"]
+    assert data["params"] == [{"key": "p", "value": "x" * 6000}]
+    assert {tag["key"]: len(tag["value"]) for tag in data["tags"]} == {"mlflow.runName": 3, "t": 8000}
+
+
+def test_deleting_an_experiment_deletes_its_runs_and_restoring_restores_them(
+    ask: Ask, experiment: str, run: str
+) -> None:
+    for verb, stage in (("delete", "deleted"), ("restore", "active")):
+        assert verdict(ask("POST", f"experiments/{verb}", {"experiment_id": experiment})) == OK
+        assert verdict(ask("POST", f"experiments/{verb}", {"experiment_id": experiment})) == MISSING
+        assert ask("GET", "runs/get", {"run_id": run})[1]["run"]["info"]["lifecycle_stage"] == stage
+
+
+def test_deleted_run_takes_nothing_and_can_be_read(ask: Ask, run: str) -> None:
+    assert [verdict(ask("POST", "runs/delete", {"run_id": run})) for _ in range(2)] == [OK, OK]
+    for path, body in (
+        ("runs/log-metric", METRIC),
+        ("runs/log-parameter", {"key": "a", "value": "1"}),
+        ("runs/set-tag", {"key": "a", "value": "1"}),
+        ("runs/delete-tag", {"key": "a"}),
+        ("runs/log-batch", {}),
+        ("runs/update", {"status": "FAILED"}),
+        ("runs/log-inputs", {}),
+        ("runs/outputs", {"models": []}),
+    ):
+        assert verdict(ask("POST", path, {"run_id": run, **body})) == BAD, path
+    assert ask("GET", "runs/get", {"run_id": run})[0] == 200
+    assert verdict(ask("POST", "runs/restore", {"run_id": run})) == OK
+
+
+def test_history_is_by_time_and_pages(ask: Ask, run: str) -> None:
+    for at, step, value in ((3, 0, 1.0), (1, 9, 2.0), (2, 5, "NaN")):
+        ask("POST", "runs/log-metric", {"run_id": run, "key": "m", "value": value, "timestamp": at, "step": step})
+    query = {"run_id": run, "metric_key": "m"}
+    whole = ask("GET", "metrics/get-history", query)[1]
+    assert [(item["timestamp"], item["value"]) for item in whole["metrics"]] == [(1, 2.0), (2, "NaN"), (3, 1.0)]
+    assert "next_page_token" not in whole
+    first = ask("GET", "metrics/get-history", {**query, "max_results": 2})[1]
+    second = ask("GET", "metrics/get-history", {**query, "max_results": 2, "page_token": first["next_page_token"]})[1]
+    assert first["metrics"] + second["metrics"] == whole["metrics"]
+    assert "next_page_token" not in second
+
+
+def test_charts_get_samples_of_several_runs(ask: Ask, run: str) -> None:
+    points = [{"key": "h", "value": float(i), "timestamp": i, "step": i} for i in range(1000)]
+    ask("POST", "runs/log-batch", {"run_id": run, "metrics": points})
+    path = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+    asked = {"run_ids": [run, "nope"], "metric_key": "h", "max_results": 7}
+    sample = ask("GET", f"{path}-interval", asked)[1]["metrics"]
+    assert [item["step"] for item in sample] == [0, 143, 286, 429, 572, 715, 999]
+    assert {item["run_id"] for item in sample} == {run}
+    bulk = ask("GET", path, {"run_id": [run, "nope"], "metric_key": "h", "max_results": 2})[1]
+    assert [item["step"] for item in bulk["metrics"]] == [0, 1]
+    assert ask("GET", path, {"run_id": run, "metric_key": "none"}) == (200, {"metrics": []})
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/2.0mlflow/experiments/search-datasets", "/ajax-api/2.0/mlflow/experiments/search-datasets"]
+)
+def test_datasets_of_experiments_are_found_on_the_odd_path_as_well(
+    ask: Ask, experiment: str, run: str, path: str
+) -> None:
+    tags = [{"key": "mlflow.data.context", "value": "train"}]
+    ask("POST", "runs/log-inputs", {"run_id": run, "datasets": [{"dataset": DATASET, "tags": tags}]})
+    summary = {"experiment_id": experiment, "name": "d", "digest": "1", "context": "train"}
+    assert ask("POST", path, {"experiment_ids": [experiment]}) == (200, {"dataset_summaries": [summary]})

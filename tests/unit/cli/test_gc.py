@@ -1,0 +1,84 @@
+"""`lockgate gc --deleted-before`: what was deleted goes for good, with its files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lockgate.cli.app import App
+from lockgate.cli.gc import gc
+from lockgate.clock import FakeClock
+from lockgate.wire.mlflow import experiments, logged_models, runs
+
+DAY_S = 86_400
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    (tmp_path / "lockgate.yaml").write_text("model: churn\ntask: regression\n")
+    return App(start=tmp_path, clock=FakeClock())
+
+
+def call(app: App, *words: str) -> str:
+    result = CliRunner().invoke(gc, words, obj=app, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def run_with_file(app: App, tmp_path: Path, name: str, experiment: str = "0") -> str:
+    run_id = app.client.tracking.create_run(experiment, run_name=name)
+    (tmp_path / "f.txt").write_text(name)
+    app.client.tracking.upload_artifact(run_id, tmp_path / "f.txt")
+    return run_id
+
+
+def files_of(app: App) -> set[str]:
+    root = app.folder.state / "artifacts"
+    return {str(path.relative_to(root)) for path in root.rglob("*.txt")}
+
+
+def delete(app: App, run_id: str) -> None:
+    app.client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+
+
+def test_only_what_was_deleted_long_enough_ago_goes(app: App, tmp_path: Path) -> None:
+    old, recent, kept = (run_with_file(app, tmp_path, name) for name in ("old", "recent", "kept"))
+    delete(app, old)
+    app.clock.sleep(20 * DAY_S)
+    delete(app, recent)
+    app.clock.sleep(20 * DAY_S)
+    dry = json.loads(call(app, "--deleted-before", "30", "--dry-run", "--json"))["purged"]
+    assert (dry["runs"], dry["folders"]) == (1, 0)
+    assert len(files_of(app)) == 3
+    done = json.loads(call(app, "--deleted-before", "30", "--json"))["purged"]
+    assert (done["runs"], done["folders"], done["kept"]) == (1, 1, 0)
+    assert files_of(app) == {f"0/{run_id}/artifacts/f.txt" for run_id in (recent, kept)}
+    assert not (app.folder.state / "artifacts" / "0" / old).exists()
+    assert "1 runs, 0 logged models and 0 experiments deleted for good" in call(app, "--deleted-before", "0.5")
+    assert files_of(app) == {f"0/{kept}/artifacts/f.txt"}
+
+
+def test_without_the_option_deleted_runs_can_still_be_restored(app: App, tmp_path: Path) -> None:
+    run_id = run_with_file(app, tmp_path, "r")
+    delete(app, run_id)
+    app.clock.sleep(1000 * DAY_S)
+    assert json.loads(call(app, "--json"))["purged"] is None
+    app.client.transport.call(runs.RESTORE_RUN, runs.OfRun(run_id=run_id))
+    assert files_of(app) == {f"0/{run_id}/artifacts/f.txt"}
+
+
+def test_experiment_goes_with_its_runs_and_models_however_many(app: App, tmp_path: Path) -> None:
+    experiment = app.client.tracking.ensure_experiment("gone")
+    for i in range(120):  # more than one call deletes
+        app.client.tracking.create_run(experiment, run_name=f"r{i}")
+    run_with_file(app, tmp_path, "with files", experiment)
+    request = logged_models.CreateLoggedModel(experiment_id=experiment, name="m")
+    app.client.transport.call(logged_models.CREATE_LOGGED_MODEL, request)
+    request = experiments.ExperimentId(experiment_id=experiment)
+    app.client.transport.call(experiments.DELETE_EXPERIMENT, request)
+    app.clock.sleep(2 * DAY_S)
+    done = json.loads(call(app, "--deleted-before", "1", "--json"))["purged"]
+    assert (done["runs"], done["logged_models"], done["experiments"], done["more"]) == (121, 1, 1, False)
+    assert files_of(app) == set()
+    assert app.client.tracking.ensure_experiment("gone") != experiment  # the name is free, the id is never given again

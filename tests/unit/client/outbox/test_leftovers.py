@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import pytest
+
+from lockgate.client.client import Client
+from lockgate.client.outbox.batch import Metrics, Params, Record, Tags, encode
+from lockgate.client.outbox.leftovers import deliver_leftovers
+from lockgate.client.outbox.segment import Header, Segment, frame
+from lockgate.client.tracking import Tracking
+from lockgate.clock import SystemClock
+from lockgate.config import Settings
+from lockgate.connect import connect
+from lockgate.errors import DataDamaged, InvalidInput, NotFound, Unavailable
+
+
+def leave(folder: Path, name: str, header: Header, *records: Record) -> Path:
+    """A segment as a killed process leaves it."""
+    segment = Segment.create(folder, name, header, room=1 << 16)
+    for record in records:
+        segment.append(frame(encode(record)))
+    segment.close()
+    return segment.path
+
+
+def test_segments_of_gone_processes_are_sent_and_deleted(client: Client, run_id: str, folder: Path) -> None:
+    other = client.tracking.create_run("0")
+    leave(folder, f"{run_id}-aa-000000", Header(run_id, ""), Metrics(1, 1, {"m": 1.0}), Tags({"t": "old"}))
+    leave(folder, f"{run_id}-aa-000001", Header(run_id, ""), Metrics(1, 2, {"m": 2.0}), Tags({"t": "new"}))
+    leave(folder, f"{other}-bb-000000", Header(other, ""), Params({"depth": "3"}))
+    found = deliver_leftovers(folder, client.tracking)
+    assert (len(found.sent), found.kept, found.refused) == (3, [], [])
+    assert list(folder.iterdir()) == []
+    assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1, 2]
+    assert {item.key: item.value for item in client.tracking.get_run(run_id).data.tags}["t"] == "new"
+    assert [item.value for item in client.tracking.get_run(other).data.params] == ["3"]
+
+
+def test_segment_of_a_running_process_is_left_alone(client: Client, run_id: str, folder: Path) -> None:
+    running = Segment.create(folder, f"{run_id}-aa-000000", Header(run_id, ""), room=100)
+    running.append(frame(encode(Metrics(1, 1, {"m": 1.0}))))
+    found = deliver_leftovers(folder, client.tracking)
+    assert (found.sent, found.kept) == ([], [])
+    assert running.read()
+    running.close()
+
+
+def test_run_goes_to_the_records_that_know_it_or_to_its_server(client: Client, run_id: str, tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    with connect(Settings(), state=tmp_path / "other", user="ann", clock=SystemClock()) as server:
+        far = server.tracking.create_run("0")
+        gone = "http://127.0.0.1:9"  # the server that `lockgate run` had for its stages
+        leave(folder, f"{run_id}-aa-000000", Header(run_id, gone), Metrics(1, 1, {"m": 1.0}))
+        leave(folder, f"{far}-bb-000000", Header(far, "http://far"), Metrics(1, 2, {"m": 1.0}))
+        assert [kept.run_id for kept in deliver_leftovers(folder, client.tracking).kept] == [far]
+        asked: list[str] = []
+
+        def open_server(uri: str) -> Tracking:
+            asked.append(uri)
+            return server.tracking
+
+        assert deliver_leftovers(folder, client.tracking, open_server=open_server).kept == []
+        assert asked == ["http://far"]
+        assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]
+        assert [item.step for item in server.tracking.metric_history(far, "m")] == [2]
+
+
+def test_what_cannot_be_sent_is_kept_with_its_reason(client: Client, run_id: str, folder: Path, line) -> None:
+    unknown = "f" * 32
+    leave(folder, f"{unknown}-aa-000000", Header(unknown, ""), Metrics(1, 1, {"m": 1.0}))
+    (folder / f"{run_id}-bb-000000.segment").write_bytes(b"something else")
+    foreign = Segment.create(folder, f"{run_id}-cc-000000", Header(run_id, ""), room=100)
+    foreign.append(frame(b"\xc1"))  # whole, and nothing that we know
+    foreign.close()
+    found = deliver_leftovers(folder, client.tracking)
+    assert {type(kept.error) for kept in found.kept} == {NotFound, DataDamaged}
+    assert len(found.kept) == len(list(folder.iterdir())) == 3
+
+    leave(folder, f"{run_id}-dd-000000", Header(run_id, ""), Metrics(1, 1, {"m": 1.0}))
+    assert Unavailable in {type(kept.error) for kept in deliver_leftovers(folder, line.tracking).kept}
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_later_segments_of_a_process_wait_for_its_earlier_ones(client: Client, run_id: str, folder: Path) -> None:
+    leave(folder, f"{run_id}-aa-000000", Header("f" * 32, ""), Tags({"t": "old"}))
+    leave(folder, f"{run_id}-aa-000001", Header(run_id, ""), Tags({"t": "new"}))
+    found = deliver_leftovers(folder, client.tracking)
+    assert (len(found.sent), len(found.kept)) == (0, 1)
+
+
+def test_refused_names_are_reported_and_the_rest_arrives(client: Client, run_id: str, folder: Path) -> None:
+    client.tracking.log_batch(run_id, params={"depth": "3"})
+    leave(folder, f"{run_id}-aa-000000", Header(run_id, ""), Params({"depth": "4", "eta": "1"}))
+    found = deliver_leftovers(folder, client.tracking)
+    assert [refusal.what for refusal in found.refused] == ["param 'depth'"]
+    assert isinstance(found.refused[0].error, InvalidInput)
+    assert {item.key: item.value for item in client.tracking.get_run(run_id).data.params} == {"depth": "3", "eta": "1"}
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_sending_a_segment_again_changes_nothing(
+    client: Client, run_id: str, folder: Path, times: int, tmp_path: Path
+) -> None:
+    records = [Metrics(1, step, {"m": 1.0, "n": float("nan")}) for step in range(50)]
+    path = leave(folder, f"{run_id}-aa-000000", Header(run_id, ""), *records, Params({"p": "1"}), Tags({"t": "1"}))
+    data = path.read_bytes()
+    seen = []
+    for _ in range(times):
+        path.write_bytes(data)
+        assert deliver_leftovers(folder, client.tracking).sent == [path]
+        run = client.tracking.get_run(run_id)
+        seen.append(
+            (run.data, client.tracking.metric_history(run_id, "m"), client.tracking.metric_history(run_id, "n"))
+        )
+    assert len(seen[0][1]) == len(seen[0][2]) == 50
+    assert all(state == seen[0] for state in seen)
+
+
+def test_folder_that_is_not_there_has_nothing_left(client: Client, tmp_path: Path) -> None:
+    assert deliver_leftovers(tmp_path / "none", client.tracking) == ([], [], [])
+
+
+def test_torn_end_is_mentioned_and_what_is_before_it_arrives(
+    client: Client, run_id: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = leave(
+        folder, f"{run_id}-aa-000000", Header(run_id, ""), Metrics(1, 1, {"m": 1.0}), Metrics(1, 2, {"m": 1.0})
+    )
+    data = bytearray(path.read_bytes())
+    end = len(data.rstrip(b"\0"))
+    data[end - 3 : end] = bytes(3)
+    path.write_bytes(data)
+    assert deliver_leftovers(folder, client.tracking).sent == [path]
+    assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]
+    assert "were not written whole" in caplog.text

@@ -1,0 +1,228 @@
+import itertools
+import math
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lockgate.client.client import Client
+from lockgate.client.outbox.batch import End, Metrics, Params, Tags
+from lockgate.client.outbox.leftovers import deliver_leftovers
+from lockgate.client.outbox.outbox import Outbox
+from lockgate.errors import DeadlineExceeded, InvalidInput, LockgateError, TooManyRequests, Unauthenticated
+from lockgate.wire.mlflow.runs import DELETE_RUN, RESTORE_RUN, OfRun
+
+LIMIT_S = 60.0
+MakeOutbox = Callable[..., Outbox]
+
+
+def points(client: Client, run_id: str, key: str) -> list[tuple[int, float]]:
+    return sorted((item.step or 0, float(item.value)) for item in client.tracking.metric_history(run_id, key))
+
+
+def test_everything_that_was_logged_arrives(client: Client, run_id: str, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox()
+    for step in range(2500):
+        outbox.append(Metrics(1000 + step, step, {"loss": step / 2, "auc": 1.0}))
+    outbox.append(Params({"depth": "3"}))
+    outbox.append(Tags({"team": "crm"}))
+    outbox.append(Tags({"team": "ads"}))
+    outbox.flush(LIMIT_S)
+    assert points(client, run_id, "loss") == [(step, step / 2) for step in range(2500)]
+    run = client.tracking.get_run(run_id)
+    assert {item.key: item.value for item in run.data.metrics} == {"auc": 1.0, "loss": 2499 / 2}
+    assert {item.key: item.value for item in run.data.params} == {"depth": "3"}
+    assert {item.key: item.value for item in run.data.tags}["team"] == "ads"
+
+
+def test_nan_and_infinities_arrive_as_themselves(client: Client, run_id: str, make_outbox: MakeOutbox) -> None:
+    values = [math.nan, math.inf, -math.inf, 1.0]
+    outbox = make_outbox()
+    for step, value in enumerate(values):
+        outbox.append(Metrics(1, step, {"m": value}))
+    outbox.flush(LIMIT_S)
+    assert [item.value for item in client.tracking.metric_history(run_id, "m")] == ["NaN", "Infinity", "-Infinity", 1.0]
+
+
+def test_run_ends_when_it_was_said_to(client: Client, run_id: str, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox()
+    outbox.append(End(4_000_000_000_000, "FAILED"))
+    assert outbox.close(LIMIT_S) is None
+    info = client.tracking.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FAILED", 4_000_000_000_000)
+
+
+def test_ten_thousand_params_and_a_call_larger_than_a_segment_arrive(
+    client: Client, run_id: str, make_outbox: MakeOutbox
+) -> None:
+    outbox = make_outbox(limit_bytes=1 << 16)
+    for start in range(0, 10_000, 1000):
+        outbox.append(Params({f"p{i}": str(i) for i in range(start, start + 1000)}))
+    outbox.append(Tags({"long": "x" * 300_000}))
+    outbox.flush(LIMIT_S)
+    data = client.tracking.get_run(run_id).data
+    assert {item.key: item.value for item in data.params} == {f"p{i}": str(i) for i in range(10_000)}
+    assert len({item.key: item.value for item in data.tags}["long"]) == 8000  # the server's limit
+
+
+def test_nothing_is_left_on_disk_after_the_end(folder: Path, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox(limit_bytes=1 << 14)
+    for step in range(3000):
+        outbox.append(Metrics(1, step, {"m": 1.0}))
+    assert outbox.close(LIMIT_S) is None
+    assert list(folder.iterdir()) == []
+
+
+def test_log_calls_go_on_while_the_server_is_away_and_all_is_sent_when_it_is_back(
+    client: Client, run_id: str, line, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = make_outbox(line.tracking)
+    for step in range(5000):
+        outbox.append(Metrics(1, step, {"m": 1.0}))
+    line.tried.acquire()
+    line.tried.acquire()  # it was tried again
+    with pytest.raises(DeadlineExceeded, match=r"remain in .*outbox.*: the line is cut"):
+        outbox.flush(0)
+    line.restore()
+    outbox.flush(LIMIT_S)
+    assert [step for step, _ in points(client, run_id, "m")] == list(range(5000))
+    assert caplog.text.count("values cannot be sent, training goes on") == 1
+
+
+@pytest.mark.parametrize("error", [Unauthenticated("expired"), TooManyRequests("wait", retry_after_s=0.01)])
+def test_trouble_that_may_pass_loses_nothing(
+    client: Client, run_id: str, make_line, make_outbox: MakeOutbox, error: LockgateError
+) -> None:
+    line = make_line(error)
+    outbox = make_outbox(line.tracking)
+    outbox.append(Metrics(1, 1, {"m": 1.0}))
+    line.tried.acquire()
+    line.restore()
+    outbox.flush(LIMIT_S)
+    assert points(client, run_id, "m") == [(1, 1.0)]
+
+
+def test_full_outbox_makes_the_caller_wait_and_drops_nothing(
+    client: Client, run_id: str, line, folder: Path, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = 1 << 14
+    outbox = make_outbox(line.tracking, limit_bytes=limit)
+    most, logged = [0], [0]
+
+    def train() -> None:
+        for step in range(2000):
+            outbox.append(Metrics(1, step, {"a_rather_long_name": 1.0}))
+            most[0] = max(most[0], outbox.pending_bytes)
+            logged[0] += 1
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while "logging waits" not in caplog.text:
+        line.tried.acquire()
+    assert logged[0] < 2000
+    line.restore()
+    thread.join()
+    outbox.flush(LIMIT_S)
+    assert len(points(client, run_id, "a_rather_long_name")) == 2000
+    assert limit - 100 < most[0] <= limit
+    assert caplog.text.count("logging waits") == 1
+
+
+def test_refused_param_is_named_and_everything_else_arrives(
+    client: Client, run_id: str, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.tracking.log_batch(run_id, params={"depth": "3"})
+    outbox = make_outbox()
+    outbox.append(Params({"eta": "0.1", "depth": "4"}))
+    outbox.append(Metrics(1, 1, {"m": 1.0, "what?": 2.0}))
+    outbox.append(Params({"late": "1"}))
+    outbox.append(Params({"late": "2"}))  # in one batch with the first: the first counts
+    with pytest.raises(InvalidInput, match="3 of the logged names were refused") as raised:
+        outbox.flush(LIMIT_S)
+    for name in ("param 'depth'", "metric 'what?'", "param 'late'"):
+        assert name in str(raised.value)
+        assert f"refused: {name}" in caplog.text
+    outbox.flush(LIMIT_S)  # said once
+    data = client.tracking.get_run(run_id).data
+    assert {item.key: item.value for item in data.params} == {"depth": "3", "eta": "0.1", "late": "1"}
+    assert [item.key for item in data.metrics] == ["m"]
+
+
+def test_deleted_run_keeps_its_values_until_it_is_restored(
+    client: Client, run_id: str, folder: Path, make_outbox: MakeOutbox
+) -> None:
+    client.transport.call(DELETE_RUN, OfRun(run_id=run_id))
+    outbox = make_outbox(limit_bytes=1 << 12)
+    outbox.append(Metrics(1, 1, {"m": 1.0}))
+    with pytest.raises(InvalidInput, match="is deleted"):
+        outbox.flush(LIMIT_S)
+    with pytest.raises(InvalidInput, match="is deleted"):  # waiting for room would be for ever
+        for step in range(2, 1000):
+            outbox.append(Metrics(1, step, {"m": 1.0}))
+    assert "is deleted" in str(outbox.close(LIMIT_S))
+    client.transport.call(RESTORE_RUN, OfRun(run_id=run_id))
+    assert deliver_leftovers(folder, client.tracking).kept == []
+    found = points(client, run_id, "m")
+    assert found == [(step, 1.0) for step in range(1, len(found) + 1)]
+    assert len(found) > 1
+
+
+def test_unknown_run_is_reported(make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox(run="f" * 32)
+    outbox.append(Metrics(1, 1, {"m": 1.0}))
+    with pytest.raises(InvalidInput, match="is not known there"):
+        outbox.flush(LIMIT_S)
+
+
+def test_threads_may_log_at_once(client: Client, run_id: str, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox(limit_bytes=1 << 15)
+
+    def train(name: str) -> None:
+        for step in range(1500):
+            outbox.append(Metrics(1, step, {name: 1.0}))
+
+    threads = [threading.Thread(target=train, args=(f"m{i}",)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    outbox.flush(LIMIT_S)
+    for i in range(4):
+        assert [step for step, _ in points(client, run_id, f"m{i}")] == list(range(1500))
+
+
+def test_signal_handler_may_log_in_the_middle_of_a_call(client: Client, run_id: str, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox()
+    numbers = itertools.count()  # a handler may be interrupted by the next one
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        step = next(numbers)
+        outbox.append(Metrics(1, step, {"signals": 1.0}))
+        heard.append(step)
+
+    before = signal.signal(signal.SIGALRM, hear)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        step = 0
+        while len(heard) < 200:
+            outbox.append(Metrics(1, step, {"loop": 1.0}))
+            step += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    outbox.flush(LIMIT_S)
+    assert [step for step, _ in points(client, run_id, "signals")] == sorted(heard)
+    assert len(points(client, run_id, "loop")) == step
+
+
+def test_many_runs_one_after_the_other(client: Client, folder: Path, make_outbox: MakeOutbox) -> None:
+    runs = [client.tracking.create_run("0") for _ in range(20)]
+    for number, run in enumerate(runs):
+        outbox = make_outbox(run=run)
+        outbox.append(Metrics(1, number, {"m": 1.0}))
+        assert outbox.close(LIMIT_S) is None
+    assert [points(client, run, "m") for run in runs] == [[(number, 1.0)] for number in range(20)]
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,226 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockgate.client.client import Client
+from lockgate.errors import AlreadyExists, Conflict
+from lockgate.exchange import marks
+from lockgate.exchange.copy import Report
+from lockgate.wire.mlflow import experiments, logged_models, registry, runs
+from lockgate.wire.mlflow.experiments import Tag
+
+SOME = "café ☕"
+
+
+def counts(report: Report) -> dict[str, tuple[int, int]]:
+    return {count.what: (count.source, count.target) for count in report.counts}
+
+
+def copied_runs(client: Client, name: str = SOME) -> dict[str, runs.Run]:
+    """By name."""
+    experiment = client.tracking.ensure_experiment(name)
+    request = runs.SearchRuns(experiment_ids=(experiment,), run_view_type="ALL")
+    found = client.transport.call(runs.SEARCH_RUNS, request).runs
+    by_name = {run.info.run_name: run for run in found}
+    assert len(by_name) == len(found), "a double"
+    return by_name
+
+
+def tags_of(run: runs.Run) -> dict[str, str]:
+    return {tag.key: tag.value for tag in run.data.tags}
+
+
+def history(client: Client, run_id: str, key: str) -> list[tuple[Any, int, int | None]]:
+    return [(point.value, point.timestamp, point.step) for point in client.tracking.metric_history(run_id, key)]
+
+
+def versions(client: Client, name: str) -> dict[str, registry.ModelVersion]:
+    request = registry.SearchVersions(filter=f"name='{name}'")
+    return {found.version: found for found in client.transport.call(registry.SEARCH_VERSIONS, request).model_versions}
+
+
+def test_all_counts_are_equal_and_as_expected(sides: Any, filled: Any) -> None:
+    report = sides.copy()
+    assert report.is_equal, report
+    found = {what: source for what, (source, _) in counts(report).items()}
+    assert found == {
+        "experiments": 2,  # with Default
+        "runs": 2,
+        "params": 3,
+        "tags": 11,
+        "metric points": 6,
+        "datasets": 1,
+        "logged models": 1,
+        "model metrics": 1,
+        "registered models": 3,
+        "versions": 4,
+        "aliases": 1,
+        "artifact files": 3,
+        "artifact bytes": 5 + 256 * 5000 + 12,
+    }
+
+
+def test_runs_come_with_all_they_logged(sides: Any, filled: Any, tmp_path: Path) -> None:
+    sides.copy()
+    parent, child = (copied_runs(sides.target)[name] for name in ("parent", "child"))
+    before = sides.source.tracking.get_run(filled.child)
+    assert (child.info.status, child.info.end_time) == ("FAILED", 1_700_000_000_000)
+    assert (child.info.start_time, child.info.user_id) == (before.info.start_time, before.info.user_id)
+    assert child.inputs.dataset_inputs == before.inputs.dataset_inputs
+    assert history(sides.target, parent.info.run_id, "odd") == history(sides.source, filled.parent, "odd")
+    assert {param.key: param.value for param in parent.data.params} == {"depth": "3", "empty": ""}
+    assert tags_of(parent)["note"] == "größer"
+    sides.target.tracking.download_artifact(parent.info.run_id, "deep/er/ü x.txt", tmp_path / "copy.txt")
+    assert (tmp_path / "copy.txt").read_text() == "hello"
+
+
+def test_references_lead_to_the_copies(sides: Any, filled: Any) -> None:
+    sides.copy()
+    parent, child = (copied_runs(sides.target)[name] for name in ("parent", "child"))
+    assert tags_of(child)["mlflow.parentRunId"] == parent.info.run_id
+    assert child.outputs is not None
+    (output,) = child.outputs.model_outputs
+    request = logged_models.GetLoggedModel(model_id=output.model_id)
+    model = sides.target.transport.call(logged_models.GET_LOGGED_MODEL, request).model
+    assert (model.info.source_run_id, model.info.status) == (child.info.run_id, "LOGGED_MODEL_READY")
+    measured = {(metric.key, metric.value, metric.dataset_name, metric.run_id) for metric in model.data.metrics}
+    assert measured == {("acc", 0.75, "rows", child.info.run_id)}
+    churn = versions(sides.target, "churn")
+    assert set(churn) == {"1", "3"}  # the gap stays a gap
+    assert churn["1"].source == f"models:/{model.info.model_id}"
+    assert churn["3"].source == f"runs:/{parent.info.run_id}/deep"
+    assert sides.target.registry.list_aliases("churn") == {"best": 3}
+    assert versions(sides.target, "archive")["1"].source == "models:/churn/3"
+
+
+def test_import_keeps_ids_and_export_says_where_each_is_from(sides: Any, filled: Any) -> None:
+    sides.copy()
+    child = copied_runs(sides.target)["child"]
+    assert (child.info.run_id == filled.child) == (sides.way == "import")
+    assert tags_of(child)[marks.ORIGIN] == filled.child
+
+
+def test_again_copies_nothing_twice_and_brings_what_is_new(sides: Any, filled: Any) -> None:
+    first = sides.copy()
+    before = copied_runs(sides.target)
+    assert sides.copy() == first
+    sides.source.tracking.log_batch(filled.parent, metrics=[runs.Metric(key="odd", value=2.0, timestamp=6, step=9)])
+    experiment = sides.source.tracking.ensure_experiment(SOME)
+    sides.source.tracking.create_run(experiment, run_name="new")
+    again = sides.copy()
+    assert again.is_equal
+    assert counts(again)["runs"] == (3, 3)
+    assert counts(again)["metric points"] == (7, 7)
+    after = copied_runs(sides.target)
+    assert {name: after[name].info.run_id for name in before} == {n: run.info.run_id for n, run in before.items()}
+
+
+def test_what_is_deleted_comes_only_when_it_is_asked_for(sides: Any, filled: Any) -> None:
+    sides.copy()
+    assert "deleted" not in copied_runs(sides.target)
+    for _ in range(2):  # the second time everything is there and deleted
+        report = sides.copy(with_deleted=True)
+        assert report.is_equal, report
+        assert counts(report)["experiments"] == (3, 3)
+        assert counts(report)["runs"] == (4, 4)
+        run = copied_runs(sides.target)["deleted"]
+        assert run.info.lifecycle_stage == "deleted"
+        assert len(history(sides.target, run.info.run_id, "m")) == 1
+        name = experiments.ExperimentName(experiment_name="gone")
+        gone = sides.target.transport.call(experiments.GET_EXPERIMENT_BY_NAME, name).experiment
+        assert gone.lifecycle_stage == "deleted"
+
+
+def test_deleted_run_that_a_version_was_made_from_comes_anyway(sides: Any, filled: Any) -> None:
+    sides.source.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=filled.parent))
+    report = sides.copy()
+    assert report.is_equal, report
+    assert copied_runs(sides.target)["parent"].info.lifecycle_stage == "deleted"
+    assert set(versions(sides.target, "churn")) == {"1", "3"}
+
+
+def test_long_history_comes_whole(sides: Any, filled: Any) -> None:
+    run_id = sides.source.tracking.create_run(filled.experiment, run_name="long")
+    points = [runs.Metric(key="loss", value=step / 7, timestamp=step, step=step) for step in range(26_000)]
+    sides.source.tracking.log_batch(run_id, metrics=points)
+    report = sides.copy()
+    assert report.is_equal
+    copied = copied_runs(sides.target)["long"].info.run_id
+    assert history(sides.target, copied, "loss") == history(sides.source, run_id, "loss")
+
+
+@pytest.mark.parametrize("kind", ["experiment", "model"])
+def test_name_of_somebody_else_is_a_conflict_that_a_prefix_solves(sides: Any, filled: Any, kind: str) -> None:
+    if kind == "experiment":
+        own = sides.target.tracking.ensure_experiment(SOME)
+        sides.target.tracking.create_run(own, run_name="mine")
+    else:
+        sides.target.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn"))
+    with pytest.raises(Conflict, match="no copy of this one") as caught:
+        sides.copy()
+    assert "--prefix" in str(caught.value)
+    if kind == "model" and sides.way == "import":
+        return  # its runs are here by now, under the name without a prefix
+    assert sides.copy(prefix="old/").is_equal
+    assert set(copied_runs(sides.target, f"old/{SOME}")) == {"parent", "child"}
+    assert versions(sides.target, "old/archive")["1"].source == "models:/old/churn/3"
+
+
+def test_default_with_runs_of_its_own_is_not_mixed(sides: Any, filled: Any) -> None:
+    sides.target.tracking.create_run("0")
+    with pytest.raises(Conflict, match="'Default'"):
+        sides.copy()
+
+
+def test_imported_runs_are_not_imported_a_second_time_under_another_name(sides: Any, filled: Any) -> None:
+    sides.copy()
+    if sides.way == "export":
+        assert sides.copy(prefix="again/").is_equal
+        return
+    with pytest.raises(AlreadyExists, match="is here already"):
+        sides.copy(prefix="again/")
+
+
+def test_difference_is_seen(sides: Any, filled: Any) -> None:
+    """What somebody takes away at the target between two copies is missing in the count."""
+    sides.copy()
+    parent = copied_runs(sides.target)["parent"].info
+    request = runs.DeleteRunTag(run_id=parent.run_id, key="note")
+    sides.target.transport.call(runs.DELETE_RUN_TAG, request)
+    report = sides.copy()
+    tags = counts(report)["tags"]
+    # a run that still goes on is copied again each time, with its tags; the finished one is not
+    assert report.is_equal and tags == (11, 11)
+    child = copied_runs(sides.target)["child"].info
+    sides.target.transport.call(runs.DELETE_RUN_TAG, runs.DeleteRunTag(run_id=child.run_id, key="fold"))
+    report = sides.copy()
+    assert not report.is_equal
+    assert counts(report)["tags"] == (11, 10)
+
+
+def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled: Any) -> None:
+    """Versions of a logged model that is deleted at the source have nothing to be made from."""
+    request = registry.CreateVersion(name="archive", source=f"models:/{filled.logged_model}", run_id=filled.child)
+    sides.source.transport.call(registry.CREATE_VERSION, request)
+    one = logged_models.OneLoggedModel(model_id=filled.logged_model)
+    sides.source.transport.call(logged_models.DELETE_LOGGED_MODEL, one)
+    report = sides.copy()
+    assert not report.is_equal
+    assert sorted(line.partition(":")[0] for line in report.refused) == ["version 1 of churn", "version 2 of archive"]
+    assert set(versions(sides.target, "churn")) == {"3"}
+
+
+def test_stages_and_later_changes_of_the_registry_follow(sides: Any, filled: Any) -> None:
+    sides.copy()
+    call = sides.source.transport.call
+    call(registry.TRANSITION_STAGE, registry.TransitionStage(name="churn", version="3", stage="Staging"))
+    call(registry.SET_MODEL_ALIAS, registry.SetModelAlias(name="churn", alias="best", version="1"))
+    call(registry.UPDATE_VERSION, registry.UpdateVersion(name="churn", version="1", description="better"))
+    call(registry.SET_MODEL_TAG, registry.SetModelTag(name="churn", key="owner", value="bob"))
+    assert sides.copy().is_equal
+    churn = versions(sides.target, "churn")
+    assert (churn["3"].current_stage, churn["1"].description) == ("Staging", "better")
+    assert sides.target.registry.list_aliases("churn") == {"best": 1}
+    model = sides.target.transport.call(registry.GET_MODEL, registry.ModelName(name="churn")).registered_model
+    assert Tag(key="owner", value="bob") in model.tags

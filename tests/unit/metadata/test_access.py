@@ -1,0 +1,114 @@
+"""Users, tokens and the audit on both databases."""
+
+import threading
+
+import pytest
+
+from lockgate.entities import Grant
+from lockgate.errors import Conflict
+from lockgate.metadata import access, tokens, users
+from lockgate.metadata.audit import append_audit, list_audit
+from lockgate.metadata.database import Database, repeat_when_raced
+
+ADMIN = Grant(pattern="*", role="admin")
+DAY_MS = 86_400_000
+
+
+def test_directory_is_what_the_tables_say(database: Database, write) -> None:
+    with write() as tx:
+        users.add_user(tx, "zoë", password="hash", granted=[ADMIN, Grant(pattern="team/*", role="viewer")])
+        users.add_user(tx, "ci", password="", granted=[])
+        tokens.create_token(tx, "t" * 12, "ci", digest="d" * 64, note="n", expires_at=9)
+    with database.read() as connection:
+        found = access.read_directory(connection)
+    assert found.users == {
+        "zoë": access.KnownUser("zoë", "hash", (ADMIN, Grant(pattern="team/*", role="viewer"))),
+        "ci": access.KnownUser("ci", "", ()),
+    }
+    assert found.tokens == {"t" * 12: access.KnownToken("ci", "d" * 64, 9)}
+
+
+def test_revision_counts_every_change_and_nothing_else(database: Database, write) -> None:
+    def revision() -> int:
+        with database.read() as connection:
+            return access.read_revision(connection)
+
+    assert revision() == 0
+    changes = [
+        lambda tx: users.add_user(tx, "ada", password="", granted=[ADMIN]),
+        lambda tx: users.set_password(tx, "ada", "hash"),
+        lambda tx: users.grant(tx, "ada", Grant(pattern="churn", role="viewer")),
+        lambda tx: users.revoke(tx, "ada", "churn"),
+        lambda tx: tokens.create_token(tx, "t" * 12, "ada", digest="d", note="", expires_at=None),
+        lambda tx: tokens.revoke_token(tx, "t" * 12),
+        lambda tx: users.remove_user(tx, "ada"),
+    ]
+    seen = [revision()]
+    for change in changes:
+        with write() as tx:
+            change(tx)
+        seen.append(revision())
+    assert seen == list(range(len(changes) + 1))
+    with pytest.raises(Conflict), write() as tx:
+        users.add_user(tx, "bob", password="", granted=[])
+    assert revision() == len(changes)
+
+
+def test_two_admins_cannot_remove_each_other(database: Database, write) -> None:
+    """Whichever is first wins; the other finds that it would be the last."""
+    with write() as tx:
+        for name in ("ada", "bob"):
+            users.add_user(tx, name, password="", granted=[ADMIN])
+        users.add_user(tx, "eve", password="", granted=[])
+    ready = threading.Barrier(2)
+    refused: list[str] = []
+
+    def remove(name: str) -> None:
+        ready.wait()
+
+        def work() -> None:
+            with database.write(at=2, by="ann") as tx:
+                users.remove_user(tx, name)
+
+        try:
+            repeat_when_raced(work)
+        except Conflict:
+            refused.append(name)
+
+    threads = [threading.Thread(target=remove, args=(name,)) for name in ("ada", "bob")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    with database.read() as connection:
+        assert [user.name for user in users.list_users(connection)] == sorted([refused[0], "eve"])
+
+
+def test_audit_is_kept_for_its_days_and_no_longer(database: Database, write) -> None:
+    def append(at: int, keep_days: int) -> None:
+        with write(at=at) as tx:
+            append_audit(tx, "op", address="::1", subject=str(at), outcome="OK", details={"a": 1}, keep_days=keep_days)
+
+    def kept() -> list[str]:
+        with database.read() as connection:
+            return [entry.subject for entry in list_audit(connection, limit=10)]
+
+    append(DAY_MS, 0)
+    append(3 * DAY_MS, 0)
+    assert kept() == [str(3 * DAY_MS), str(DAY_MS)]
+    append(3 * DAY_MS, 2)
+    assert str(DAY_MS) in kept()  # exactly two days old
+    append(3 * DAY_MS + 1, 2)
+    assert str(DAY_MS) not in kept()
+
+
+def test_audit_is_read_by_subject_user_and_time(database: Database, write) -> None:
+    for at, subject in ((1, "churn"), (2, "fraud"), (3, "churn")):
+        with write(at=at) as tx:
+            append_audit(tx, "op", address="", subject=subject, outcome="OK", details={}, keep_days=0)
+    with database.read() as connection:
+        assert [entry.at for entry in list_audit(connection, subject="churn", limit=10)] == [3, 1]
+        assert [entry.at for entry in list_audit(connection, since=2, limit=10)] == [3, 2]
+        assert [entry.at for entry in list_audit(connection, by="ann", limit=1)] == [3]
+        assert list_audit(connection, by="bob", limit=10) == ()

@@ -1,0 +1,165 @@
+"""One rule for whoever comes in: through a rollout, our own alias, or MLflow's."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from lockgate.entities import Approval, Check, Content, Release, Rollout, RolloutState, RolloutTransition, Verdict
+from lockgate.errors import GateFailed, InvalidInput, PermissionDenied
+from lockgate.metadata import rollouts
+from lockgate.metadata.admission import require_alias_admitted, require_rollout_admitted, stage_environment
+from lockgate.metadata.approvals import approve
+from lockgate.metadata.database import Tx
+from lockgate.metadata.environments import declare_environments, list_environments
+from lockgate.metadata.releases import create_release
+
+
+def release(tx: Tx, *, passed: bool | None) -> int:
+    check = Check(gate="auc", kind="bound", status="passed" if passed else "failed", reason="auc is 0.7")
+    verdict = Verdict(passed=bool(passed), checks=(check,), metrics={}, champion_version=None, rows=9, decided_at=1)
+    made = Release(
+        model="m",
+        version=0,
+        content=Content(kind="tree", digest="a" * 64, size_bytes=1),
+        run_id="",
+        created_at=1,
+        created_by="me",
+        flavor="sklearn",
+        verdict=None if passed is None else verdict,
+    )
+    return create_release(tx, made, source="s").version
+
+
+def rollout(version: int, **more: Any) -> Rollout:
+    plan = Rollout(
+        rollout_id=f"r{version}",
+        model="m",
+        environment="production",
+        version=version,
+        baseline_version=None,
+        strategy="replace",
+        steps=(100,),
+        bake_s=0.0,
+        false_rollback_rate=0.01,
+        state="pending",
+        step=-1,
+        revision=0,
+        created_at=1,
+        created_by="me",
+        updated_at=1,
+    )
+    return msgspec.structs.replace(plan, **more)
+
+
+def carry_out(tx: Tx, plan: Rollout) -> None:
+    """To its success."""
+    at = rollouts.create_rollout(tx, plan, supersede=False)
+    states: tuple[RolloutState, ...] = ("progressing", "baking", "succeeded")
+    for state in states:
+        to = msgspec.structs.replace(at, state=state, revision=at.revision + 1, step=0)
+        move = RolloutTransition(
+            rollout_id=at.rollout_id,
+            revision=to.revision,
+            from_state=at.state,
+            to_state=state,
+            step=0,
+            at=1,
+            by="me",
+            reason="",
+        )
+        at = rollouts.advance_rollout(tx, to, move)
+
+
+def test_a_refused_version_enters_by_no_door(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=False)
+        declare_environments(tx, "m", {"staging": 0, "production": 0}, may_loosen=False)
+        with pytest.raises(GateFailed, match=r"auc is 0\.7"):
+            require_rollout_admitted(tx.connection, rollout(version))
+        for alias in ("production", "staging", "champion", "challenger"):
+            with pytest.raises(GateFailed, match=r"auc is 0\.7"):
+                require_alias_admitted(tx.connection, "m", alias, version)
+
+
+def test_an_override_opens_the_rollout_and_with_its_success_the_alias(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=False)
+        declare_environments(tx, "m", {"production": 0}, may_loosen=False)
+        plan = rollout(version, override_reason="the label was wrong")
+        require_rollout_admitted(tx.connection, plan)
+        carry_out(tx, plan)
+        require_alias_admitted(tx.connection, "m", "production", version)
+        require_alias_admitted(tx.connection, "m", "champion", version)
+
+
+def test_an_override_replaces_no_approval(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=False)
+        declare_environments(tx, "m", {"production": 2}, may_loosen=False)
+        said = Approval(model="m", version=version, environment="production", approver="bea", approved_at=1)
+        approve(tx, said)
+        with pytest.raises(PermissionDenied, match="1 missing, approved by bea"):
+            require_rollout_admitted(tx.connection, rollout(version, override_reason="now"))
+        approve(tx, msgspec.structs.replace(said, approver="cy"))
+        require_rollout_admitted(tx.connection, rollout(version, override_reason="now"))
+
+
+def test_what_was_served_before_may_come_back(write) -> None:
+    with write() as tx:
+        first, second = release(tx, passed=True), release(tx, passed=True)
+        for version in (first, second):
+            carry_out(tx, rollout(version))
+        declare_environments(tx, "m", {"production": 1}, may_loosen=False)
+        back = rollout(first, rollout_id="back", strategy="rollback")
+        require_rollout_admitted(tx.connection, back)
+        require_alias_admitted(tx.connection, "m", "production", first)
+        never = release(tx, passed=False)
+        with pytest.raises(GateFailed):
+            require_rollout_admitted(tx.connection, msgspec.structs.replace(back, version=never))
+
+
+def test_the_challenger_needs_its_gates_and_nobody_s_approval(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=True)
+        declare_environments(tx, "m", {"production": 1}, may_loosen=False)
+        require_alias_admitted(tx.connection, "m", "challenger", version)
+        with pytest.raises(PermissionDenied):
+            require_alias_admitted(tx.connection, "m", "champion", version)
+
+
+def test_without_declared_environments_only_a_refusal_counts(write) -> None:
+    with write() as tx:
+        refused, unjudged = release(tx, passed=False), release(tx, passed=None)
+        require_alias_admitted(tx.connection, "m", "champion", unjudged)
+        require_alias_admitted(tx.connection, "m", "production", refused)  # nobody said that it is an environment
+        with pytest.raises(GateFailed):
+            require_alias_admitted(tx.connection, "m", "champion", refused)
+        declare_environments(tx, "m", {"production": 0}, may_loosen=False)
+        with pytest.raises(GateFailed, match="no gate has judged"):
+            require_alias_admitted(tx.connection, "m", "champion", unjudged)
+
+
+def test_who_may_not_loosen_only_tightens(write) -> None:
+    with write() as tx:
+        declare_environments(tx, "m", {"staging": 0, "production": 2}, may_loosen=False)
+        declare_environments(tx, "m", {"canary": 0, "staging": 1, "production": 0}, may_loosen=False)
+        known = list_environments(tx.connection, "m")
+        assert known == (("canary", 0), ("staging", 1), ("production", 2))
+        declare_environments(tx, "m", {"production": 0}, may_loosen=False)
+        assert dict(list_environments(tx.connection, "m")) == {"canary": 0, "staging": 1, "production": 2}
+        declare_environments(tx, "m", {"production": 0}, may_loosen=True)
+        assert list_environments(tx.connection, "m") == (("production", 0),)
+
+
+@pytest.mark.parametrize("approvals", [{"": 0}, {"x" * 101: 0}, {"production": -1}, {"production": 1001}])
+def test_nonsense_is_not_declared(write, approvals: dict[str, int]) -> None:
+    with write() as tx, pytest.raises(InvalidInput):
+        declare_environments(tx, "m", approvals, may_loosen=True)
+
+
+def test_a_stage_stands_for_the_environment_of_its_name(write) -> None:
+    with write() as tx:
+        declare_environments(tx, "m", {"production": 0}, may_loosen=False)
+        assert stage_environment(tx.connection, "m", "PRODUCTION") == "production"
+        assert stage_environment(tx.connection, "m", "Staging") is None

@@ -1,0 +1,108 @@
+import pytest
+
+from lockgate.metadata import logged_models
+from lockgate.metadata.database import Database
+from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
+from lockgate.metadata.metrics import Point, history, log_points
+from lockgate.metadata.models import create_model
+from lockgate.metadata.purge import Purge, count_purgeable, list_doomed, purge, strike_off
+from lockgate.metadata.runs import create_run, log_params, params_of, set_run_stage
+from lockgate.metadata.versions import create_version
+
+OLD, RECENT, LIVE, SOURCE = "a" * 32, "b" * 32, "c" * 32, "d" * 32
+
+
+@pytest.fixture
+def deleted(database: Database) -> Database:
+    """Runs: deleted at 10, deleted at 90, never deleted, and deleted at 10 with a version made from it."""
+    with database.write(at=1, by="ann") as tx:
+        for run_id in (OLD, RECENT, LIVE, SOURCE):
+            create_run(tx, run_id, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+            log_params(tx, run_id, {"p": "1"})
+            log_points(tx, run_id, [Point("m", 1.0, 1, 0)])
+        create_model(tx, "churn")
+        create_version(tx, "churn", source=f"runs:/{SOURCE}/model", run_id=SOURCE)
+    for run_id, at in ((OLD, 10), (SOURCE, 10), (RECENT, 90)):
+        with database.write(at=at, by="ann") as tx:
+            set_run_stage(tx, run_id, deleted=True)
+    return database
+
+
+def counted(database: Database, before: int) -> Purge:
+    with database.read() as connection:
+        return count_purgeable(connection, before=before)
+
+
+def purged(database: Database, before: int, limit: int = 100) -> Purge:
+    with database.write(at=100, by="ann") as tx:
+        return purge(tx, before=before, limit=limit)
+
+
+def doomed(database: Database) -> list[str]:
+    with database.read() as connection:
+        return [uri for _, uri in list_doomed(connection, limit=100)]
+
+
+def test_old_deleted_run_goes_with_all_it_had_and_its_folder_is_doomed(deleted: Database) -> None:
+    assert counted(deleted, 50) == Purge(runs=1, logged_models=0, experiments=0, kept=1)
+    assert purged(deleted, 50) == Purge(1, 0, 0, 0)
+    with deleted.read() as connection:
+        assert set(params_of(connection, [OLD, RECENT, LIVE, SOURCE])) == {RECENT, LIVE, SOURCE}
+        assert history(connection, OLD, "m") == []
+    assert doomed(deleted) == [f"mlflow-artifacts:/0/{OLD}"]
+    assert counted(deleted, 50) == Purge(0, 0, 0, 1)
+
+
+def test_folder_is_doomed_until_it_is_struck_off(deleted: Database) -> None:
+    purged(deleted, 50)
+    with deleted.write(at=101, by="ann") as tx:
+        strike_off(tx, list_doomed(tx.connection, limit=1)[0][0])
+    assert doomed(deleted) == []
+
+
+def test_restored_run_is_safe(deleted: Database) -> None:
+    with deleted.write(at=20, by="ann") as tx:
+        set_run_stage(tx, OLD, deleted=False)
+    assert purged(deleted, 50) == Purge(0, 0, 0, 0)
+
+
+def test_a_call_deletes_no_more_than_its_limit(deleted: Database) -> None:
+    assert [purged(deleted, 1000, limit=1).runs for _ in range(3)] == [1, 1, 0]
+
+
+def test_experiment_goes_when_nothing_is_left_in_it(database: Database) -> None:
+    with database.write(at=1, by="ann") as tx:
+        gone = create_experiment(tx, "gone")
+        chosen = create_experiment(tx, "chosen", artifact_location="mlflow-artifacts:/shared")
+        for number, experiment in enumerate((gone, chosen)):
+            create_run(tx, f"{number}" * 32, experiment_id=experiment, run_name="r", user_id="u", start_time=1, tags={})
+            logged_models.create_logged_model(
+                tx,
+                f"m-{number}",
+                experiment_id=experiment,
+                name="m",
+                model_type="",
+                source_run_id="",
+                params={"a": "1"},
+                tags={},
+            )
+    with database.write(at=10, by="ann") as tx:
+        for experiment in (gone, chosen, 0):
+            set_experiment_stage(tx, experiment, DELETED)
+    assert counted(database, 50) == Purge(runs=2, logged_models=2, experiments=2, kept=0)
+    done = [purged(database, 50, limit=1) for _ in range(4)]
+    assert tuple(map(sum, zip(*done, strict=True))) == (2, 2, 2, 0)
+    # What somebody chose as a location may hold more than this experiment.
+    assert sorted(doomed(database)) == [
+        "mlflow-artifacts:/1",
+        f"mlflow-artifacts:/1/{'0' * 32}",
+        "mlflow-artifacts:/1/models/m-0",
+        f"mlflow-artifacts:/shared/{'1' * 32}",
+        "mlflow-artifacts:/shared/models/m-1",
+    ]
+
+
+def test_default_experiment_stays_whatever_became_of_it(database: Database) -> None:
+    with database.write(at=1, by="ann") as tx:
+        set_experiment_stage(tx, 0, DELETED)
+    assert purged(database, 50) == Purge(0, 0, 0, 0)

@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lockgate.errors import Conflict, InvalidInput, NotFound
+from lockgate.server.artifacts.folder import ArtifactFolder
+
+
+def put(folder: ArtifactFolder, path: str, data: bytes = b"x") -> None:
+    upload = folder.begin(path)
+    upload.write(data)
+    upload.commit("a" * 64)
+
+
+def test_link_that_leads_out_is_neither_listed_nor_followed(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path / "artifacts")
+    put(folder, "0/real")
+    (tmp_path / "secret").write_text("secret")
+    (folder.root / "0" / "out").symlink_to(tmp_path)
+    (folder.root / "0" / "loop").symlink_to(folder.root / "0" / "loop")
+    (folder.root / "0" / "inside").symlink_to(folder.root / "0" / "real")
+    assert [item.path for item in folder.list("0", limit=10).files] == ["0/inside", "0/real"]
+    for ask in (folder.open, folder.begin, folder.delete):
+        with pytest.raises(InvalidInput, match="leaves its folder"):
+            ask("0/out/secret")  # type: ignore[operator]  # each takes a path
+    with pytest.raises(NotFound):
+        folder.open("0/loop")
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+def test_name_that_is_no_text_is_not_listed(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path)
+    Path(os.fsdecode(b"%s/\xff" % os.fsencode(tmp_path))).touch()
+    put(folder, "f")
+    assert [item.path for item in folder.list(limit=10).files] == ["f"]
+
+
+def test_what_was_deleted_by_a_killed_server_is_cleaned_up(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path)
+    put(folder, "0/f")
+    (tmp_path / "0").rename(folder.partial / "deleted-1")  # killed right after it was moved out of sight
+    assert folder.list(limit=10).files == ()
+    assert folder.clean(before_ms=2**53) == 1
+    assert list(folder.partial.iterdir()) == []
+
+
+def test_upload_into_a_folder_that_becomes_a_file_meanwhile_is_refused(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path)
+    upload = folder.begin("0/a/f")
+    put(folder, "0/a")
+    upload.write(b"x")
+    with pytest.raises((InvalidInput, Conflict)):
+        upload.commit("a" * 64)
+    upload.abort()
+    assert list(folder.partial.iterdir()) == []
+    assert (tmp_path / "0" / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("token", ["?", "abc", "\0", "\u00e9", "=="])
+def test_page_token_that_is_none_is_refused(tmp_path: Path, token: str) -> None:
+    with pytest.raises(InvalidInput, match="page token"):
+        ArtifactFolder(tmp_path).list(limit=1, token=token)

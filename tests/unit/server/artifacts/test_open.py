@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from lockgate.errors import InvalidInput, Unavailable
+from lockgate.server.artifacts.filesystem import FilesystemArtifacts
+from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.open import open_artifacts
+
+
+def test_empty_setting_is_a_folder_of_the_project(tmp_path: Path) -> None:
+    store = open_artifacts("", default=tmp_path / "artifacts")
+    assert isinstance(store, ArtifactFolder)
+    assert store.root == tmp_path / "artifacts"
+    assert not store.root.exists()  # nobody asked for a file yet
+
+
+def test_path_and_file_url_name_the_same_folder(tmp_path: Path) -> None:
+    roots = []
+    for url in (f"{tmp_path}/a b", f"file://{tmp_path}/a%20b", f"file://localhost{tmp_path}/a%20b"):
+        store = open_artifacts(url, default=tmp_path / "unused")
+        assert isinstance(store, ArtifactFolder)
+        roots.append(store.root)
+    assert set(roots) == {tmp_path / "a b"}
+
+
+def test_other_address_is_left_to_fsspec(tmp_path: Path) -> None:
+    assert isinstance(open_artifacts("memory://somewhere", default=tmp_path), FilesystemArtifacts)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://", "s3://BUCKET/PREFIX"),
+        ("s3://bucket/prefix?endpoint=x", "AWS_ENDPOINT_URL"),
+        ("file://other-machine/x", "file:///absolute/path"),
+        ("nonsense://x", "names no place for files"),
+        ("gcs://bucket", "needs another package"),
+    ],
+)
+def test_setting_that_names_no_place_is_refused_with_the_way_out(tmp_path: Path, url: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        open_artifacts(url, default=tmp_path)
+    assert says in str(refused.value)
+
+
+def test_bucket_that_is_not_there_is_the_operators_trouble_and_not_the_clients(s3_url: str, tmp_path: Path) -> None:
+    store = open_artifacts("s3://no-such-bucket/x", default=tmp_path)
+    upload = store.begin("0/f")
+    upload.write(b"x")
+    with pytest.raises(Unavailable, match="bucket 'no-such-bucket' for artifacts does not exist"):
+        upload.commit("a" * 64)
+
+
+def test_store_that_does_not_answer_is_unavailable(
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(Unavailable, match="S3 cannot be reached"):
+        open_artifacts(s3_url, default=tmp_path).list(limit=1)

@@ -1,0 +1,202 @@
+"""Who gets in, over real HTTP; time moves only when a test moves it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lockgate.client.http import HttpTransport
+from lockgate.errors import InvalidInput, Unauthenticated
+from lockgate.server.app import make_app
+from lockgate.server.login import FAILURES_PER_ADDRESS, FAILURES_PER_USER, FRESH_S, REMEMBERED_S
+from lockgate.server.run import reserve_port, serve_in_thread
+
+WHO = "/api/lockgate/1/access/who-am-i"
+PASSWORD = "correct horse battery"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/metrics"),
+        ("GET", "/releases/churn/1"),
+        ("GET", "/no/such/path"),
+        ("GET", "/api/3.0/mlflow/server-info"),
+        ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0"),
+        ("POST", "/ajax-api/2.0/mlflow/runs/create"),
+        ("GET", "/api/2.0/mlflow-artifacts/artifacts/0/file"),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/file"),
+    ],
+)
+def test_everything_asks_for_a_login_once_there_is_a_user(team, method: str, path: str) -> None:
+    status, answer, headers = team.asked.ask(method, path, b"{}")
+    assert (status, answer["error_code"]) == (401, "UNAUTHENTICATED")
+    assert headers["www-authenticate"] == 'Basic realm="lockgate", charset="UTF-8"'
+
+
+def test_health_and_version_need_no_login(team) -> None:
+    assert team.asked.ask("GET", WHO)[0] == 401
+    assert team.asked.ask("GET", "/health")[:2] == (200, b"OK")
+    assert team.asked.ask("GET", "/version")[0] == 200
+    assert team.asked.ask("GET", "/health", headers={"Host": "lockgate.example"})[0] == 200
+
+
+def test_a_server_without_users_asks_nobody_and_ignores_what_it_is_sent(asked) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic !"}):
+        status, answer, _ = asked.ask("GET", WHO, headers={**headers, "X-Lockgate-User": "ann"})
+        assert (status, answer) == (200, {"name": "ann"})
+
+
+def test_the_name_is_the_tokens_whatever_the_client_says(team) -> None:
+    token = team.add("bob", "viewer")
+    status, answer = team.ask(token, "GET", WHO, headers={"X-Lockgate-User": "ada"})
+    assert (status, answer["name"], answer["user"]["name"]) == (200, "bob", "bob")
+
+
+def test_password_lets_in_and_a_wrong_one_and_an_unknown_user_look_the_same(team) -> None:
+    team.add("jürgen", "viewer", password="schönes Paßwort")
+    assert team.log_in("jürgen", "schönes Paßwort")[1]["name"] == "jürgen"
+    wrong = team.log_in("jürgen", "schönes Passwort")
+    unknown = team.log_in("nobody", "schönes Passwort")
+    assert (wrong[0], unknown[0]) == (401, 401)
+    assert wrong[1] == unknown[1]
+
+
+def test_user_without_a_password_cannot_log_in_by_one(team) -> None:
+    team.add("ci", "contributor")
+    for password in ("", "x" * 20):
+        assert team.log_in("ci", password)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Basic", "Basic !!!", "Basic YWRh", "Digest x", "Bearer \xff", "Basic /w=="]
+)
+def test_malformed_credentials_are_no_login_and_no_bug(team, header: str) -> None:
+    status, answer, _ = team.asked.ask("GET", WHO, headers={"Authorization": header})
+    assert (status, answer["error_code"]) == (401, "UNAUTHENTICATED")
+
+
+def test_token_ends_with_its_time(team) -> None:
+    made = team.client.access.create_token("ada", expires_at=team.clock.now_ms() + 60_000)
+    team.pass_time(FRESH_S)
+    assert team.ask(made.text, "GET", WHO)[0] == 200
+    team.pass_time(60)
+    status, answer = team.ask(made.text, "GET", WHO)
+    assert (status, answer["message"]) == (401, "this token has expired.")
+
+
+def test_revoked_token_and_removed_user_are_out_within_a_second(team) -> None:
+    first, second = team.add("bob", "viewer"), team.client.access.create_token("bob")
+    team.pass_time(FRESH_S)
+    team.client.access.revoke_token(second.token.token_id)
+    team.pass_time(FRESH_S)
+    assert team.ask(second.text, "GET", WHO)[0] == 401
+    assert team.ask(first, "GET", WHO)[0] == 200
+    team.client.access.remove_user("bob")
+    team.pass_time(FRESH_S)
+    assert team.ask(first, "GET", WHO)[0] == 401
+
+
+def test_what_was_just_made_lets_in_at_once(team) -> None:
+    made = team.client.access.create_token("ada")
+    assert team.ask(made.text, "GET", WHO)[0] == 200
+    team.client.access.add_user("bob", password=PASSWORD, role="viewer")
+    assert team.log_in("bob", PASSWORD)[0] == 200
+
+
+def test_token_with_the_id_of_one_and_the_secret_of_another_is_refused(team) -> None:
+    bob, eve = team.add("bob", "admin"), team.add("eve", "viewer")
+    forged = "_".join([*bob.split("_")[:2], eve.split("_")[2]])
+    assert team.ask(forged, "GET", WHO)[0] == 401
+
+
+def test_changed_password_counts_at_once_though_the_old_one_was_remembered(team) -> None:
+    team.add("bob", "viewer", password=PASSWORD)
+    assert team.log_in("bob", PASSWORD)[0] == 200
+    team.client.access.set_password("bob", "another long password")
+    team.pass_time(FRESH_S)
+    assert team.log_in("bob", PASSWORD)[0] == 401
+    assert team.log_in("bob", "another long password")[0] == 200
+
+
+def test_guesses_at_a_password_are_slowed_down_by_user(team) -> None:
+    team.add("bob", "viewer", password=PASSWORD)
+    team.add("eve", "viewer", password=PASSWORD)
+    assert team.log_in("eve", PASSWORD)[0] == 200
+    for guess in range(FAILURES_PER_USER):
+        assert team.log_in("bob", f"guess number {guess}")[0] == 401
+    status, answer, headers = team.log_in("bob", PASSWORD)
+    assert (status, answer["error_code"], headers["retry-after"]) == (429, "REQUEST_LIMIT_EXCEEDED", "6")
+    assert team.log_in("eve", PASSWORD)[0] == 200
+    team.pass_time(6)
+    assert team.log_in("bob", PASSWORD)[0] == 200
+
+
+def test_who_is_logged_in_stays_so_while_others_guess(team) -> None:
+    token = team.add("bob", "viewer", password=PASSWORD)
+    assert team.log_in("bob", PASSWORD)[0] == 200
+    for guess in range(FAILURES_PER_USER):
+        team.log_in("bob", f"guess number {guess}")
+    assert team.log_in("bob", "one guess more than allowed")[0] == 429
+    assert team.log_in("bob", PASSWORD)[0] == 200
+    assert team.ask(token, "GET", WHO)[0] == 200
+    team.pass_time(REMEMBERED_S - 60)
+    for guess in range(FAILURES_PER_USER):
+        team.log_in("bob", f"guess number {guess}")
+    team.pass_time(60)  # what was remembered is forgotten, and there are attempts again
+    assert team.log_in("bob", PASSWORD)[0] == 200
+
+
+def test_guesses_at_tokens_are_slowed_down_by_address_and_good_tokens_are_not(team) -> None:
+    token = team.add("bob", "viewer")
+    statuses = [team.ask(f"lockgate_{n:012x}_{'0' * 64}", "GET", WHO)[0] for n in range(FAILURES_PER_ADDRESS + 2)]
+    assert statuses == [401] * FAILURES_PER_ADDRESS + [429] * 2
+    assert team.ask(token, "GET", WHO)[0] == 200
+
+
+def test_a_running_server_asks_for_a_login_a_second_after_the_first_user_and_never_stops(team) -> None:
+    assert team.asked.ask("GET", WHO)[0] == 401
+    team.client.access.remove_user("ada")
+    team.pass_time(FRESH_S)
+    assert team.client.access.list_users() == []
+    assert team.asked.ask("GET", WHO)[0] == 401
+
+
+def test_processes_of_the_same_user_are_trusted_by_a_key(team) -> None:
+    app = make_app(team.asked.context, local_key="k" * 64)
+    with serve_in_thread(app) as server:
+        local = dataclasses.replace(team.asked, port=server.port, url=server.url)
+
+        def who(key: str) -> tuple[int, dict[str, str]]:
+            headers = {"Authorization": f"Bearer {key}", "X-Lockgate-User": "ann"}
+            return local.ask("GET", WHO, headers=headers)[:2]
+
+        assert who("k" * 64) == (200, {"name": "ann"})
+        assert who("k" * 63)[0] == who("")[0] == 401
+    app.close()
+    # a server that was given no key has none
+    assert team.asked.ask("GET", WHO, headers={"Authorization": "Bearer "})[0] == 401
+
+
+def test_other_names_of_the_machine_are_served_after_a_login_and_foreign_pages_are_not(team) -> None:
+    token = team.add("bob", "viewer")
+    assert team.ask(token, "GET", WHO, headers={"Host": "lockgate.example"})[0] == 200
+    status, answer = team.ask(token, "GET", WHO, headers={"Host": "lockgate.example", "Origin": "http://evil.example"})
+    assert (status, answer["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+def test_upload_that_is_refused_is_refused_with_the_reason(team, tmp_path: Path) -> None:
+    assert team.asked.ask("GET", WHO)[0] == 401
+    (tmp_path / "large").write_bytes(b"x" * (64 << 20))
+    transport = HttpTransport(team.asked.url, user="ann", token="lockgate_wrong")
+    with pytest.raises(Unauthenticated, match="not known here"):
+        transport.put_file("0/large", tmp_path / "large")
+    transport.close()
+
+
+def test_address_that_others_could_reach_is_only_for_servers_with_a_login() -> None:
+    with pytest.raises(InvalidInput, match=r"refusing to listen on 0\.0\.0\.0") as refused:
+        serve_in_thread(lambda scope, receive, send: None, host="0.0.0.0")
+    assert "lockgate users add NAME --role admin" in (refused.value.hint or "")
+    reserve_port("0.0.0.0", 0, is_guarded=True).close()

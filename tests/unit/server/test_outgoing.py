@@ -1,0 +1,135 @@
+"""Where a webhook may be sent to, and what ends a request that leads nowhere."""
+
+import socket
+import threading
+
+import pytest
+
+from lockgate.errors import InvalidInput, Unavailable
+from lockgate.server import outgoing
+from lockgate.server.outgoing import post, require_sendable
+from lockgate.testing.receiver import Receiver
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "ftp://example.com",
+        "example.com",
+        "",
+        "https://",
+        "https://user:secret@example.com",
+        "https://example.com:0/",
+        "https://example.com:99999/",
+        "https://[::1",
+        "https://localhost/",
+        "https://a.localhost/",
+        "https://db.internal/",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://100.64.0.1/",
+        "https://224.0.0.1/",
+        "https://0.0.0.0/",
+        "https://[::1]/",
+        "https://[::]/",
+        "https://[fe80::1]/",
+        "https://[fd00::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[2002:7f00:1::]/",
+        "https://[64:ff9b::a00:1]/",
+    ],
+)
+def test_what_is_not_public_https_is_refused_without_asking_anybody(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        require_sendable(url, private_allowed=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/hook?a=b", "https://93.184.215.14/", "https://[2606:4700::1]:8443/"]
+)
+def test_public_https_is_sendable(url: str) -> None:
+    assert require_sendable(url, private_allowed=False).scheme == "https"
+
+
+def test_a_setting_allows_this_machine_and_http() -> None:
+    assert require_sendable("http://127.0.0.1:8000/hook", private_allowed=True).port == 8000
+    with pytest.raises(InvalidInput):
+        require_sendable("ftp://127.0.0.1/", private_allowed=True)
+
+
+def test_a_name_that_turns_out_to_mean_this_machine_is_refused_before_a_byte_is_sent() -> None:
+    """The host passes every look at the URL; only the address that was connected to gives it away."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connect = outgoing._guarded(private_allowed=False)
+        with pytest.raises(InvalidInput, match="not a public address"):
+            connect(listening.getsockname(), 5.0)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.recv(100) == b""
+
+
+def test_a_request_carries_what_it_is_given() -> None:
+    with Receiver() as receiver:
+        answer = post(receiver.url, b'{"a": 1}', {"X-One": "1"}, private_allowed=True)
+        received = receiver.wait()
+    assert answer.status == 204
+    assert (received.body, received.headers["x-one"]) == ('{"a": 1}', "1")
+
+
+def test_redirects_are_answers_and_not_followed() -> None:
+    with Receiver([302]) as receiver:
+        assert post(receiver.url, b"{}", {}, private_allowed=True).status == 302
+        assert len(receiver.take_all()) == 1
+
+
+def test_nobody_there_is_unavailable() -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        with pytest.raises(Unavailable, match=r"no answer from 127\.0\.0\.1"):
+            post(f"http://127.0.0.1:{port}/", b"{}", {}, private_allowed=True)
+
+
+def test_an_answer_that_is_no_http_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def talk() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        with pytest.raises(Unavailable):
+            post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {}, private_allowed=True)
+        talking.join()
+
+
+def test_a_receiver_that_drips_is_cut_off() -> None:
+    """Each byte comes in time; only the whole takes for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        hung_up = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                try:
+                    while True:
+                        connection.sendall(b"X")
+                        hung_up.wait(0.05)
+                except OSError:
+                    hung_up.set()
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with pytest.raises(Unavailable, match="not within"):
+            post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {}, private_allowed=True, limit_s=0.3)
+        dripping.join()
+        assert hung_up.is_set()

@@ -1,0 +1,248 @@
+"""What the roles mean to those who have them, over real HTTP: one operation of each kind, and grants on some models."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from lockgate.entities import Approval, Content, Release
+from lockgate.metadata import logged_models
+
+MLFLOW = "/api/2.0/mlflow"
+OWN = "/api/lockgate/1"
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+def body(**values: Any) -> bytes:
+    return json.dumps(values).encode()
+
+
+@pytest.fixture
+def released(team) -> Any:
+    """A release of `churn`, and experiments named after it and after `fraud`."""
+    content = Content(kind="tree", digest="a" * 64, size_bytes=1)
+    release = Release(
+        model="churn", version=0, content=content, run_id="r" * 32, created_at=1, created_by="ann", flavor="sklearn"
+    )
+    team.client.registry.create_release(release)
+    team.client.registry.ensure_model("fraud")
+    for name in ("churn", "fraud"):
+        team.client.tracking.ensure_experiment(name)
+    return team
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        (None, set()),
+        ("viewer", {"read"}),
+        ("contributor", {"read", "write"}),
+        ("approver", {"read", "write", "approve"}),
+        ("admin", {"read", "write", "approve", "manage", "delete"}),
+    ],
+)
+def test_each_role_may_do_its_kind_of_operation_and_those_below(released, role, allowed: set[str]) -> None:
+    token = released.add("bob", role)
+    approval = body(
+        approval={"model": "churn", "version": 1, "environment": "e", "approver": "x", "approved_at": 1, "comment": ""}
+    )
+    asked = {
+        "read": ("GET", f"{OWN}/registry/get-model?model=churn", None),
+        "write": ("POST", f"{MLFLOW}/registered-models/set-tag", body(name="churn", key="k", value="v")),
+        "approve": ("POST", f"{OWN}/registry/approve", approval),
+        "manage": ("POST", f"{OWN}/access/add-user", body(user="eve", role="viewer")),
+        "delete": ("DELETE", f"{MLFLOW}/registered-models/delete", body(name="fraud")),
+    }
+    answers = {kind: released.ask(token, *what) for kind, what in asked.items()}
+    assert {kind: status for kind, (status, _) in answers.items()} == {
+        kind: 200 if kind in allowed else 403 for kind in asked
+    }
+    for _, answer in (found for found in answers.values() if found[0] == 403):
+        assert answer["error_code"] == "PERMISSION_DENIED"
+        assert "needs the role" in answer["message"]
+
+
+def test_grant_on_a_name_covers_the_model_and_the_experiment_of_it_and_no_other(released) -> None:
+    token = released.add("bob", "contributor", pattern="churn")
+    numbers = {name: released.client.tracking.ensure_experiment(name) for name in ("churn", "fraud")}
+    statuses = {}
+    for name, number in numbers.items():
+        status, answer = released.ask(token, "POST", f"{MLFLOW}/runs/create", body(experiment_id=number))
+        run_id = answer["run"]["info"]["run_id"] if status == 200 else released.client.tracking.create_run(number)
+        metric = body(run_id=run_id, key="m", value=1, timestamp=1)
+        statuses[name] = [
+            status,
+            released.ask(token, "POST", f"{MLFLOW}/runs/log-metric", metric)[0],
+            released.ask(token, "POST", f"{MLFLOW}/runs/search", body(experiment_ids=[number]))[0],
+            released.ask(token, "PUT", f"{FILES}/{number}/{run_id}/artifacts/file", b"x")[0],
+            released.ask(token, "GET", f"{FILES}/{number}/{run_id}/artifacts/file")[0],
+            released.ask(token, "POST", f"{MLFLOW}/registered-models/set-tag", body(name=name, key="k", value="v"))[0],
+        ]
+    assert statuses == {"churn": [200] * 6, "fraud": [403] * 6}
+    both = body(experiment_ids=list(numbers.values()))
+    assert released.ask(token, "POST", f"{MLFLOW}/runs/search", both)[0] == 403
+
+
+def test_role_that_is_lost_is_lost_within_a_second_in_the_middle_of_a_run(released) -> None:
+    token = released.add("bob", "contributor", pattern="churn")
+    number = released.client.tracking.ensure_experiment("churn")
+    run_id = released.client.tracking.create_run(number)
+
+    def log(**values: Any) -> int:
+        request = body(run_id=run_id, key="m", value=1, timestamp=1, **values)
+        return released.ask(token, "POST", f"{MLFLOW}/runs/log-metric", request)[0]
+
+    assert [log(), log(), log(model_id="m-" + "0" * 32)] == [200, 200, 404]
+    released.client.access.revoke_role("bob", pattern="churn")
+    released.pass_time(1)
+    assert log() == 403
+
+
+def test_experiment_that_is_renamed_is_another_after_a_second(released) -> None:
+    token = released.add("bob", "contributor", pattern="churn")
+    number = released.client.tracking.ensure_experiment("churn")
+    run_id = released.client.tracking.create_run(number)
+    metric = body(run_id=run_id, key="m", value=1, timestamp=1)
+    assert released.ask(token, "POST", f"{MLFLOW}/runs/log-metric", metric)[0] == 200
+    admin = released.client.access.create_token("ada").text
+    renamed = body(experiment_id=number, new_name="theirs")
+    assert released.ask(admin, "POST", f"{MLFLOW}/experiments/update", renamed)[0] == 200
+    released.pass_time(1)
+    assert released.ask(token, "POST", f"{MLFLOW}/runs/log-metric", metric)[0] == 403
+
+
+def test_lists_show_what_their_reader_may_see(released) -> None:
+    some, everything = released.add("bob", "viewer", pattern="ch*"), released.add("eve", "viewer")
+
+    def names(token: str) -> list[list[str]]:
+        _, searched = released.ask(token, "GET", f"{MLFLOW}/registered-models/search?max_results=10")
+        _, listed = released.ask(token, "GET", f"{OWN}/registry/list-models")
+        _, versions = released.ask(token, "GET", f"{MLFLOW}/model-versions/search?max_results=10")
+        _, experiments = released.ask(token, "POST", f"{MLFLOW}/experiments/search", body(max_results=10))
+        found = (
+            searched.get("registered_models", ()),
+            listed.get("models", ()),
+            versions.get("model_versions", ()),
+            experiments.get("experiments", ()),
+        )
+        return [sorted(item["name"] for item in items) for items in found]
+
+    assert names(some) == [["churn"], ["churn"], ["churn"], ["churn"]]
+    assert names(everything) == [["churn", "fraud"], ["churn", "fraud"], ["churn"], ["Default", "churn", "fraud"]]
+
+
+def test_nobody_reaches_into_what_is_not_theirs_by_a_detour(released) -> None:
+    token = released.add("bob", "admin", pattern="churn")
+    other = released.client.tracking.create_run(released.client.tracking.ensure_experiment("fraud"))
+    theirs = released.client.tracking.ensure_experiment("fraud")
+    _, made = released.ask(
+        token, "POST", f"{MLFLOW}/runs/create", body(experiment_id=released.client.tracking.ensure_experiment("churn"))
+    )
+    own_run = made["run"]["info"]["run_id"]
+    their_model = "m-" + "1" * 32
+    with released.asked.context.write() as tx:
+        logged_models.create_logged_model(
+            tx, their_model, experiment_id=int(theirs), name="m", model_type="", source_run_id=other, params={}, tags={}
+        )
+    detours = [
+        # a location that is the folder of another experiment
+        ("POST", f"{MLFLOW}/experiments/create", body(name="churn", artifact_location=f"mlflow-artifacts:/{theirs}")),
+        # renaming into a name that is not covered
+        ("POST", f"{MLFLOW}/registered-models/rename", body(name="churn", new_name="fraud2")),
+        ("POST", f"{MLFLOW}/experiments/update", body(experiment_id=theirs, new_name="churn")),
+        # a metric of one's own run that is said of another's model
+        (
+            "POST",
+            f"{MLFLOW}/runs/log-metric",
+            body(run_id=own_run, key="m", value=1, timestamp=1, model_id=their_model),
+        ),
+        ("GET", f"{FILES}/content/{'b' * 64}/model", None),
+        ("GET", f"{FILES}/other/file", None),
+        ("GET", f"{FILES}?path=", None),
+        ("GET", f"{OWN}/events/list-events", None),
+        ("GET", "/", None),
+        ("POST", f"{OWN}/access/grant-role", body(user="bob", role="admin", pattern="fraud")),
+    ]
+    assert [(what[:2], status) for what in detours if (status := released.ask(token, *what)[0]) != 403] == []
+
+
+def test_released_content_is_read_by_who_may_see_a_model_that_has_it(released) -> None:
+    mine, others = released.add("bob", "viewer", pattern="churn"), released.add("eve", "viewer", pattern="fraud")
+    path = f"{FILES}?path=content/{'a' * 64}"
+    assert released.ask(others, "GET", path)[0] == 403
+    assert released.ask(mine, "GET", path)[0] != 403
+
+
+def test_pages_are_for_who_may_see_their_model(released) -> None:
+    mine, others = released.add("bob", "viewer", pattern="churn"), released.add("eve", "viewer", pattern="fraud")
+    assert released.ask(mine, "GET", "/releases/churn/1")[0] == 200
+    status, page = released.ask(others, "GET", "/releases/churn/1")
+    assert status == 403
+    assert b"needs the role viewer" in page
+
+
+def test_users_see_and_change_what_is_their_own(released) -> None:
+    token = released.add("bob", "viewer", password="correct horse battery")
+    status, made = released.ask(token, "POST", f"{OWN}/access/create-token", body(user="bob"))
+    assert status == 200
+    assert released.ask(token, "POST", f"{OWN}/access/create-token", body(user="ada"))[0] == 403
+    assert released.ask(token, "GET", f"{OWN}/access/list-tokens?user=bob")[0] == 200
+    assert released.ask(token, "GET", f"{OWN}/access/list-tokens")[0] == 403
+    adas = released.client.access.list_tokens("ada")[0].token_id
+    assert released.ask(token, "POST", f"{OWN}/access/revoke-token", body(token_id=adas))[0] == 403
+    mine = made["token"]["token_id"]
+    assert released.ask(token, "POST", f"{OWN}/access/revoke-token", body(token_id=mine))[0] == 200
+    set_password = f"{OWN}/access/set-password"
+    assert released.ask(token, "POST", set_password, body(user="ada", password="x" * 20))[0] == 403
+    status, answer = released.ask(token, "POST", set_password, body(user="bob", password="x" * 20))
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    right = body(user="bob", password="x" * 20, current="correct horse battery")
+    assert released.ask(token, "POST", set_password, right)[0] == 200
+
+
+def test_there_is_always_an_admin_where_there_are_users(team) -> None:
+    bob = team.add("bob", "viewer")
+    for name, request in (
+        ("remove-user", {"user": "ada"}),
+        ("revoke-role", {"user": "ada"}),
+        ("grant-role", {"user": "ada", "role": "viewer"}),
+    ):
+        admin = team.client.access.create_token("ada").text
+        team.pass_time(1)
+        status, answer = team.ask(admin, "POST", f"{OWN}/access/{name}", body(**request))
+        assert (status, answer["error_code"]) == (409, "RESOURCE_CONFLICT"), name
+    assert team.ask(bob, "POST", f"{OWN}/access/grant-role", body(user="bob", role="admin"))[0] == 403
+
+
+def test_the_first_user_is_an_admin(asked) -> None:
+    path = f"{OWN}/access/add-user"
+    status, answer, _ = asked.ask("POST", path, body(user="bob", role="viewer"))
+    assert (status, answer["error_code"]) == (409, "RESOURCE_CONFLICT")
+    assert asked.ask("POST", path, body(user="ada", role="admin"))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["", " ada", "a:b", "a\nb", "x" * 257])
+def test_name_that_cannot_log_in_is_refused(asked, name: str) -> None:
+    status, answer, _ = asked.ask("POST", f"{OWN}/access/add-user", body(user=name, role="admin"))
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+@pytest.mark.parametrize("pattern", ["", "*churn", "ch*rn", "x" * 257])
+def test_pattern_is_a_name_or_the_beginning_of_names(team, pattern: str) -> None:
+    admin = team.client.access.create_token("ada").text
+    team.pass_time(1)
+    request = body(user="ada", role="viewer", pattern=pattern)
+    assert team.ask(admin, "POST", f"{OWN}/access/grant-role", request)[0] == 400
+
+
+def test_what_is_decided_after_a_login_is_its_users_whatever_name_it_brings(released) -> None:
+    token = released.add("bob", "admin")
+    claimed = Approval(
+        model="churn", version=1, environment="production", approver="the boss", approved_at=1, comment="fine"
+    )
+    request = msgspec.json.encode({"approval": claimed})
+    status, answer = released.ask(token, "POST", f"{OWN}/registry/approve", request, {"X-Lockgate-User": "the boss"})
+    assert (status, answer["approval"]["approver"]) == (200, "bob")
+    assert [given.approver for given in released.client.registry.list_approvals("churn", 1)] == ["bob"]
+    assert released.client.registry.approve(claimed).approver == "the boss"  # in this process it is the user's word
