@@ -73,12 +73,15 @@ def post(
             connection.request("POST", target, body=body, headers=dict(headers))
             answer = connection.getresponse()
             text = answer.read(_MAX_BODY).decode(errors="replace")
-            if is_over.is_set():
-                # What was cut off in the middle of its headers may still look like an answer.
-                raise TimeoutError(f"not within {limit_s:g} seconds")
-            return Answer(answer.status, text)
+            # What was cut off in the middle of its headers may still look like an answer.
+            if not is_over.is_set():
+                return Answer(answer.status, text)
+            cause: Exception | None = None
         except (OSError, HTTPException) as error:
-            raise Unavailable(f"no answer from {parts.hostname}: {error or type(error).__name__}.") from error
+            cause = error
+    # A socket that was shut down says so in many ways; the limit is the reason behind them all.
+    reason = f"not within {limit_s:g} seconds" if is_over.is_set() else str(cause) or type(cause).__name__
+    raise Unavailable(f"no answer from {parts.hostname}: {reason}.") from cause
 
 
 def _connection(parts: SplitResult) -> "HTTPConnection":
