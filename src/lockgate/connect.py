@@ -23,15 +23,8 @@ def connect(
 
         token = read_token(settings.token, environ=environ)
         return Client(HttpTransport(settings.uri, user=user, token=token), clock)
-    from lockgate.server.context import open_context
+    from lockgate.server.context import open_installation
     from lockgate.server.local import LocalTransport
 
-    context = open_context(
-        state,
-        user=user,
-        clock=clock,
-        artifacts=settings.artifacts,
-        database=settings.database,
-        environ=environ,
-    )
-    return Client(LocalTransport(context.configured(settings)), clock)
+    context = open_installation(state, settings=settings, user=user, clock=clock, environ=environ)
+    return Client(LocalTransport(context), clock)

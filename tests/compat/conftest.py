@@ -52,6 +52,18 @@ def served(tmp_path: Path, settings: Settings, database_setting: str) -> Iterato
     context.close()
 
 
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, module_database_setting: str) -> Iterator[str]:
+    """One server for all tests of a module: starting it takes longer than asking it."""
+    state = tmp_path_factory.mktemp("state")
+    context = open_context(state, user="tester", clock=SystemClock(), database=module_database_setting)
+    app = make_app(context)
+    with serve_in_thread(app) as server:
+        yield server.url
+    app.close()
+    context.close()
+
+
 @pytest.fixture
 def client(served: Served) -> Iterator[Any]:
     """The released MlflowClient on our server; the fluent functions go there as well."""

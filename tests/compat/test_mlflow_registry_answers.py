@@ -11,11 +11,6 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 
-from lockgate.clock import SystemClock
-from lockgate.server.app import make_app
-from lockgate.server.context import open_context
-from lockgate.server.run import serve_in_thread
-
 BAD, MISSING, TAKEN = (
     (400, "INVALID_PARAMETER_VALUE"),
     (404, "RESOURCE_DOES_NOT_EXIST"),
@@ -26,18 +21,6 @@ OK = (200, "")
 Body = dict[str, Any]
 Ask = Callable[[str, str, Body], tuple[int, Any]]
 RUN = "a" * 32
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory, module_database_setting: str) -> Iterator[str]:
-    """One server for all of them: starting it takes longer than asking it."""
-    state = tmp_path_factory.mktemp("state")
-    context = open_context(state, user="tester", clock=SystemClock(), database=module_database_setting)
-    app = make_app(context)
-    with serve_in_thread(app) as server:
-        yield server.url
-    app.close()
-    context.close()
 
 
 @pytest.fixture

@@ -122,16 +122,10 @@ def _tracking(app: App) -> "Iterator[Callable[[], TrackingServer]]":
 def _start_server(app: App, running: ExitStack, key: str) -> str:
     """A server that trusts the stages of this run, which are told the key."""
     from lockgate.server.app import make_app
-    from lockgate.server.context import open_context
+    from lockgate.server.context import open_installation
     from lockgate.server.run import serve_in_thread
 
-    context = open_context(
-        app.folder.state,
-        user=app.user,
-        clock=app.clock,
-        artifacts=app.settings.artifacts,
-        database=app.settings.database,
-    )
+    context = open_installation(app.folder.state, settings=app.settings, user=app.user, clock=app.clock)
     running.callback(context.close)
     api = make_app(context, settings=app.settings, local_key=key)
     running.callback(api.close)

@@ -24,7 +24,7 @@ def server(app: App, host: str | None, port: int | None) -> None:
     import uvloop
 
     from lockgate.server.app import make_app
-    from lockgate.server.context import open_context
+    from lockgate.server.context import open_installation
     from lockgate.server.run import serve
     from lockgate.telemetry import configure_logging
 
@@ -32,13 +32,7 @@ def server(app: App, host: str | None, port: int | None) -> None:
     host = settings.host if host is None else host
     port = settings.api_port if port is None else port
     configure_logging(settings.log_format)
-    context = open_context(
-        app.folder.state,
-        user=app.user,
-        clock=app.clock,
-        artifacts=settings.artifacts,
-        database=settings.database,
-    )
+    context = open_installation(app.folder.state, settings=settings, user=app.user, clock=app.clock)
     api = make_app(context, settings=settings)
 
     async def main() -> None:

@@ -6,7 +6,6 @@ harmless.
 """
 
 import http.client
-import secrets
 import select
 import socket
 import threading
@@ -22,6 +21,7 @@ import msgspec
 from lockgate.client.download import download
 from lockgate.errors import InvalidInput, LockgateError, Unavailable, from_code
 from lockgate.hashing import digest_file
+from lockgate.store.atomic import replacing
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER, PROXY_PATH
 from lockgate.wire.operation import Operation, Req, Res
 
@@ -82,13 +82,8 @@ class HttpTransport:
         def ask(headers: dict[str, str]) -> AbstractContextManager[http.client.HTTPResponse]:
             return self._request("GET", f"{PROXY_PATH}/{quote(path)}", headers={**self._headers, **headers})
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-        try:
+        with replacing(target) as partial:
             download(ask, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def close(self) -> None:
         while self._open:

@@ -125,6 +125,16 @@ def database_place(state: Path, setting: str, *, environ: Mapping[str, str] = os
     return parse_address(read_secret(setting, environ=environ).strip())
 
 
+def open_installation(
+    state: Path, *, settings: Settings, user: str, clock: Clock, environ: Mapping[str, str] = os.environ
+) -> Context:
+    """`open_context` as the settings say."""
+    context = open_context(
+        state, user=user, clock=clock, artifacts=settings.artifacts, database=settings.database, environ=environ
+    )
+    return context.configured(settings)
+
+
 @dataclass(frozen=True)
 class Route(Generic[Req, Res]):
     """One row of the table: an operation, the function that performs it, and what it asks of the caller."""

@@ -1,6 +1,5 @@
 """The in-process transport: the client's calls go straight to the handlers, without a server and without JSON."""
 
-import secrets
 from contextlib import closing
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from lockgate.server import files
 from lockgate.server.context import Context
 from lockgate.server.perform import perform
 from lockgate.server.table import BY_NAME
+from lockgate.store.atomic import replacing
 from lockgate.wire.operation import Operation, Req, Res
 
 
@@ -25,15 +25,13 @@ class LocalTransport:
         files.store_file(self.context, path, local)
 
     def get_file(self, path: str, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-        try:
-            with closing(files.open_file(self.context, path).content) as source, partial.open("xb") as file:
-                while chunk := source.read(1 << 20):
-                    file.write(chunk)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with (
+            replacing(target) as partial,
+            closing(files.open_file(self.context, path).content) as source,
+            partial.open("xb") as file,
+        ):
+            while chunk := source.read(1 << 20):
+                file.write(chunk)
 
     def close(self) -> None:
         self.context.close()

@@ -26,7 +26,7 @@ from lockgate.config import Settings
 from lockgate.metadata.access import has_admin
 from lockgate.project import Folder
 from lockgate.server.app import make_app
-from lockgate.server.context import Context, open_context
+from lockgate.server.context import Context, open_installation
 from lockgate.server.heap import give_back_freed
 from lockgate.server.local import LocalTransport
 from lockgate.server.origin import is_loopback
@@ -60,9 +60,7 @@ def run_up(
     """
     for environment, port in ports.items():
         reserve_port(_serve_host(host), port, setting=f"serve_port, or environments.{environment}.port").close()
-    context = open_context(
-        folder.state, user=user, clock=clock, artifacts=settings.artifacts, database=settings.database
-    )
+    context = open_installation(folder.state, settings=settings, user=user, clock=clock)
     try:
         reserve_port(host, api_port, is_guarded=_has_users(context)).close()
         uvloop.run(_run(folder, context, settings, host, api_port, ports, clock, user, say, announce))

@@ -18,7 +18,7 @@ from lockgate.errors import InvalidInput, LockgateError
 from lockgate.models.example import saved_example
 from lockgate.models.load import LoadedModel
 from lockgate.models.signature import Array, columns_from_frame, matrix_from_frame
-from lockgate.store.atomic import naming_full_disk, temporary_name
+from lockgate.store.atomic import naming_full_disk, replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,14 +62,8 @@ def score_file(
             f"{source} has a column {twice[0]!r} already.", hint="rename it, or write --only-predictions"
         )
     scorer = _Scorer(model, source, list(kept), list(added), batch_rows)
-    temporary = target.parent / temporary_name(target.name)
-    with naming_full_disk(target):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _sink(scorer, {**kept, **added}, temporary, suffix, batch_rows)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with naming_full_disk(target), replacing(target) as temporary:
+        _sink(scorer, {**kept, **added}, temporary, suffix, batch_rows)
     return Scored(scorer.rows, (*kept, *added))
 
 

@@ -117,8 +117,6 @@ class ServedVersion:
         if rows is None:
             rows = example_rows(inputs.columns or {}, self.model.signature)
         record = self._record
-        if len(rows) == 1:
-            return [record(*rows[0])]
         return [record(*row) for row in rows]
 
     def warm_up(self) -> None:

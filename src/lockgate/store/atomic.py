@@ -38,19 +38,26 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     `durable=False` leaves out fsync: safe against a killed process, not against a power cut.
     """
-    temporary = path.parent / temporary_name(path.name)
     with naming_full_disk(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
             write_new(temporary, data, mode=0o666)
             if durable:
                 sync_file(temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         if durable:
             sync_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name for the block to write to, which takes the place of `path` unless the block raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / temporary_name(path.name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def temporary_name(name: str) -> str:
