@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import DEFAULT_EXPERIMENT, open_database
 from lockgate.metadata.tables import experiments
 

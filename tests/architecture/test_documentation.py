@@ -174,12 +174,21 @@ def test_requirement_files_ask_for_what_the_package_declares() -> None:
 
 
 def test_compiled_requirements_are_pinned_hashed_and_name_no_registry() -> None:
-    for name in ("runtime.txt", "dev.txt"):
+    for name in ("runtime.txt", "dev.txt", "mlflow.txt"):
         text = (ROOT / "requirements" / name).read_text()
         entries = re.findall(r"^\S.*?(?=^\S|\Z)", text, flags=re.MULTILINE | re.DOTALL)
         assert entries
         assert [entry.split()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
         assert "://" not in text
+
+
+def test_the_full_mlflow_and_the_skinny_one_are_of_one_release() -> None:
+    skinny, full = (
+        re.search(rf"^{package}==(\S+)", (ROOT / "requirements" / name).read_text(), re.MULTILINE)
+        for package, name in (("mlflow-skinny", "dev.txt"), ("mlflow", "mlflow.txt"))
+    )
+    assert skinny and full
+    assert skinny[1] == full[1]
 
 
 def test_no_committed_file_names_a_registry_host() -> None:

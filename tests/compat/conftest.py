@@ -1,7 +1,12 @@
 """A running server for released clients to talk to."""
 
 import os
-from collections.abc import Iterator
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,9 @@ from lockgate.server.run import serve_in_thread
 # Before anything imports mlflow: a test run calls nobody.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"  # an error of ours shows at once, not after minutes of retries
+
+FULL_MLFLOW = Path(__file__).parents[2] / ".venv-mlflow" / "bin" / "python"
+START_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -77,3 +85,70 @@ def client(served: Served) -> Iterator[Any]:
         mlflow.end_run()
     mlflow.set_registry_uri("")
     mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="session")
+def mlflow_python() -> str:
+    """Of an environment with the full mlflow package, with scikit-learn, XGBoost and LightGBM; never our own."""
+    found = os.environ.get("LOCKGATE_TEST_MLFLOW_PYTHON", str(FULL_MLFLOW))
+    wanted = "import mlflow.server.handlers, flask, uvicorn, sklearn, xgboost, lightgbm"
+    if not Path(found).exists() or subprocess.run([found, "-c", wanted], capture_output=True, check=False).returncode:
+        pytest.skip(
+            f"{found} has not the full mlflow package with what it trains: scripts/setup-mlflow makes it; "
+            "LOCKGATE_TEST_MLFLOW_PYTHON names another Python"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A real `mlflow server`, with its database and files in `folder`."""
+
+    url: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def start_peers(mlflow_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], list[Peer]]]:
+    """Starts that many at once, because each takes many seconds, and returns when all answer."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(count: int) -> list[Peer]:
+        peers = []
+        for _ in range(count):
+            folder = tmp_path_factory.mktemp("peer")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            command = [mlflow_python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+            stores = [
+                "--backend-store-uri",
+                f"sqlite:///{folder}/mlflow.db",
+                "--artifacts-destination",
+                f"{folder}/files",
+            ]
+            with (folder / "log").open("wb") as log:
+                started = subprocess.Popen(
+                    [*command, "--workers", "1", *stores], stdout=log, stderr=log, start_new_session=True
+                )
+            processes.append(started)
+            peers.append(Peer(f"http://127.0.0.1:{port}", folder))
+        for peer, process in zip(peers, processes[-count:], strict=True):
+            limit = time.monotonic() + START_LIMIT_S
+            while not answers(f"{peer.url}/health"):
+                assert process.poll() is None and time.monotonic() < limit, (peer.folder / "log").read_text()
+                time.sleep(0.2)
+        return peers
+
+    yield start
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -2,12 +2,9 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,6 @@ from lockgate.connect import connect
 from lockgate.exchange.copy import Report, copy
 from lockgate.exchange.destination import AnyServer, Lockgate
 from lockgate.exchange.endpoint import Endpoint
-
-START_LIMIT_S = 120.0
-FULL = "import mlflow.server.handlers, flask, uvicorn"
 
 QUIET = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 FOLDER = """
@@ -46,49 +40,6 @@ class Quiet:
 
     def advance(self, *, items: int = 1, points: int = 0) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def python() -> str:
-    """Of an environment with the full mlflow package."""
-    found = os.environ.get("LOCKGATE_TEST_MLFLOW_PYTHON", sys.executable)
-    if subprocess.run([found, "-c", FULL], capture_output=True, check=False).returncode:
-        pytest.skip(f"{found} lacks the full mlflow package; LOCKGATE_TEST_MLFLOW_PYTHON names a Python that has it")
-    return found
-
-
-@pytest.fixture(scope="module")
-def servers(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, Path]]]:
-    """(address, folder) of two."""
-    started, found = [], []
-    for name in ("first", "second"):
-        folder = tmp_path_factory.mktemp(name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/files"]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, start_new_session=True)
-        started.append(process)
-        found.append((f"http://127.0.0.1:{port}", folder))
-    for (url, folder), process in zip(found, started, strict=True):
-        deadline = time.monotonic() + START_LIMIT_S
-        while not answers(f"{url}/health"):
-            assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
-    yield found
-    for process in started:
-        os.killpg(process.pid, 9)
-        process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def fill(url: str, folder: Path) -> str:
@@ -124,8 +75,9 @@ def run_copy(source: Endpoint, target: Endpoint, destination: Any, *, with_delet
 
 
 @pytest.mark.slow
-def test_store_of_a_real_server_comes_in_and_goes_out(servers: list[tuple[str, Path]], tmp_path: Path) -> None:
-    (first, files), (second, _) = servers
+def test_store_of_a_real_server_comes_in_and_goes_out(start_peers: Callable[[int], list[Any]], tmp_path: Path) -> None:
+    peers = start_peers(2)
+    (first, second), files = (peer.url for peer in peers), peers[0].folder
     parent = fill(first, tmp_path / "logged")
     source, other = (HttpTransport(url, user="ann") for url in (first, second))
     with connect(Settings(), state=tmp_path / "state", user="ann", clock=SystemClock()) as client:

@@ -404,9 +404,210 @@ def test_an_encoded_slash_stands_for_a_folder(ask: Ask) -> None:
         ("registered-models/search", 1000, OK),
         ("registered-models/search", 1001, BAD),
         ("registered-models/search", "x", BAD),
+        ("registered-models/search", 0, BAD),  # MLflow: an empty page with a token that leads to the same again
         ("model-versions/search", 0, BAD),
+        ("model-versions/search", 200_000, OK),
         ("model-versions/search", 200_001, BAD),
     ],
 )
 def test_pages_have_a_bound(ask: Ask, path: str, size: object, expected: tuple[int, str]) -> None:
     assert verdict(ask("GET", path, {"max_results": size})) == expected
+
+
+@pytest.mark.parametrize(("path", "size"), [("registered-models/search", 1001), ("model-versions/search", 200_001)])
+def test_a_page_beyond_its_bound_is_refused_in_words_of_mlflow(ask: Ask, path: str, size: int) -> None:
+    """The hint is ours."""
+    assert ask("GET", path, {"max_results": size})[1] == {
+        "error_code": "INVALID_PARAMETER_VALUE",
+        "message": f"Invalid value \"{size}\" for parameter 'max_results' supplied:  Hint: Value was of type 'str'. "
+        "See the API docs for more information about request parameters.",
+        "hint": f"ask for at most {size - 1}, and with the page token for those that follow",
+    }
+
+
+PROMPT = "mlflow.prompt.is_prompt"
+EVERY_MODEL, EVERY_VERSION = "guess m no upper", "guess:1 m:1 m:2 no:1 no:2"
+
+
+@pytest.fixture
+def prompt_among_models(ask: Ask) -> None:
+    """`p` is a prompt; the tag of the others says many things, and not that they are."""
+    for name, tag, tags_of_versions in (
+        ("m", "", ("", "")),
+        ("no", "false", ("false", "")),
+        ("upper", "True", ()),
+        ("guess", "maybe", ("",)),
+        ("p", "true", ("true", "true")),
+    ):
+        tags = [{"key": PROMPT, "value": tag}] if tag else []
+        ask("POST", "registered-models/create", {"name": name, "tags": tags})
+        for value in tags_of_versions:
+            body = {"name": name, "source": "dummy-source" if value == "true" else "s3://b/x"}
+            tags = [{"key": PROMPT, "value": value}] if value else []
+            assert verdict(ask("POST", "model-versions/create", {**body, "tags": tags})) == OK
+
+
+@pytest.fixture
+def find(ask: Ask, prompt_among_models: None) -> Callable[..., str]:
+    def search(path: str, filter_: str, order_by: tuple[str, ...]) -> str:
+        request = {"filter": filter_.replace("PROMPT", f"tags.`{PROMPT}`"), "order_by": order_by}
+        status, answer = ask("GET", path, request)
+        if status != 200:
+            return str(answer["error_code"])
+        if path == "registered-models/search":
+            return " ".join(found["name"] for found in answer.get("registered_models", ()))
+        return " ".join(f"{found['name']}:{found['version']}" for found in answer.get("model_versions", ()))
+
+    return search
+
+
+@pytest.mark.parametrize(
+    ("filter_", "models", "versions"),
+    [
+        ("", EVERY_MODEL, EVERY_VERSION),
+        ("name = 'p'", "", ""),
+        ("name LIKE '%'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT = 'true'", "p", "p:1 p:2"),
+        ("name LIKE '%' AND PROMPT = 'true'", "p", "p:1 p:2"),
+        ("PROMPT = 'True'", "upper", ""),  # asks in any case, and is then compared as it stands
+        ("PROMPT = 'TRUE'", "", ""),
+        ("PROMPT != 'false'", "guess p upper", "p:1 p:2"),
+        ("PROMPT != 'FALSE'", "guess no p upper", "no:1 p:1 p:2"),
+        ("PROMPT != 'true'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT = 'false'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT = 'maybe'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT != 'maybe'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT LIKE 'true'", EVERY_MODEL, EVERY_VERSION),
+        ("PROMPT ILIKE 'x' AND name = 'm'", "m", "m:1 m:2"),
+        ("PROMPT = 'true' AND PROMPT != 'true'", "", ""),
+        ("PROMPT != 'true' AND PROMPT = 'true'", EVERY_MODEL, EVERY_VERSION),  # the first decides
+        ("PROMPT = 5", "INVALID_PARAMETER_VALUE", "INVALID_PARAMETER_VALUE"),
+        ("PROMPT > 'a'", "INVALID_PARAMETER_VALUE", "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_prompts_are_found_by_who_asks_for_them(
+    find: Callable[..., str], filter_: str, models: str, versions: str
+) -> None:
+    assert find("registered-models/search", filter_, ()) == models
+    assert find("model-versions/search", filter_, ("name", "version_number")) == versions
+
+
+@pytest.mark.parametrize(
+    ("filter_", "models", "versions"),
+    [
+        ("PROMPT IN ('true')", "p", "p:1 p:2"),
+        ("PROMPT IS NOT NULL", "guess no p upper", "no:1 p:1 p:2"),
+        ("PROMPT IS NULL", "m", "guess:1 m:1 m:2 no:2"),
+        ("name = 'm' OR PROMPT = 'true'", "m p", "m:1 m:2 p:1 p:2"),
+        ("name = 'm' OR PROMPT != 'true'", "guess m no upper", "m:1 m:2 no:1"),
+        ("NOT PROMPT = 'true'", EVERY_MODEL, EVERY_VERSION),
+        ("NOT PROMPT != 'true'", "m p", "guess:1 m:1 m:2 no:2 p:1 p:2"),
+        ("name = 'm' OR name = 'p'", "m", "m:1 m:2"),
+    ],
+)
+def test_what_only_our_filters_say_of_prompts_means_what_it_says(
+    find: Callable[..., str], filter_: str, models: str, versions: str
+) -> None:
+    """MLflow refuses all of these."""
+    assert find("registered-models/search", filter_, ()) == models
+    assert find("model-versions/search", filter_, ("name", "version_number")) == versions
+
+
+def test_one_version_with_the_tag_of_prompts_hides_all_of_its_name(ask: Ask, find: Callable[..., str]) -> None:
+    ask("POST", "model-versions/set-tag", {"name": "m", "version": "2", "key": PROMPT, "value": "true"})
+    assert find("model-versions/search", "", ("name", "version_number")) == "guess:1 no:1 no:2"
+    assert find("registered-models/search", "", ()) == EVERY_MODEL
+
+
+@pytest.mark.parametrize(
+    ("order_by", "found"),
+    [
+        ((), "no:1 no:2 m:2 m:1"),  # the latest changed first
+        (("last_updated_timestamp",), "m:1 m:2 no:2 no:1"),
+        (("name",), "m:2 m:1 no:2 no:1"),
+        (("name DESC",), "no:2 no:1 m:2 m:1"),
+        (("name DESC", "version_number"), "no:1 no:2 m:1 m:2"),
+        (("version_number",), "m:1 no:1 m:2 no:2"),
+        (("version_number DESC",), "m:2 no:2 m:1 no:1"),
+        (("version_number DESC", "name DESC"), "no:2 m:2 no:1 m:1"),
+        (("description",), "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_order_of_versions(ask: Ask, find: Callable[..., str], order_by: tuple[str, ...], found: str) -> None:
+    changed = 0
+    for name, version in (("m", "1"), ("m", "2"), ("no", "2"), ("no", "1")):
+        before, body = changed, {"name": name, "version": version, "description": "d"}
+        while changed == before:  # the clock counts milliseconds, and equal times are no order
+            changed = ask("PATCH", "model-versions/update", body)[1]["model_version"]["last_updated_timestamp"]
+    assert find("model-versions/search", "name IN ('m', 'no')", order_by) == found
+
+
+@pytest.mark.parametrize(
+    ("order_by", "found"),
+    [
+        ((), "guess m no upper"),
+        (("name DESC",), "upper no m guess"),
+        (("timestamp",), "no upper guess m"),
+        (("last_updated_timestamp DESC",), "m guess upper no"),
+        (("name", "timestamp DESC"), "guess m no upper"),
+    ],
+)
+def test_order_of_models(ask: Ask, find: Callable[..., str], order_by: tuple[str, ...], found: str) -> None:
+    changed = 0
+    for name in ("no", "upper", "guess", "m"):
+        before, body = changed, {"name": name, "description": "d"}
+        while changed == before:
+            changed = ask("PATCH", "registered-models/update", body)[1]["registered_model"]["last_updated_timestamp"]
+    assert find("registered-models/search", "", order_by) == found
+
+
+@pytest.mark.parametrize(
+    ("comparison", "found"),
+    [
+        ("= 1", "m:1 no:1"),
+        ("= '1'", "m:1 no:1"),
+        ('= "1"', "m:1 no:1"),
+        ("= ' +01 '", "m:1 no:1"),
+        ("!= '1'", "m:2 no:2"),
+        (">= '2'", "m:2 no:2"),
+        ("< 2", "m:1 no:1"),
+        ("> -1", "m:1 m:2 no:1 no:2"),
+        ("= 99999999999", ""),
+        ("!= '99999999999'", "m:1 m:2 no:1 no:2"),
+        ("= 1.0", "INVALID_PARAMETER_VALUE"),
+        ("> 1.5", "INVALID_PARAMETER_VALUE"),
+        ("< 1e3", "INVALID_PARAMETER_VALUE"),
+        ("= '1.0'", "INVALID_PARAMETER_VALUE"),
+        ("= 'x'", "INVALID_PARAMETER_VALUE"),
+        ("= ''", "INVALID_PARAMETER_VALUE"),
+        ("LIKE '1'", "INVALID_PARAMETER_VALUE"),
+        ("= 99999999999999999999", "INVALID_PARAMETER_VALUE"),  # MLflow: 500
+        ("= '99999999999999999999'", "INVALID_PARAMETER_VALUE"),  # MLflow: 500
+        ("IN (1, '2')", "m:1 m:2 no:1 no:2"),  # MLflow has neither list nor range of numbers
+        ("BETWEEN '2' AND 3", "m:2 no:2"),
+        ("NOT IN (1.5)", "INVALID_PARAMETER_VALUE"),
+    ],
+)
+def test_version_numbers_are_compared_with_whole_numbers(find: Callable[..., str], comparison: str, found: str) -> None:
+    filter_ = f"name IN ('m', 'no') AND version_number {comparison}"
+    assert find("model-versions/search", filter_, ("name", "version_number")) == found
+
+
+def test_pages_of_versions_stay_right_while_versions_and_prompts_are_added(ask: Ask) -> None:
+    """MLflow's pages begin at a count of rows, and would show the first version again."""
+    model(ask, versions=3)
+    request: Body = {"order_by": ["name", "version_number"], "max_results": 1}
+
+    def page(token: str) -> tuple[list[str], str]:
+        answer = ask("GET", "model-versions/search", {**request, "page_token": token})[1]
+        found = [f"{item['name']}:{item['version']}" for item in answer.get("model_versions", ())]
+        return found, answer.get("next_page_token", "")
+
+    first, token = page("")
+    model(ask, "a", versions=1)  # before the first page
+    prompt = {"name": "mm", "tags": [{"key": PROMPT, "value": "true"}]}
+    ask("POST", "registered-models/create", prompt)
+    ask("POST", "model-versions/create", {**prompt, "source": "dummy-source"})  # after the last
+    second, token = page(token)
+    third, end = page(token)
+    assert (first, second, third, end) == (["m:1"], ["m:2"], ["m:3"], "")

@@ -19,7 +19,7 @@ from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.connect import connect
 from lockgate.metadata.events import list_events
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.metadata.tables import model_versions
 

@@ -1,6 +1,5 @@
 """kill -9 of the server while a receiver holds its message: the message comes again, and is known by its id."""
 
-import dataclasses
 import http.client
 import json
 import os
@@ -10,6 +9,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from lockgate.clock import FakeClock, SystemClock
 from lockgate.metadata import outbox
@@ -77,7 +78,7 @@ def header(request: str, name: str) -> str:
 def later(state: Path) -> Context:
     """The installation when every lease of the dead server is over."""
     clock = FakeClock(SystemClock().now_ms() + (LEASE_S + 1) * 1000)
-    return dataclasses.replace(open_context(state, user="after", clock=clock), webhook_private_addresses=True)
+    return replace(open_context(state, user="after", clock=clock), webhook_private_addresses=True)
 
 
 def waiting(context: Context) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lockgate.metadata.database import Database
 from lockgate.metadata.metrics import Point, log_points
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.run_search import search_runs
 from lockgate.metadata.runs import create_run, log_params, set_run_stage
 from lockgate.metadata.schema import open_database
@@ -97,7 +97,7 @@ def text_key(text: str, ascending: bool) -> tuple[int, ...]:
     return tuple(map(ord, text)) if ascending else (*(-ord(c) for c in text), 1)
 
 
-@given(ORDERS, st.integers(1, 4), st.lists(st.sampled_from([0, 5000]), min_size=20, max_size=20))
+@given(ORDERS, st.integers(1, 4), st.lists(st.sampled_from([0, 5, 5000]), min_size=20, max_size=20))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pages_together_are_the_sorted_whole(
     database: Database, terms: list[tuple[str, bool]], size: int, ways: list[int]

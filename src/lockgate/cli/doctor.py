@@ -178,7 +178,7 @@ def check_address(setting: str, *, environ: Mapping[str, str]) -> Finding:
     """The same for records in PostgreSQL, at the address that the setting `database` is or points at."""
     from lockgate.config import read_secret
     from lockgate.metadata.database import open_engine, storage_errors
-    from lockgate.metadata.postgres_engine import parse_address
+    from lockgate.metadata.postgres_address import parse_address
     from lockgate.metadata.schema import current_revision
 
     try:

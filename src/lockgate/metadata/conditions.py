@@ -4,7 +4,7 @@ import operator as op
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Integer, Text, and_, false, literal, not_, or_, true
+from sqlalchemy import BigInteger, ColumnElement, Double, Integer, Text, and_, false, literal, not_, or_, true
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.filters import EVERYTHING, And, Comparison, Filter, Name, Not, Value
@@ -34,10 +34,20 @@ def holds(tree: Filter, of: Callable[[Comparison], ColumnElement[bool]]) -> Colu
         return of(tree)
     if isinstance(tree, Not):
         return not_(holds(tree.part, of))
-    parts = [holds(part, of) for part in tree.parts]
     if isinstance(tree, And):
-        return and_(true(), *parts)
-    return or_(false(), *parts)
+        # SQLite checks in this order, and what equals one value is true of the fewest rows.
+        parts = sorted(tree.parts, key=lambda part: not (isinstance(part, Comparison) and part.operator == "="))
+        return and_(true(), *(holds(part, of) for part in parts))
+    return or_(false(), *(holds(part, of) for part in tree.parts))
+
+
+def comparisons(tree: Filter) -> Iterator[Comparison]:
+    """All of them, as they were written."""
+    if isinstance(tree, Comparison):
+        yield tree
+        return
+    for part in (tree.part,) if isinstance(tree, Not) else tree.parts:
+        yield from comparisons(part)
 
 
 def required(tree: Filter) -> Iterator[Comparison]:
@@ -117,10 +127,12 @@ def unknown_attribute(key: str, *, of: str, known: Collection[str]) -> InvalidIn
 
 
 def _bound(column: ColumnElement[Any], value: Any) -> Any:
-    """A fraction stays one beside a column of whole numbers, which PostgreSQL's driver would round it to."""
-    if isinstance(column.type, Integer):
-        return literal(value, Double()) if isinstance(value, float) else value
-    return float(value)
+    """PostgreSQL's driver would send a number as the column's type: a fraction rounded, a large one not at all."""
+    if not isinstance(column.type, Integer):
+        return float(value)
+    if isinstance(value, float):
+        return literal(value, Double())
+    return value if -(2**31) <= value < 2**31 else literal(value, BigInteger())
 
 
 def _values(value: Value | tuple[Value, ...] | None) -> tuple[Value | None, ...]:

@@ -23,11 +23,11 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lockgate.errors import InvalidInput, LockgateError
-from lockgate.metadata import postgres_engine, sqlite_engine
+from lockgate.metadata import postgres_address, sqlite_engine
 from lockgate.metadata.modes import Mode, Raced
 
 T = TypeVar("T")
-# A file of SQLite, or the address of a PostgreSQL database as `postgres_engine.parse_address` makes it.
+# A file of SQLite, or the address of a PostgreSQL database as `postgres_address.parse_address` makes it.
 Where: TypeAlias = Path | URL
 
 _MODE = "lockgate_mode"
@@ -57,8 +57,10 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
         # Writers of one process queue here, first come, first served; SQLite itself would let them poll.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self._is_sqlite else nullcontext()
+        self._measuring: Connection | None = None  # of SQLite, for whoever has the turn (`sqlite_engine.measurement`)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,6 +74,12 @@ class Database:
 
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
         """
+        if self._is_sqlite and not decision:
+            with self._turn, storage_errors():
+                connection = self._measuring or self._open_measuring()
+                with sqlite_engine.measurement(connection):
+                    yield Tx(connection, at, by, is_decision=False)
+            return
         mode: Mode = "decision" if decision else "measurement"
         with (
             self._turn,
@@ -82,7 +90,14 @@ class Database:
             yield Tx(connection, at, by, decision)
 
     def close(self) -> None:
+        if self._measuring is not None:
+            self._measuring.close()
         self.engine.dispose()
+
+    def _open_measuring(self) -> Connection:
+        self._measuring = self.engine.connect().execution_options(**{_MODE: None})
+        self._measuring.begin()  # which does nothing, and keeps SQLAlchemy from beginning anything later
+        return self._measuring
 
 
 def repeat_when_raced(work: Callable[[], T]) -> T:
@@ -105,11 +120,17 @@ def open_engine(where: Where) -> Engine:
 
     Raises InvalidInput where the driver for PostgreSQL is not installed.
     """
-    module = sqlite_engine if isinstance(where, Path) else postgres_engine
-    engine = sqlite_engine.make_engine(where) if isinstance(where, Path) else postgres_engine.make_engine(where)
+    if isinstance(where, Path):
+        begin_transaction, engine = sqlite_engine.begin, sqlite_engine.make_engine(where)
+    else:
+        from lockgate.metadata import postgres_engine
+
+        begin_transaction, engine = postgres_engine.begin, postgres_engine.make_engine(where)
 
     def begin(connection: Connection) -> None:
-        module.begin(connection, connection.get_execution_options().get(_MODE, "read"))
+        mode: Mode | None = connection.get_execution_options().get(_MODE, "read")
+        if mode is not None:
+            begin_transaction(connection, mode)
 
     event.listen(engine, "begin", begin)
     return engine
@@ -117,7 +138,7 @@ def open_engine(where: Where) -> Engine:
 
 def describe(where: Where) -> str:
     """The database in a message: a path, or an address without its password."""
-    return str(where) if isinstance(where, Path) else postgres_engine.describe(where)
+    return str(where) if isinstance(where, Path) else postgres_address.describe(where)
 
 
 @contextmanager
@@ -128,7 +149,7 @@ def storage_errors(opening: Where | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:
         translated = _translate(error, opening)
         if translated is None:
             raise
@@ -141,9 +162,13 @@ def storage_errors(opening: Where | None = None) -> Iterator[None]:
         raise InvalidInput("a text is not valid Unicode and cannot be stored.") from error
 
 
-def _translate(error: DBAPIError, opening: Where | None) -> LockgateError | None:
-    if isinstance(error.orig, sqlite3.Error):
+def _translate(error: DBAPIError | sqlite3.Error, opening: Where | None) -> LockgateError | None:
+    if isinstance(error, sqlite3.Error):  # of a statement that went past SQLAlchemy
         return sqlite_engine.translate(error)
+    if isinstance(error.orig, sqlite3.Error):
+        return sqlite_engine.translate(error.orig)
+    from lockgate.metadata import postgres_engine
+
     return postgres_engine.translate(error, opening=None if opening is None else describe(opening))
 
 

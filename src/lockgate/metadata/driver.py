@@ -1,77 +1,96 @@
-"""Straight to the database's driver, for what is asked with every metric that is logged.
+"""Straight to the database's driver, for what is asked with every metric that is logged and every run that is found.
 
 SQLAlchemy's way from a statement to its rows costs ten times what SQLite takes for them. What comes by the thousand a
-second goes past it, in the same transaction: rows of many values at once, and one value by its key.
+second goes past it, in the same transaction: rows of many values at once, written and read, and one value by its key.
 """
 
-import sqlite3
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any
 
 from sqlalchemy import Connection, String, Table
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.types import TypeEngine
 
 from lockgate.metadata.database import Tx
+from lockgate.metadata.sqlite_engine import driver_of
 
-_POSTGRES = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no annotations
+# SQLite takes 32,766 parameters a statement.
+_ROWS_A_STATEMENT = 4096
 
 
 @dataclass(frozen=True)
 class Insert:
-    """`INSERT INTO table (columns) ... conflict`, for both databases; `conflict` is the end of the statement."""
+    """`INSERT INTO table (first, columns) ... conflict`, for both databases.
+
+    `first` is the column that has one value in all rows, `conflict` the end of the statement; a row that is given twice
+    must leave what it leaves once.
+    """
 
     table: Table
+    first: str
     columns: tuple[str, ...]
     conflict: str
-    _sqlite: str = field(init=False)
-    _postgres: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        head = f"INSERT INTO {self.table.name} ({', '.join(self.columns)})"
-        places = ", ".join("?" * len(self.columns))
-        # One statement for all rows: as many parameters as there are columns, whatever the number of rows.
-        arrays = ", ".join(f"%s::{_array_of(self.table.c[name].type)}" for name in self.columns)
-        object.__setattr__(self, "_sqlite", f"{head} VALUES ({places}) {self.conflict}")
-        object.__setattr__(self, "_postgres", f"{head} SELECT * FROM unnest({arrays}) {self.conflict}")
-
-    def execute(self, tx: Tx, rows: Sequence[tuple[object, ...]]) -> None:
-        """Each row has its values in the order of `columns`; no two may conflict with each other."""
+    def execute(self, tx: Tx, first: object, rows: Sequence[tuple[object, ...]]) -> None:
+        """Each row has its values in the order of `columns`; no two different ones may conflict with each other."""
         if not rows:
             return
         if not tx.is_sqlite:
-            tx.connection.exec_driver_sql(self._postgres, tuple(map(list, zip(*rows, strict=True))))
+            columns = map(list, zip(*rows, strict=True))
+            tx.connection.exec_driver_sql(_postgres_statement(self), (first, *columns))
             return
-        try:
-            _sqlite_driver(tx.connection).executemany(self._sqlite, rows)
-        except sqlite3.Error as error:
-            raise _wrapped(self._sqlite, error) from error
+        # Thousands of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
+        # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
+        driver = driver_of(tx.connection)
+        for start in range(0, len(rows), _ROWS_A_STATEMENT):
+            part = rows[start : start + _ROWS_A_STATEMENT]
+            size = 1 << (len(part) - 1).bit_length()  # a dozen statements are prepared in all
+            values = chain((first,), *part, *repeat(part[-1], size - len(part)))
+            driver.execute(_sqlite_statement(self, size), tuple(values))
+
+    def _head(self) -> str:
+        return f"INSERT INTO {self.table.name} ({', '.join((self.first, *self.columns))})"
 
 
 def scalar(connection: Connection, statement: str, value: object) -> Any:  # whatever the column holds
     """The first column of the first row of a statement with one `?`; None where there is none."""
     if connection.dialect.name != "sqlite":
         return connection.exec_driver_sql(statement.replace("?", "%s"), (value,)).scalar()
-    try:
-        row = _sqlite_driver(connection).execute(statement, (value,)).fetchone()
-    except sqlite3.Error as error:
-        raise _wrapped(statement, error) from error
+    row = driver_of(connection).execute(statement, (value,)).fetchone()
     return None if row is None else row[0]
 
 
-def _array_of(type_: TypeEngine[Any]) -> str:
-    """A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word."""
-    return "TEXT[]" if isinstance(type_, String) else f"{type_.compile(_POSTGRES)}[]"
+def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str]) -> Sequence[Any]:
+    """All rows, like tuples, of a statement with a `?` for each of the values and then one `IN ?`."""
+    if connection.dialect.name != "sqlite":
+        statement = statement.replace("IN ?", "= ANY(%s)").replace("?", "%s")
+        return connection.exec_driver_sql(statement, (*values, list(among))).all()
+    # One parameter, for a statement takes no more than 32,766.
+    statement = statement.replace("IN ?", "IN (SELECT value FROM json_each(?))")
+    return driver_of(connection).execute(statement, (*values, json.dumps(list(among)))).fetchall()
 
 
-def _sqlite_driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
+@lru_cache(64)
+def _sqlite_statement(insert: Insert, rows: int) -> str:
+    columns = ", ".join(f"column{number}" for number in range(1, 1 + len(insert.columns)))
+    values = ", ".join([f"({', '.join('?' * len(insert.columns))})"] * rows)
+    # A SELECT before ON CONFLICT needs a WHERE, or its ON would be that of a join.
+    return f"{insert._head()} SELECT ?1, {columns} FROM (VALUES {values}) WHERE true {insert.conflict}"
 
 
-def _wrapped(statement: str, error: sqlite3.Error) -> BaseException:
-    """As SQLAlchemy would have raised it: whoever translates errors knows only those."""
-    return DBAPIError.instance(statement, None, error, sqlite3.Error)
+@lru_cache(64)
+def _postgres_statement(insert: Insert) -> str:
+    """One statement for all rows: as many parameters as there are columns, whatever the number of rows."""
+    from sqlalchemy.dialects import postgresql
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no annotations
+
+    def place(name: str) -> str:
+        kind = insert.table.c[name].type
+        # A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word.
+        return f"%s::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}"
+
+    arrays = ", ".join(f"{place(name)}[]" for name in insert.columns)
+    return f"{insert._head()} SELECT {place(insert.first)}, of_row.* FROM unnest({arrays}) AS of_row {insert.conflict}"

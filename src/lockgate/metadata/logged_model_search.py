@@ -1,6 +1,6 @@
 """Finding logged models by attributes, params, tags and metrics, the latter perhaps on one dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, not_, or_, select, true
@@ -11,12 +11,13 @@ from lockgate.metadata.conditions import (
     attribute,
     compare_number,
     compare_text,
+    comparisons,
     holds,
     require_entity,
     unknown_attribute,
 )
 from lockgate.metadata.experiments import ACTIVE
-from lockgate.metadata.filters import And, Comparison, Filter, Not, Or, parse_filter, parse_name
+from lockgate.metadata.filters import Comparison, parse_filter, parse_name
 from lockgate.metadata.ordering import column_sorts, value_sorts
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import (
@@ -75,7 +76,7 @@ def search_logged_models(
         logged_models.c.lifecycle_stage == ACTIVE,
         holds(tree, matches),
     )
-    if datasets and not any(comparison.name.entity == "metric" for comparison in _comparisons(tree)):
+    if datasets and not any(comparison.name.entity == "metric" for comparison in comparisons(tree)):
         t = logged_model_metrics.c
         query = query.where(exists().where(t.model_id == logged_models.c.model_id, _on_any(datasets)))
     sorts = [sort for order in order_by for sort in _sorts(order)]
@@ -137,14 +138,3 @@ def _metric_sorts(key: str, order: Order) -> list[Sort]:
         latest = latest.where(t.dataset_digest == order.dataset_digest)
     latest = latest.order_by(t.timestamp.desc(), t.step.desc(), t.run_id).limit(1)
     return value_sorts(latest.scalar_subquery(), order.ascending, float)
-
-
-def _comparisons(tree: Filter) -> Iterator[Comparison]:
-    if isinstance(tree, Comparison):
-        yield tree
-    elif isinstance(tree, Not):
-        yield from _comparisons(tree.part)
-    else:
-        assert isinstance(tree, And | Or)
-        for part in tree.parts:
-            yield from _comparisons(part)

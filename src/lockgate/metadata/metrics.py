@@ -1,7 +1,8 @@
 """Metrics of runs: the whole history, and the latest value of each for reading and searching."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -19,7 +20,7 @@ from sqlalchemy import (
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.driver import Insert
+from lockgate.metadata.driver import Insert, rows_among
 from lockgate.metadata.limits import require_key
 from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import latest_metrics, logged_model_metrics, logged_models, metrics
@@ -43,24 +44,32 @@ class ModelPoint(NamedTuple):
     dataset_digest: str
 
 
-def log_points(tx: Tx, run_id: str, points: Sequence[Point]) -> None:
+def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]]) -> None:
     """Append to the history and move the latest values; a point that is there already changes nothing.
 
+    Points are tuples like `Point`: of many thousands a second, making those is what would take the time.
     Raises InvalidInput for a name that cannot be stored and for a time before 1970.
     """
-    if not points:
-        return
-    for key in {point.key for point in points}:
+    rows = [
+        (key, step, at, value, False) if value == value else (key, step, at, 0.0, True)  # a NaN equals nothing
+        for key, value, at, step in points
+    ]
+    # One row a key: no two may conflict with each other (`Insert`).
+    newest: dict[str, tuple[str, int, int, float, bool]] = {}
+    for row in rows:
+        known = newest.get(row[0])
+        if known is None or row > known:
+            newest[row[0]] = row
+    for key in newest:
         require_key(key, "Metric", "name")
-    earliest = min(points, key=_time)
-    if earliest.at < 0:
+    earliest = min(rows, key=_time, default=None)
+    if earliest is not None and earliest[2] < 0:
         raise InvalidInput(
-            f"Invalid value {earliest.at} for parameter 'timestamp' supplied: metric {earliest.key!r}. "
+            f"Invalid value {earliest[2]} for parameter 'timestamp' supplied: metric {earliest[0]!r}. "
             "Timestamp must be a nonnegative long (64-bit integer)."
         )
-    rows = [_stored(run_id, point) for point in points]
-    _APPEND.execute(tx, rows)
-    _MOVE_LATEST.execute(tx, _latest(rows))
+    _APPEND.execute(tx, run_id, rows)
+    _MOVE_LATEST.execute(tx, run_id, sorted(newest.values()))  # all lock them in the same order
 
 
 def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:
@@ -90,11 +99,9 @@ def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:
     tx.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows.values()))
 
 
-def latest_of(connection: Connection, run_ids: Sequence[str]) -> Sequence[Row[str, str, float, int, int, int]]:
+def latest_of(connection: Connection, run_ids: Sequence[str]) -> Sequence[tuple[str, str, float, int, int, int]]:
     """(run id, key, value, is NaN, time, step) of the latest value of each metric, by run and name."""
-    t = latest_metrics.c
-    query = select(t.run_id, t.key, t.value, _flag(t.is_nan), t.timestamp, t.step)
-    return connection.execute(query.where(t.run_id.in_(run_ids)).order_by(t.run_id, t.key)).all()
+    return rows_among(connection, _LATEST, among=run_ids)
 
 
 def history(connection: Connection, run_id: str, key: str) -> Sequence[Row[float, int, int, int]]:
@@ -157,36 +164,21 @@ def _flag(is_nan: ColumnElement[bool]) -> ColumnElement[int]:
     return type_coerce(is_nan, Integer()).label("is_nan")
 
 
-def _time(point: Point) -> int:
-    return point.at
-
-
-_COLUMNS = ("run_id", "key", "step", "timestamp", "value", "is_nan")
-_APPEND = Insert(metrics, _COLUMNS, "ON CONFLICT DO NOTHING")
+_time = itemgetter(2)  # of a row
+_LATEST = (
+    "SELECT run_id, key, value, is_nan, timestamp, step FROM latest_metrics WHERE run_id IN ? ORDER BY run_id, key"
+)
+_COLUMNS = ("key", "step", "timestamp", "value", "is_nan")
+_APPEND = Insert(metrics, "run_id", _COLUMNS, "ON CONFLICT DO NOTHING")
 _MOVE_LATEST = Insert(
     latest_metrics,
+    "run_id",
     _COLUMNS,
     "ON CONFLICT (run_id, key) DO UPDATE SET "
     "step = excluded.step, timestamp = excluded.timestamp, value = excluded.value, is_nan = excluded.is_nan "
     "WHERE (excluded.step, excluded.timestamp, excluded.value) "
     "> (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)",
 )
-_Stored = tuple[str, str, int, int, float, bool]
-
-
-def _stored(run_id: str, point: Point) -> _Stored:
-    key, value, at, step = point
-    return (run_id, key, step, at, value, False) if value == value else (run_id, key, step, at, 0.0, True)
-
-
-def _latest(rows: Sequence[_Stored]) -> list[_Stored]:
-    """One row a key: ON CONFLICT must not meet the same key twice in one statement (PostgreSQL refuses that)."""
-    newest: dict[str, _Stored] = {}
-    for row in rows:
-        known = newest.setdefault(row[1], row)
-        if row[2:5] > known[2:5]:
-            newest[row[1]] = row
-    return sorted(newest.values())  # two who move the same values at once lock them in the same order
 
 
 def _row(run_id: str, point: Point) -> dict[str, object]:

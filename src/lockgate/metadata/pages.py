@@ -9,7 +9,7 @@ back into the same place whichever way the rows are read.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_
 
 from lockgate.errors import InvalidInput
 from lockgate.hashing import digest_canonical
+from lockgate.metadata.tables import indexed_part
 
 LARGEST = 50_000
 _VERSION = 2
@@ -38,7 +39,7 @@ class Stretch(NamedTuple):
 
     query: Select[*tuple[Any, ...]]
     sorts: tuple[Sort, ...]
-    first: tuple[int, *tuple[int | float | str, ...]] | tuple[()] = ()
+    first: Key = ()
 
 
 class Page(NamedTuple):
@@ -55,56 +56,77 @@ class _Token(msgspec.Struct, array_like=True, frozen=True):
 
 
 def fetch_page(
-    connection: Connection, stretches: Sequence[Stretch], *, max_results: int, token: str, question: Sequence[object]
+    connection: Connection,
+    stretches: Iterable[Stretch],
+    *,
+    max_results: int,
+    token: str,
+    question: Sequence[object],
+    largest: int = LARGEST,
 ) -> Page:
     """Rows of the stretches, one after the other; beside what the queries select, each holds its sort key.
 
-    `question` is all that decides which rows there are and in which order: a token of another question is refused.
-    Raises InvalidInput for such a token, for one that is none of ours, and for a page size that is not 1 to 50,000.
+    Of stretches of one rank, none may come whose rows all precede `place_of(token)`. `question` is all that decides
+    which rows there are and in which order. Raises InvalidInput for a page size that is not 1 to `largest`.
     """
-    require_page_size(max_results)
-    asked = digest_canonical("search", [repr(item) for item in question])[:16]
-    after = _decode(token, asked) if token else None
+    require_page_size(max_results, largest)
+    after = place_of(token, question)
+    is_sqlite = connection.dialect.name == "sqlite"
     rows: list[RowMapping] = []
     keys: list[Key] = []
     for stretch in stretches:
         query = stretch.query
         if after is not None:
-            place = _place(stretch, after)
+            place = place_in(stretch, after)
             if place is None:
                 continue
             if place:
                 query = query.where(_after(stretch.sorts, place))
+        # In SQLite the indexed part of a text is all of it, and the same column twice would cost it a sort.
+        told = [s for s in stretch.sorts if not (is_sqlite and isinstance(s.column, indexed_part))]
         names = [f"_sort_{i}" for i in range(len(stretch.sorts))]
         query = query.add_columns(*(sort.column.label(name) for sort, name in zip(stretch.sorts, names, strict=True)))
-        query = query.order_by(*(s.column.asc() if s.ascending else s.column.desc() for s in stretch.sorts))
+        query = query.order_by(*(s.column.asc() if s.ascending else s.column.desc() for s in told))
         found = connection.execute(query.limit(max_results + 1 - len(rows))).mappings().all()
         rows += found
         keys += [(*stretch.first, *(row[name] for name in names)) for row in found]
         if len(rows) > max_results:
-            return Page(rows[:max_results], _encode(asked, keys[max_results - 1]))
+            return Page(rows[:max_results], _encode(_asked(question), keys[max_results - 1]))
     return Page(rows, "")
 
 
-def require_page_size(max_results: int) -> None:
+def place_of(token: str, question: Sequence[object]) -> Key | None:
+    """The sort key of the row after which the page of this token begins; None for the first page.
+
+    Raises InvalidInput for a token of another question, and for one that is none of ours.
+    """
+    return _decode(token, _asked(question)) if token else None
+
+
+def require_page_size(max_results: int, largest: int) -> None:
     """Raises InvalidInput in the words of MLflow's server."""
     if max_results < 1:
         raise InvalidInput(f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at least 1.")
-    if max_results > LARGEST:
+    if max_results > largest:
         raise InvalidInput(
-            f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at most {LARGEST}."
+            f"Invalid value {max_results} for parameter 'max_results' supplied. It must be at most {largest}."
         )
 
 
-def _place(stretch: Stretch, after: Key) -> Key | None:
-    """Where in the stretch to go on: after this key, from its start for an empty one, not at all for None."""
+def place_in(stretch: Stretch, after: Key) -> Key | None:
+    """Where in the stretch to go on: after this key, from its start for an empty one, not at all for None.
+
+    Raises InvalidInput for a key that is none of the stretch's order.
+    """
     rest = after[len(stretch.first) :]
     if stretch.first:
         rank = after[0]
         if not isinstance(rank, int):
             raise _foreign()
         if rank != stretch.first[0]:
-            return None if rank > stretch.first[0] else ()
+            return None if rank > stretch.first[0] else ()  # type: ignore[operator]  # ranks are whole numbers
+        if after[: len(stretch.first)] != stretch.first:
+            return ()  # a later one of the same rank
     if len(rest) != len(stretch.sorts):
         raise _foreign()
     for value, sort in zip(rest, stretch.sorts, strict=True):
@@ -123,6 +145,10 @@ def _after(sorts: Sequence[Sort], key: Key) -> ColumnElement[bool]:
         column >= value if ascending else column <= value,
         or_(beyond, and_(column == value, _after(sorts[1:], key[1:]))),
     )
+
+
+def _asked(question: Sequence[object]) -> str:
+    return digest_canonical("search", [repr(item) for item in question])[:16]
 
 
 def _encode(question: str, key: Key) -> str:

@@ -25,9 +25,9 @@ import select
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import URL, Column, Connection, Engine, String, create_engine, event, make_url
+from sqlalchemy import URL, Column, Connection, Engine, String, create_engine, event
 from sqlalchemy.dialects.postgresql.base import PGDDLCompiler
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
 from lockgate.metadata.modes import Mode, Raced
@@ -53,7 +53,8 @@ _CONNECT = {
 _SESSION = (
     f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'",
     "SET idle_in_transaction_session_timeout = '60s'",  # of a process that was stopped while it had the turn
-    "SET jit = off",  # our statements are over before they would be compiled
+    "SET jit = off",  # our statements are over before they would be compiled, or processes to share them are there
+    "SET max_parallel_workers_per_gather = 0",
 )
 
 _RACES = {
@@ -71,26 +72,6 @@ _UNSTORABLE = {
 }
 # Classes and codes of a server that is overloaded, stops, starts, hands over to another, or lets us in no more.
 _ABSENT = ("08", "53", "57", "58", "28", "3D", "25006", "25P03", "42501")
-
-
-def parse_address(text: str) -> URL:
-    """What the setting `database` says. Raises InvalidInput, which does not repeat the text: it may hold a password."""
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or url.drivername not in ("postgresql", "postgres", "postgresql+psycopg") or not url.database:
-        given = f"an address of {url.drivername}" if url is not None else "no address"
-        raise InvalidInput(
-            f"the setting database is {given}; expected postgresql://USER:PASSWORD@HOST/DATABASE.",
-            hint="leave it empty for SQLite, or keep the address elsewhere: env:NAME, file:PATH",
-        )
-    return url.set(drivername="postgresql+psycopg")
-
-
-def describe(url: URL) -> str:
-    """The address without its password and options."""
-    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
 
 
 def make_engine(url: URL) -> Engine:
@@ -111,7 +92,6 @@ def make_engine(url: URL) -> Engine:
 
 def begin(connection: Connection, mode: Mode) -> None:
     """Begin a transaction; a decision has its turn. Raises OperationalError where others keep it long."""
-    """What SQLAlchemy does when a transaction begins: with its isolation, and a decision with its turn."""
     from psycopg import Error
 
     driver: Any = connection.connection.driver_connection  # psycopg.Connection, as `_set_up` got it
@@ -119,6 +99,17 @@ def begin(connection: Connection, mode: Mode) -> None:
         driver.execute(_BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
     except Error as error:
         raise OperationalError("BEGIN", None, error) from error
+
+
+def prefer_walks(connection: Connection) -> None:
+    """Have the rest of this transaction go along indexes and stop early, whatever statistics say.
+
+    They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
+    need all rows, which are then read, hashed and sorted.
+    """
+    ways = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan", "enable_sort")
+    settings = ", ".join(f"set_config('{way}', 'off', true)" for way in ways)
+    connection.exec_driver_sql(f"SELECT {settings}")
 
 
 def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None:

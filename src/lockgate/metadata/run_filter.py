@@ -1,8 +1,22 @@
 """What of a filter means which rows: a comparison -> a condition on a run, or the runs that an index leads to."""
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, not_, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from lockgate.metadata.conditions import (
     PRESENCE,
@@ -40,17 +54,46 @@ _DATASET_COLUMNS = {"name": datasets.c.name, "digest": datasets.c.digest, "conte
 _ENTITIES = ("attribute", "metric", "param", "tag", "dataset")
 
 
-def matches(comparison: Comparison) -> ColumnElement[bool]:
-    """The condition on a row of `runs`. Raises InvalidInput for what runs do not have or cannot be compared so."""
+@dataclass(frozen=True)
+class Scope:
+    """Where to look: experiments and life-cycle stages."""
+
+    experiment_ids: tuple[int, ...]
+    stages: tuple[str, ...]
+    is_sqlite: bool
+
+    @property
+    def is_one(self) -> bool:
+        return len(self.experiment_ids) == 1 and len(self.stages) == 1
+
+    def condition(self, *, may_lead: bool) -> ColumnElement[bool]:
+        """`may_lead` False keeps SQLite from starting at an index of experiments; PostgreSQL has statistics of them."""
+        is_plain = may_lead or not self.is_sqlite
+        column = runs.c.experiment_id if is_plain else runs.c.experiment_id + literal_column("0")
+        # Written into the statement: there may be more experiments than a statement may have parameters.
+        ids = bindparam("experiment_ids", list(self.experiment_ids), BigInteger(), expanding=True, literal_execute=True)
+        stage = runs.c.lifecycle_stage
+        return and_(
+            column == self.experiment_ids[0] if len(self.experiment_ids) == 1 else column.in_(ids),
+            stage == self.stages[0] if len(self.stages) == 1 else stage.in_(self.stages),
+        )
+
+
+def matches(comparison: Comparison, run_id: ColumnElement[str] = runs.c.run_id) -> ColumnElement[bool]:
+    """The condition on a row of `runs`. Raises InvalidInput for what runs do not have or cannot be compared so.
+
+    `run_id` is the same in a table that is read first: what needs no more of the run is then checked before the run
+    is looked up.
+    """
     key, operator = comparison.name.key, comparison.operator
     entity = require_entity(comparison.name, _ENTITIES, of="runs")
     if entity == "attribute":
         return attribute(comparison, of="runs", texts=_TEXTS, numbers=_NUMBERS)
     if entity == "dataset":
-        has = _using(comparison).where(run_datasets.c.run_id == runs.c.run_id).exists()
+        has = _using(comparison).where(run_datasets.c.run_id == run_id).exists()
         return not_(has) if operator == "IS NULL" else has
     t = TABLES[entity].c
-    having = exists().where(t.run_id == runs.c.run_id, t.key == key)
+    having = exists().where(t.run_id == run_id, t.key == key)
     if operator in PRESENCE:
         return not_(having) if operator == "IS NULL" else having
     if entity != "metric":

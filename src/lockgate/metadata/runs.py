@@ -1,7 +1,6 @@
 """Runs: one execution of training code, with its params and tags."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
@@ -15,6 +14,7 @@ from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
+_SOME_PARAMS = "SELECT key, value FROM params WHERE run_id = ? AND key IN ?"
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
 
 
@@ -107,7 +107,7 @@ def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     for key in values:
         require_key(key, "Param")
     values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
-    known = dict(params_of(tx.connection, [run_id], keys=list(values)).get(run_id, ()))
+    known = dict(driver.rows_among(tx.connection, _SOME_PARAMS, run_id, among=list(values)))
     for key, value in values.items():
         if known.get(key, value) != value:
             raise InvalidInput(
@@ -143,30 +143,23 @@ def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:
         raise NotFound(f"No tag with name: {key} in run with id {run_id}.")
 
 
-def params_of(
-    connection: Connection, run_ids: Sequence[str], *, keys: Sequence[str] | None = None
-) -> dict[str, list[tuple[str, str]]]:
-    """(key, value) by run, sorted by key; of all keys or of some."""
-    return _pairs(connection, params, run_ids, keys)
+def params_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """(key, value) by run, sorted by key."""
+    return _pairs(connection, "params", run_ids)
 
 
 def tags_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """(key, value) by run, sorted by key."""
-    return _pairs(connection, run_tags, run_ids, None)
+    return _pairs(connection, "run_tags", run_ids)
 
 
 def _shown(value: str) -> str:
     return repr(value if len(value) <= 100 else f"{value[:100]}...")
 
 
-def _pairs(
-    connection: Connection, table: Any, run_ids: Sequence[str], keys: Sequence[str] | None
-) -> dict[str, list[tuple[str, str]]]:  # `table` is params or run_tags: same columns, no shared type
-    t = table.c
-    query = select(t.run_id, t.key, t.value).where(t.run_id.in_(run_ids)).order_by(t.run_id, t.key)
-    if keys is not None:
-        query = query.where(t.key.in_(keys))
+def _pairs(connection: Connection, table: str, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    statement = f"SELECT run_id, key, value FROM {table} WHERE run_id IN ? ORDER BY run_id, key"
     found: dict[str, list[tuple[str, str]]] = {}
-    for run_id, key, value in connection.execute(query):
+    for run_id, key, value in driver.rows_among(connection, statement, among=run_ids):
         found.setdefault(run_id, []).append((key, value))
     return found

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -65,6 +66,11 @@ def _whole(element: indexed_part, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(indexed_part)
 def _beginning(element: indexed_part, compiler: SQLCompiler, **options: Any) -> str:
     return f"substr({compiler.process(element.clauses, **options)}, 1, {_INDEXED_CHARACTERS})"
+
+
+def is_whole(connection: Connection, part: float | str) -> bool:
+    """Whether the `indexed_part` of a text, or a number, is all there is of it."""
+    return connection.dialect.name == "sqlite" or not isinstance(part, str) or len(part) < _INDEXED_CHARACTERS
 
 
 def _of_run() -> ForeignKey:
@@ -318,6 +324,9 @@ def _of_version() -> ForeignKeyConstraint:
     )
 
 
+# Searches leave out the versions of prompts, and ask of every row whether its name is one's.
+_OF_PROMPT = text("key = 'mlflow.prompt.is_prompt' AND value = 'true'")
+
 model_version_tags = Table(
     "model_version_tags",
     metadata,
@@ -327,6 +336,7 @@ model_version_tags = Table(
     Column("value", Text, nullable=False),
     PrimaryKeyConstraint("name", "version", "key"),
     _of_version(),
+    Index("ix_model_version_tags_of_prompt", "name", sqlite_where=_OF_PROMPT, postgresql_where=_OF_PROMPT),
 )
 
 aliases = Table(

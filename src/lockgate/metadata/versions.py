@@ -2,7 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
@@ -110,7 +123,7 @@ def tags_of_versions(
 ) -> dict[tuple[str, int], list[tuple[str, str]]]:
     """(key, value) by (name, version)."""
     t = model_version_tags.c
-    query = select(t.name, t.version, t.key, t.value).where(tuple_(t.name, t.version).in_(keys)).order_by(t.key)
+    query = select(t.name, t.version, t.key, t.value).where(_is_among(keys, t.name, t.version)).order_by(t.key)
     found: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for name, version, key, value in connection.execute(query):
         found.setdefault((name, version), []).append((key, value))
@@ -120,11 +133,23 @@ def tags_of_versions(
 def aliases_of_versions(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[str]]:
     """Aliases by (name, version)."""
     t = aliases.c
-    query = select(t.name, t.version, t.alias).where(tuple_(t.name, t.version).in_(keys)).order_by(t.alias)
+    query = select(t.name, t.version, t.alias).where(_is_among(keys, t.name, t.version)).order_by(t.alias)
     found: dict[tuple[str, int], list[str]] = {}
     for name, version, alias in connection.execute(query):
         found.setdefault((name, version), []).append(alias)
     return found
+
+
+def _is_among(
+    keys: Sequence[tuple[str, int]], name: ColumnElement[str], version: ColumnElement[int]
+) -> ColumnElement[bool]:
+    """All keys in one parameter: of one each, PostgreSQL runs out of stack and SQLite reads the table whole.
+
+    An object, because that is what `json_each` takes on both.
+    """
+    listed = literal({str(place): key for place, key in enumerate(keys)}, JSON())
+    wanted = func.json_each(listed).table_valued(column("value", JSON()), name="wanted")
+    return and_(name == wanted.c.value[0].as_string(), version == wanted.c.value[1].as_integer())
 
 
 def set_version_tag(tx: Tx, name: str, version: int, key: str, value: str) -> None:

@@ -10,9 +10,7 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 `Origin` is another site (a web page that posts to us) is refused in either case.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -39,6 +37,7 @@ from lockgate.server.proxy import ArtifactProxy
 from lockgate.server.subjects import of_file
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
+from lockgate.server.workers import Workers
 from lockgate.wire.mlflow.artifacts import PROXY_PATH
 from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
@@ -58,7 +57,7 @@ class Api:
         self._context = context.configured(settings)
         self._login = Login(context.database, context.clock, local_user=context.user, local_key=local_key)
         self._max_body = settings.max_body_mb << 20
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-api")
+        self._workers = Workers(_THREADS, name="lockgate-api")
         self._meter = Meter()
         self._fixed: dict[tuple[str, str], AnyRoute] = {}
         routes: list[BaseRoute] = []
@@ -136,8 +135,7 @@ class Api:
     ) -> None:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._pool, perform, route, context, request)
+        answer = await self._workers.call(perform, route, context, request)
         await send_bytes(send, 200, answer_struct(answer))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
@@ -149,7 +147,7 @@ class Api:
     def close(self) -> None:
         self._login.close()
         self._files.close()
-        self._pool.shutdown(wait=True)
+        self._workers.close()
 
 
 class _AsgiEndpoint:

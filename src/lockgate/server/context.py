@@ -1,6 +1,5 @@
 """What every handler is handed: where the records and files are, what time it is, and who asks."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -8,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from lockgate.clock import Clock
 from lockgate.config import Settings, read_secret
 from lockgate.metadata.audit import DONE, append_audit
 from lockgate.metadata.database import Database, Tx, Where
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.server.act import Act
 from lockgate.server.artifacts.open import DEFAULT_FOLDER, open_artifacts
@@ -28,8 +29,7 @@ from lockgate.wire.operation import Operation, Req, Res
 DATABASE_NAME = "lockgate.db"
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """One installation as one caller sees it."""
 
     database: Database
@@ -79,15 +79,15 @@ class Context:
 
     def configured(self, settings: Settings) -> "Context":
         """With what the settings say."""
-        return dataclasses.replace(
+        return replace(
             self, audit_days=settings.audit_days, webhook_private_addresses=settings.webhook_private_addresses
         )
 
     def on_behalf_of(self, caller: Caller) -> "Context":
-        return dataclasses.replace(self, caller=caller)
+        return replace(self, caller=caller)
 
     def doing(self, act: Act) -> "Context":
-        return dataclasses.replace(self, act=act)
+        return replace(self, act=act)
 
     def close(self) -> None:
         self.database.close()

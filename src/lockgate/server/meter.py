@@ -39,6 +39,8 @@ class Meter:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        # Finding them by their labels takes longer than counting.
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     @contextmanager
     def request(self) -> Iterator[Measured]:
@@ -47,8 +49,16 @@ class Meter:
         try:
             yield measured
         finally:
-            self._requests.labels(measured.operation, measured.status).inc()
-            self._seconds.labels(measured.operation).observe(time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            known = self._known.get((measured.operation, measured.status))
+            count, duration = known or self._find(measured.operation, measured.status)
+            count.inc()
+            duration.observe(seconds)
+
+    def _find(self, operation: str, status: int) -> tuple[Counter, Histogram]:
+        found = self._requests.labels(operation, status), self._seconds.labels(operation)
+        self._known[operation, status] = found
+        return found
 
     def exposition(self) -> bytes:
         return generate_latest(self._registry)

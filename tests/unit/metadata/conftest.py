@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.metadata.database import Database, Tx, Where
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 
 

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
 from lockgate.metadata import sqlite_engine
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.metrics import Point, history, latest_of, log_points
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of
 from lockgate.metadata.schema import open_database
-from lockgate.metadata.tables import events, metadata, registered_models
+from lockgate.metadata.tables import events, metadata, params, registered_models
 from lockgate.metadata.versions import create_version
 
 THREADS = 4
@@ -50,6 +52,36 @@ def test_write_that_raises_leaves_nothing(database: Database) -> None:
         raise RuntimeError
     with database.read() as connection:
         assert list_models(connection) == []
+
+
+def test_measurement_that_fails_half_way_leaves_nothing_and_the_next_one_is_whole(database: Database) -> None:
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, "r" * 32, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    for name in ("a", "b"):  # through SQLAlchemy and past it
+        with pytest.raises(ZeroDivisionError), database.write(at=1, by="a", decision=False) as tx:
+            log_params(tx, "r" * 32, {name: "1"})
+            log_points(tx, "r" * 32, [Point(name, 1.0, 1, 0)])
+            raise ZeroDivisionError
+    with pytest.raises((IntegrityError, Raced)), database.write(at=1, by="a", decision=False) as tx:
+        log_points(tx, "r" * 32, [Point("c", 1.0, 1, 0)])
+        tx.connection.execute(insert(params), {"run_id": "none", "key": "k", "value": "v"})
+    with database.write(at=1, by="a", decision=False) as tx:
+        log_points(tx, "r" * 32, [Point("d", 1.0, 1, 0)])
+    with database.read() as connection:
+        assert [row[1] for row in latest_of(connection, ["r" * 32])] == ["d"]
+        assert params_of(connection, ["r" * 32]) == {}
+
+
+def test_measurements_are_seen_by_whoever_reads_next_and_by_decisions(database: Database) -> None:
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, "r" * 32, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    for step in range(3):
+        with database.write(at=1, by="a", decision=False) as tx:
+            log_points(tx, "r" * 32, [Point("m", 1.0, step, step)])
+        with database.read() as connection:
+            assert len(history(connection, "r" * 32, "m")) == step + 1
+        with database.write(at=1, by="a") as tx:
+            assert len(history(tx.connection, "r" * 32, "m")) == step + 1
 
 
 def test_reader_keeps_its_snapshot_while_others_write(database: Database) -> None:

@@ -1,4 +1,5 @@
 import math
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,9 +32,9 @@ def log(database: Database, *points: Point) -> None:
         log_points(tx, RUN, points)
 
 
-def latest(database: Database) -> list[Point]:
+def latest(database: Database, run_id: str = RUN) -> list[Point]:
     with database.read() as connection:
-        rows = latest_of(connection, [RUN])
+        rows = latest_of(connection, [run_id])
     return [Point(key, math.nan if is_nan else value, at, step) for _, key, value, is_nan, at, step in rows]
 
 
@@ -144,3 +145,38 @@ def test_time_before_1970_is_refused_with_the_name_of_the_metric(database: Datab
     with pytest.raises(InvalidInput, match="Invalid value -1 for parameter 'timestamp' supplied: metric 'b'"):
         log(database, Point("a", 1.0, 1, 0), Point("b", 1.0, -1, 0))
     assert latest(database) == []
+
+
+def random_points(count: int) -> list[Point]:
+    """With repetitions, earlier steps after later ones, NaN and infinities."""
+    rng = random.Random(count)
+    values = [0.5, -1.0, math.nan, math.inf, -math.inf, 1e308]
+    return [
+        Point(rng.choice("abc"), rng.choice(values), rng.randrange(count), rng.randrange(-2, count))
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 64, 65, 5000])
+def test_points_logged_at_once_land_where_single_ones_do(database: Database, count: int) -> None:
+    received, other = random_points(count), "b" * 32
+    with database.write(at=1, by="ann") as tx:
+        create_run(tx, other, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+    log(database, *received)
+    with database.write(at=1, by="ann", decision=False) as tx:
+        for point in received:
+            log_points(tx, other, [point])
+    with database.read() as connection:
+        for key in "abc":
+            assert history(connection, RUN, key) == history(connection, other, key)
+    assert str(latest(database)) == str(latest(database, other))  # as text, where one NaN is like another
+
+
+def test_the_same_again_changes_nothing_and_an_earlier_step_does_not_become_the_latest(database: Database) -> None:
+    log(database, Point("m", 1.0, 10, 1), Point("m", 2.0, 11, 2))
+    before = latest(database)
+    log(database, Point("m", 1.0, 10, 1), Point("m", 2.0, 11, 2))
+    log(database, Point("m", 9.0, 12, 0))
+    assert latest(database) == before
+    with database.read() as connection:
+        assert len(history(connection, RUN, "m")) == 3

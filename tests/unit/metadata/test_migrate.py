@@ -10,7 +10,7 @@ from lockgate.errors import Conflict, NotFound
 from lockgate.metadata import migrate as module
 from lockgate.metadata.database import open_engine
 from lockgate.metadata.migrate import Migration, migrate
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import HEAD, current_revision, open_database
 
 

@@ -178,7 +178,10 @@ MANY = 2000  # so few that a planner with statistics would rather sort them than
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
-@pytest.mark.parametrize("order", ["metrics.auc DESC", "params.depth ASC", "run_name ASC", "start_time DESC"])
+@pytest.mark.parametrize(
+    "order",
+    ["metrics.auc DESC", "params.depth ASC", "run_name ASC", "start_time DESC", "metrics.same ASC", "params.same DESC"],
+)
 def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     tmp_path: Path, order: str, is_analyzed: bool
 ) -> None:
@@ -193,6 +196,11 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
             insert(latest_metrics), [{**value, "run_id": i, "key": "auc", "value": n / 10} for n, i in numbered]
         )
         connection.execute(insert(params), [{"run_id": i, "key": "depth", "value": i} for _, i in numbered])
+        # All of one value are in the order of time, and are walked so.
+        connection.execute(
+            insert(latest_metrics), [{**value, "run_id": i, "key": "same", "value": 1} for _, i in numbered]
+        )
+        connection.execute(insert(params), [{"run_id": i, "key": "same", "value": "s"} for _, i in numbered])
         if is_analyzed:
             connection.exec_driver_sql("ANALYZE")
     database.engine.dispose()  # a connection reads the statistics when it is opened

@@ -12,7 +12,7 @@ from lockgate.errors import Conflict, DataDamaged, InvalidInput
 from lockgate.metadata import schema
 from lockgate.metadata.database import open_engine
 from lockgate.metadata.migrate import newest_revision, run_migrations
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import HEAD, KNOWN, open_database
 
 
@@ -124,7 +124,7 @@ def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
 
 START = """
 import pathlib, sys
-from lockgate.metadata.postgres_engine import parse_address
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 where = sys.argv[1]
 open_database(parse_address(where) if "://" in where else pathlib.Path(where)).close()

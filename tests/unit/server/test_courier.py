@@ -1,13 +1,13 @@
 """Deliveries to a real receiver: signed, repeated with the same id, and given up in the end."""
 
 import base64
-import dataclasses
 import hashlib
 import hmac
 import threading
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from lockgate.clock import FakeClock
 from lockgate.metadata import models, outbox, webhooks
@@ -18,7 +18,7 @@ from lockgate.testing.receiver import Receiver
 
 @pytest.fixture
 def ctx(context: Context) -> Context:
-    return dataclasses.replace(context, webhook_private_addresses=True)
+    return replace(context, webhook_private_addresses=True)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_private_addresses_need_the_setting_when_it_is_sent_as_well(ctx: Context
     """The setting may be taken back after the webhook was made."""
     webhook_id = subscribe(ctx, receiver.url)
     happen(ctx)
-    deliver_due(dataclasses.replace(ctx, webhook_private_addresses=False))
+    deliver_due(replace(ctx, webhook_private_addresses=False))
     assert receiver.take_all() == []
     assert backlog(ctx, webhook_id).waiting == 1
 

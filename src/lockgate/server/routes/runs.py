@@ -263,15 +263,24 @@ def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
 
 
 def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
-    points, model_points = [], []
+    points = []
+    of_models = []
     for item in received:
-        point = metrics.Point(item.key, wire.number_in(item.value, item.key), item.timestamp, item.step or 0)
+        value = item.value
+        point = (
+            item.key,
+            value if type(value) is float else wire.number_in(value, item.key),
+            item.timestamp,
+            item.step or 0,
+        )
         points.append(point)
         if item.model_id:
-            measured = metrics.ModelPoint(item.model_id, point, item.dataset_name or "", item.dataset_digest or "")
-            model_points.append(measured)
+            named = metrics.Point(*point)
+            of_models.append(
+                metrics.ModelPoint(item.model_id, named, item.dataset_name or "", item.dataset_digest or "")
+            )
     metrics.log_points(tx, run_id, points)
-    metrics.log_model_points(tx, run_id, model_points)
+    metrics.log_model_points(tx, run_id, of_models)
 
 
 def _run(connection: Connection, run_id: str) -> wire.Run:

@@ -1,7 +1,10 @@
 """Values of metrics in columns, from our own client."""
 
+from collections.abc import Iterator
+from itertools import chain, repeat
+
 from lockgate.errors import InvalidInput
-from lockgate.metadata import runs, series
+from lockgate.metadata import metrics, runs
 from lockgate.metadata.limits import require_run_id
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor
@@ -17,18 +20,18 @@ def log_series(ctx: Context, request: wire.LogSeries) -> Empty:
     count = sum(len(item.values) for item in request.series)
     if count > wire.VALUES_A_REQUEST:
         raise InvalidInput(f"a request takes {wire.VALUES_A_REQUEST} values, this one has {count}.", hint="split it")
-    received = [_columns(item) for item in request.series]
+    received = [_points(item) for item in request.series]
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
-        series.log_series(tx, request.id, received)
+        metrics.log_points(tx, request.id, chain.from_iterable(received))
     return Empty()
 
 
-def _columns(item: wire.Series) -> series.Series:
+def _points(item: wire.Series) -> Iterator[tuple[str, float, int, int]]:
     if not len(item.values) == len(item.timestamps) == len(item.steps):
         raise InvalidInput(f"the columns of the metric {item.key!r} have different lengths.")
     values = [value if type(value) is float else number_in(value, item.key) for value in item.values]
-    return series.Series(item.key, values, item.timestamps, item.steps)
+    return zip(repeat(item.key), values, item.timestamps, item.steps)  # the key repeats for ever
 
 
 ROUTES: tuple[AnyRoute, ...] = (Route(wire.LOG_SERIES, log_series, contributor(of_run)),)

@@ -76,13 +76,13 @@ class UpdateModel(ModelName, frozen=True, kw_only=True):
 
 class Search(Message, frozen=True, kw_only=True):
     filter: str = ""
-    max_results: Annotated[int, Meta(le=1000)] = 100
+    max_results: int = 100
     order_by: tuple[str, ...] = ()
     page_token: str = ""
 
 
 class SearchVersions(Search, frozen=True, kw_only=True):
-    max_results: Annotated[int, Meta(le=200_000)] = 10_000
+    max_results: int = 10_000
 
 
 class ModelPage(Message, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Webhooks and their outbox, the environments of a model, and where copied versions have their files."""
+"""Webhooks and their outbox, a model's environments, where copied versions have their files and which are prompts'."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,15 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("model_versions", sa.Column("location", sa.Text(), nullable=True))
+    of_prompt = sa.text("key = 'mlflow.prompt.is_prompt' AND value = 'true'")
+    op.create_index(
+        "ix_model_version_tags_of_prompt",
+        "model_version_tags",
+        ["name"],
+        unique=False,
+        sqlite_where=of_prompt,
+        postgresql_where=of_prompt,
+    )
     op.create_table(
         "environments",
         sa.Column("model", sa.String(length=256), nullable=False),

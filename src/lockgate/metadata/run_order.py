@@ -1,0 +1,140 @@
+"""Runs in an order: the queries whose rows, one after the other, are sorted without being read to the end.
+
+Missing values come last whatever the direction, after NaN; ties go to the newest run. Where very many runs have the
+same value of a metric, param or tag, these are again in the order of time, and walked so.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal_column,
+    not_,
+    select,
+    true,
+)
+
+from lockgate.metadata.conditions import holds, require_entity
+from lockgate.metadata.filters import Filter, Order
+from lockgate.metadata.ordering import column_sorts
+from lockgate.metadata.pages import Key, Sort, Stretch, place_in
+from lockgate.metadata.run_filter import TABLES, Ids, Scope, matches, order_column
+from lockgate.metadata.tables import indexed_part, is_whole, runs
+
+
+def walk(scope: Scope, tree: Filter, orders: Sequence[Order]) -> Stretch:
+    """Along the index of the run's own column that is the first term of the order; of the time where there is none."""
+    column = order_column(orders[0]) if orders else runs.c.start_time
+    is_led = column is not runs.c.run_name and (scope.is_one or column is not runs.c.start_time)
+    within = scope.condition(may_lead=is_led)
+    return in_order(select(runs.c.run_id).where(within, holds(tree, matches)), orders)
+
+
+def walk_by_value(
+    connection: Connection, scope: Scope, tree: Filter, orders: Sequence[Order], *, after: Key | None, few: int
+) -> Iterator[Stretch]:
+    """Along the index of the first term, a metric, param or tag: what has a value, then NaN, then what has none.
+
+    Nothing is read for a stretch before the one of `after`, nor for one that the page does not reach.
+    """
+    (entity, key), ascending = orders[0]
+    rest = orders[1:]
+    _require_orderable(orders[0])
+    t = TABLES[entity].alias("first")
+    is_metric = entity == "metric"
+    kept = and_(t.c.key == key, t.c.is_nan == false()) if is_metric else t.c.key == key
+    leading = [Sort(t.c.value, ascending, float)] if is_metric else _text_sorts(t.c.value, ascending)
+    # No index holds this expression, so a planner with statistics cannot start at the runs and sort them all.
+    run_id = t.c.run_id.concat(literal_column("''"))
+    passing = and_(scope.condition(may_lead=False), holds(tree, partial(matches, run_id=t.c.run_id)))
+    having = select(runs.c.run_id).select_from(t.join(runs, runs.c.run_id == run_id)).where(passing)
+    newest = select(runs.c.run_id).where(scope.condition(may_lead=True))
+    condition = holds(tree, matches)
+
+    place = () if after is None else place_in(in_order(having, rest, leading=leading, first=(0,)), after)
+    if place is not None:
+        for value, part in _parts(connection, kept, leading[0], place, few // 5 + 1):
+            if value is None or rest:
+                yield in_order(having.where(part), rest, leading=leading, first=(0,))
+            else:  # too many have this value to read and sort them by time
+                same = exists().where(t.c.run_id == runs.c.run_id, part)
+                yield in_order(newest.where(same, condition), rest, first=(0, *[value] * len(leading)))
+    if is_metric:
+        is_nan = and_(t.c.key == key, t.c.is_nan == true())
+        yield in_order(having.where(is_nan), rest, first=(1, 0.0))
+    lacks = not_(exists().where(t.c.run_id == runs.c.run_id, t.c.key == key))
+    yield in_order(newest.where(condition, lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
+
+
+def _parts(
+    connection: Connection, kept: ColumnElement[bool], sort: Sort, place: Key, size: int
+) -> Iterator[tuple[float | str | None, ColumnElement[bool]]]:
+    """The values of one key from a place on, in their order, a part at a time: the value that many rows have, or None.
+
+    Many are more than `size`, which doubles from part to part, so that a long walk takes few of them.
+    """
+    column, ascending, _ = sort
+    left = kept
+    if place:
+        left = and_(kept, column >= place[0] if ascending else column <= place[0])
+    while True:
+        values = select(column).where(left).order_by(column if ascending else column.desc()).limit(1)
+        first = connection.scalar(values)
+        if first is None:
+            return
+        later = connection.scalar(values.offset(size))
+        if later is None:
+            yield None, left
+            return
+        if later == first:
+            yield first if is_whole(connection, first) else None, and_(kept, column == first)
+            left = and_(kept, column > first if ascending else column < first)
+        else:
+            yield None, and_(left, column < later if ascending else column > later)
+            left = and_(kept, column >= later if ascending else column <= later)
+        size *= 2
+
+
+def in_order(query: Ids, orders: Sequence[Order], *, leading: Sequence[Sort] = (), first: Key = ()) -> Stretch:
+    """The runs of a query, sorted; `leading` are sorts that come before, `first` what all of their sort keys share."""
+    sorts = list(leading)
+    for number, order in enumerate(orders):
+        if order.name.entity in ("", "attribute"):
+            column = order_column(order)
+            is_name = column is runs.c.run_name
+            sorts += _text_sorts(column, order.ascending) if is_name else column_sorts(column, order.ascending)
+            continue
+        _require_orderable(order)
+        t = TABLES[order.name.entity].alias(f"order_{number}")
+        query = query.outerjoin(t, and_(t.c.run_id == runs.c.run_id, t.c.key == order.name.key))
+        sorts += _joined_sorts(t, order)
+    if not any(sort.column is runs.c.start_time for sort in sorts):
+        sorts.append(Sort(runs.c.start_time, False, int))
+    return Stretch(query, (*sorts, Sort(runs.c.run_id, True, str)), first)
+
+
+def _joined_sorts(t: FromClause, order: Order) -> list[Sort]:
+    """The same key as a walk's: the rank of what is there or missing, then the value."""
+    missing = t.c.run_id.is_(None)
+    if order.name.entity == "metric":
+        rank = case((missing, 2), (t.c.is_nan == true(), 1), else_=0)
+        return [Sort(rank, True, int), Sort(func.coalesce(t.c.value, 0.0), order.ascending, float)]
+    there = Sort(case((missing, 1), else_=0), True, int)
+    return [there, *(s._replace(column=func.coalesce(s.column, "")) for s in _text_sorts(t.c.value, order.ascending))]
+
+
+def _text_sorts(column: ColumnElement[str], ascending: bool) -> list[Sort]:
+    """What is indexed of a text, then all of it; both in the order of their bytes, so the text alone decides."""
+    return [Sort(indexed_part(column), ascending, str), Sort(column, ascending, str)]
+
+
+def _require_orderable(order: Order) -> None:
+    require_entity(order.name, ("attribute", "metric", "param", "tag"), of="orders of runs")
