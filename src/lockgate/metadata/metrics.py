@@ -112,11 +112,11 @@ def history(connection: Connection, run_id: str, key: str) -> Sequence[Row[float
 
 
 def history_page(connection: Connection, run_id: str, key: str, *, max_results: int, page_token: str) -> Page:
-    """A part of `history`; rows have `value`, `is_nan`, `timestamp`, `step`. Raises InvalidInput for a foreign one."""
+    """A part of `history`, found as (time, step, value, is NaN). Raises InvalidInput for a token of another one."""
     t = metrics.c
     flag = case((t.is_nan == true(), 1), else_=0)
     sorts = (Sort(t.timestamp, True, int), Sort(t.step, True, int), Sort(t.value, True, float), Sort(flag, True, int))
-    stretch = Stretch(select(*_columns()).where(t.run_id == run_id, t.key == key), sorts)
+    stretch = Stretch(select().where(t.run_id == run_id, t.key == key), sorts)
     question = ("history", run_id, key)
     return fetch_page(connection, [stretch], max_results=min(max_results, LARGEST), token=page_token, question=question)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, or_
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_, or_
 
 from lockgate.errors import InvalidInput
 from lockgate.hashing import digest_canonical
@@ -45,8 +45,13 @@ class Stretch(NamedTuple):
 class Page(NamedTuple):
     """Some rows; `next_token` is empty on the last page."""
 
-    rows: Sequence[RowMapping]
+    found: Sequence[Row[*tuple[Any, ...]]]
     next_token: str
+
+    @property
+    def rows(self) -> list[RowMapping]:
+        """The rows by the names of their columns, which takes as long again as reading them."""
+        return [row._mapping for row in self.found]  # SQLAlchemy's documented name for it
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
@@ -72,8 +77,8 @@ def fetch_page(
     require_page_size(max_results, largest)
     after = place_of(token, question)
     is_sqlite = connection.dialect.name == "sqlite"
-    rows: list[RowMapping] = []
-    keys: list[Key] = []
+    rows: list[Row[*tuple[Any, ...]]] = []
+    read: list[tuple[int, Stretch]] = []
     for stretch in stretches:
         query = stretch.query
         if after is not None:
@@ -82,16 +87,16 @@ def fetch_page(
                 continue
             if place:
                 query = query.where(_after(stretch.sorts, place))
+        query = query.add_columns(*(sort.column.label(f"_sort_{i}") for i, sort in enumerate(stretch.sorts)))
         # In SQLite the indexed part of a text is all of it, and the same column twice would cost it a sort.
         told = [s for s in stretch.sorts if not (is_sqlite and isinstance(s.column, indexed_part))]
-        names = [f"_sort_{i}" for i in range(len(stretch.sorts))]
-        query = query.add_columns(*(sort.column.label(name) for sort, name in zip(stretch.sorts, names, strict=True)))
         query = query.order_by(*(s.column.asc() if s.ascending else s.column.desc() for s in told))
-        found = connection.execute(query.limit(max_results + 1 - len(rows))).mappings().all()
-        rows += found
-        keys += [(*stretch.first, *(row[name] for name in names)) for row in found]
+        read.append((len(rows), stretch))
+        rows += connection.execute(query.limit(max_results + 1 - len(rows))).all()
         if len(rows) > max_results:
-            return Page(rows[:max_results], _encode(_asked(question), keys[max_results - 1]))
+            stretch = next(known for start, known in reversed(read) if start < max_results)
+            key = (*stretch.first, *rows[max_results - 1][-len(stretch.sorts) :])
+            return Page(rows[:max_results], _encode(_asked(question), key))
     return Page(rows, "")
 
 

@@ -107,8 +107,8 @@ def prefer_walks(connection: Connection) -> None:
     They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
     need all rows, which are then read, hashed and sorted.
     """
-    ways = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan", "enable_sort")
-    settings = ", ".join(f"set_config('{way}', 'off', true)" for way in ways)
+    ways = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "sort", "material")
+    settings = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ways)
     connection.exec_driver_sql(f"SELECT {settings}")
 
 

@@ -123,6 +123,6 @@ def _set_up(driver: sqlite3.Connection, record: object) -> None:
         "synchronous = NORMAL",
         "temp_store = MEMORY",
         "case_sensitive_like = ON",
-        "cache_size = -8192",
+        "cache_size = -4096",
     ):
         driver.execute(f"PRAGMA {pragma}")

@@ -94,7 +94,7 @@ def test_pages_of_a_history_are_the_whole_of_it(database: Database, size: int) -
     while True:
         with database.read() as connection:
             page = history_page(connection, RUN, "m", max_results=size, page_token=token)
-        found += [(row["timestamp"], row["step"], row["is_nan"], row["value"]) for row in page.rows]
+        found += [(at, step, is_nan, value) for at, step, value, is_nan in page.found]
         token = page.next_token
         if not token:
             break

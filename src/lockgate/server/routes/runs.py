@@ -187,7 +187,7 @@ def metric_history(ctx: Context, request: wire.MetricHistory) -> wire.MetricPage
         page = metrics.history_page(
             connection, request.id, key, max_results=LARGEST if size is None else size, page_token=request.page_token
         )
-    found = tuple(_metric(key, row["value"], row["is_nan"], row["timestamp"], row["step"]) for row in page.rows)
+    found = tuple([_metric(key, value, is_nan, at, step) for at, step, value, is_nan in page.found])
     return wire.MetricPage(metrics=found, next_page_token=page.next_token)
 
 
