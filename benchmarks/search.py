@@ -12,10 +12,12 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, create_engine, make_url
 
 from lockgate.clock import SystemClock
 from lockgate.metadata.tables import latest_metrics, params, run_tags, runs
@@ -109,74 +111,94 @@ def write(context: Context) -> None:
     BY_NAME[wire.LOG_BATCH.name].handler(context, batch)
 
 
-def least_ms(work: Callable[[], object], repeat: int) -> tuple[float, float]:
-    """(CPU of this process, wall clock), each the least of some runs."""
-    cpu, wall = [], []
-    for _ in range(repeat):
-        started = time.process_time(), time.perf_counter()
-        work()
-        cpu.append(time.process_time() - started[0])
-        wall.append(time.perf_counter() - started[1])
-    return min(cpu) * 1000, min(wall) * 1000
+def measure(contexts: list[Context], repeat: int) -> dict[str, list[tuple[float, float]]]:
+    """Of each piece of work the least (CPU of this process, wall clock) in ms, for each of the databases.
 
-
-def measure(context: Context, repeat: int) -> dict[str, tuple[float, float]]:
-    found = {}
-    for name, (filter_, order) in SEARCHES.items():
-        found[name] = least_ms(lambda f=filter_, o=order: search(context, f, o), repeat)
+    They take turns: a machine that is slow for a while is slow for all of them.
+    """
+    works: dict[str, list[Callable[[], object]]] = {
+        name: [partial(search, context, filter_, order) for context in contexts]
+        for name, (filter_, order) in SEARCHES.items()
+    }
     filter_, order = SEARCHES["filter and order"]
+    works["its later page"] = [partial(search, c, filter_, order, later_page(c, filter_, order)) for c in contexts]
+    works["write a run"] = [partial(write, context) for context in contexts]
+    return {name: least_ms(several, repeat * 5 if name == "write a run" else repeat) for name, several in works.items()}
+
+
+def later_page(context: Context, filter_: str, order: tuple[str, ...]) -> str:
     token = ""
     for _ in range(3):
         _, token = search(context, filter_, order, token)
-        if not token:
-            break
-    found["its later page"] = least_ms(lambda: search(context, filter_, order, token), repeat)
-    found["write a run"] = least_ms(lambda: write(context), repeat * 5)
-    return found
+    return token
 
 
-def table(title: str, counts: list[int], columns: list[dict[str, tuple[float, float]]]) -> str:
+def least_ms(works: list[Callable[[], object]], repeat: int) -> list[tuple[float, float]]:
+    found: list[list[tuple[float, float]]] = [[] for _ in works]
+    for _ in range(repeat):
+        for work, taken in zip(works, found, strict=True):
+            cpu, wall = time.process_time(), time.perf_counter()
+            work()
+            taken.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return [(min(cpu for cpu, _ in taken) * 1000, min(wall for _, wall in taken) * 1000) for taken in found]
+
+
+def table(title: str, counts: list[int], rows: dict[str, list[tuple[float, float]]]) -> str:
     lines = [f"| {title}, CPU (wall) in ms | " + " | ".join(f"{count:,} runs" for count in counts) + " |"]
     lines.append("|---|" + "---:|" * len(counts))
-    for name in columns[0]:
-        cells = " | ".join(f"{column[name][0]:.1f} ({column[name][1]:.1f})" for column in columns)
-        lines.append(f"| {name} | {cells} |")
+    for name, figures in rows.items():
+        lines.append(f"| {name} | " + " | ".join(f"{cpu:.1f} ({wall:.1f})" for cpu, wall in figures) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default="10000,100000")
     parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--postgres", default="", help="an empty database; its tables are made and dropped")
-    parser.add_argument("--folder", type=Path, help="where the SQLite files go (6 GB for a million runs)")
+    parser.add_argument("--postgres", default="", help="where databases may be made; they are dropped again")
+    parser.add_argument("--folder", type=Path, help="where the SQLite files go (5 GB for a million runs)")
     options = parser.parse_args()
     counts = [int(text) for text in options.runs.split(",")]
-    for title, address in (("SQLite", ""), ("PostgreSQL", options.postgres)):
-        if title == "PostgreSQL" and not address:
-            continue
-        columns = []
-        for count in counts:
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                context = open_context(Path(folder), user="bench", clock=SystemClock(), database=address)
-                try:
-                    with context.write(decision=False) as tx:
-                        load(tx.connection, count)
-                    with context.write(decision=False) as tx:
-                        tx.connection.exec_driver_sql("ANALYZE")  # what a database does by itself after some time
-                    columns.append(measure(context, options.repeat))
-                finally:
-                    if address:
-                        drop(context)
-                    context.close()
-        print(table(title, counts, columns))
-        print()
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
+        contexts = [opened.enter_context(loaded(folder / str(count), count)) for count in counts]
+        print(table("SQLite", counts, measure(contexts, options.repeat)), end="\n\n")
+    if options.postgres:
+        with ExitStack() as opened:
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+            addresses = [opened.enter_context(made(options.postgres, count)) for count in counts]
+            contexts = [
+                opened.enter_context(loaded(folder / str(count), count, address))
+                for count, address in zip(counts, addresses, strict=True)
+            ]
+            print(table("PostgreSQL", counts, measure(contexts, options.repeat)))
 
 
-def drop(context: Context) -> None:
-    with context.write() as tx:
-        tx.connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        tx.connection.exec_driver_sql("CREATE SCHEMA public")
+@contextmanager
+def loaded(folder: Path, count: int, address: str = "") -> Iterator[Context]:
+    context = open_context(folder, user="bench", clock=SystemClock(), database=address)
+    try:
+        with context.write(decision=False) as tx:
+            load(tx.connection, count)
+        with context.write(decision=False) as tx:
+            tx.connection.exec_driver_sql("ANALYZE")  # what a database does by itself after some time
+        yield context
+    finally:
+        context.close()
+
+
+@contextmanager
+def made(address: str, count: int) -> Iterator[str]:
+    url = make_url(address).set(drivername="postgresql+psycopg")
+    name = f"lockgate_bench_{count}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+        try:
+            yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+    engine.dispose()
 
 
 if __name__ == "__main__":

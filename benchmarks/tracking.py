@@ -57,14 +57,18 @@ class Figure(NamedTuple):
 class Connection:
     def __init__(self, port: int) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        self._http.connect()
-        self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used_at = 0.0
 
     def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        if time.monotonic() - self._used_at > 1:  # servers close connections that nobody uses, MLflow's after 5 s
+            self._http.close()
+            self._http.connect()
+            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         data = None if body is None else json.dumps(body)
         self._http.request("GET" if data is None else "POST", PREFIX + path, data, {"Content-Type": "application/json"})
         answer = self._http.getresponse()
         content = answer.read()
+        self._used_at = time.monotonic()
         if answer.status != 200:
             raise SystemExit(f"{path}: {answer.status} {content[:200]!r}")
         return json.loads(content)
