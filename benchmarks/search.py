@@ -40,6 +40,11 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "nothing found": ("params.p1 = 'none'", ()),
     "or": ("metrics.m1 > 0.9 OR tags.team = 't1'", ("metrics.m2 DESC",)),
     "three of ten percent": ("metrics.m1 > 0.9 AND metrics.m2 > 0.9 AND metrics.m3 > 0.9", ()),
+    "six conditions": (
+        "metrics.m0 > 0.2 AND metrics.m1 > 0.2 AND metrics.m2 < 0.9 AND params.p0 != 'v3' AND params.p1 != 'v4' "
+        "AND tags.team = 't1'",
+        ("metrics.m5", "params.p2 DESC"),
+    ),
     "order by a param": ("", ("params.p3 DESC",)),
     "order by name": ("", ("run_name",)),
 }

@@ -43,7 +43,8 @@ def _difference(root: Path) -> bytes:
         copy = Path(folder) / "index"
         original = root / os.fsdecode(index).strip()
         if original.exists():
-            shutil.copyfile(original, copy)
+            # With its time: git looks again at files that are as new as the index, which may have changed since.
+            shutil.copy2(original, copy)
         # An intent to add names the new files in the copied index without storing them anywhere.
         names = "\0".join(untracked).encode()
         _git(root, "add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul", index=copy, stdin=names)

@@ -68,7 +68,7 @@ class Api:
                 else:
                     self._fixed[route.operation.method, path] = route
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
-        self._files.clean(self._context)
+        self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         proxy = Guarded(self._files, read=viewer(of_file), write=contributor(of_file))
         routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
         routes += located_routes(proxy)

@@ -7,7 +7,7 @@ another file. An upload is compared with what its headers promise, and is visibl
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -41,9 +41,9 @@ class ArtifactProxy:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-files")
         self._limit_bytes = limit_bytes
 
-    def clean(self, context: Context) -> None:
+    def clean(self, context: Context) -> Future[None]:
         """Begin to remove what uploads have left that never ended, because their server was killed."""
-        self._pool.submit(_clean, context)
+        return self._pool.submit(_clean, context)
 
     def close(self) -> None:
         """End its threads."""

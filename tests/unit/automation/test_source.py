@@ -1,5 +1,6 @@
 """What a run records of the code behind it, in every state that a working tree can be in."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def test_a_dirty_tree_has_a_difference_that_makes_the_code_again(repository: Pat
     subprocess.run(["git", "-C", str(repository), "apply"], input=difference, check=True)
     assert (repository / "train.py").read_text() == "print(2)\n"
     assert (repository / "new.py").read_text() == "print(3)\n"
+
+
+def test_a_file_that_changed_as_the_index_was_written_is_seen(repository: Path) -> None:
+    """Same size, same time: only the time of the index tells git that it has to look inside."""
+    then = (0, 1_700_000_000_000_000_000)
+    changed = repository / "train.py"
+    git(repository, "config", "core.trustctime", "false")
+    os.utime(changed, ns=then)
+    git(repository, "add", "train.py")
+    changed.write_text("print(2)\n")
+    (repository / "new.py").write_text("print(3)\n")
+    for path in (changed, repository / ".git" / "index"):
+        os.utime(path, ns=then)
+    difference = read_source(repository).diff
+    assert difference is not None
+    assert b"+print(2)" in difference
 
 
 def test_looking_leaves_the_users_index_as_it_was(repository: Path) -> None:
