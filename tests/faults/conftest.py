@@ -1,5 +1,8 @@
 """`lockgate up` as a real process, ended with the test that started it."""
 
+import contextlib
+import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,7 +22,7 @@ class Up:
 
     def __init__(self, root: Path, *, api_port: int = 0) -> None:
         self.api_port = api_port or free_port()
-        self.serve_port = free_port()
+        self.serve_port = free_port(following=2)  # one for each environment
         self.log = root / "up.log"
         ports = ("--api-port", str(self.api_port), "--serve-port", str(self.serve_port))
         with self.log.open("ab") as output:
@@ -58,11 +61,14 @@ class Up:
         return children
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(*, following: int = 0) -> int:
+    """With so many free ones after it; below the range from which the system gives ports to connections."""
+    for port in random.Random(os.getpid() + time.monotonic_ns()).sample(range(20_000, 32_000), 100):
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for number in range(port, port + 1 + following):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
+    raise AssertionError("no free ports")
 
 
 def answers(url: str) -> bool:

@@ -111,8 +111,10 @@ async def serve(
         await _serve_reserved(app, host, port, stop, on_ready=lambda: on_ready(url))
 
 
-def reserve_port(host: str, port: int, *, setting: str = "api_port", is_guarded: bool = False) -> socket.socket:
-    """A bound socket that keeps the port for us.
+def reserve_port(
+    host: str, port: int, *, setting: str = "api_port", key: str = "", is_guarded: bool = False
+) -> socket.socket:
+    """A bound socket that keeps the port for us; `setting`, or `key` of lockgate.yaml, is where it comes from.
 
     Raises InvalidInput where it is taken, or the host is not ours or, without a login, one that others could reach.
     """
@@ -135,7 +137,8 @@ def reserve_port(host: str, port: int, *, setting: str = "api_port", is_guarded:
             raise InvalidInput(f"port {port} needs more rights than we have.", hint="use a port above 1023") from error
         raise InvalidInput(
             f"port {port} on {host} is taken by another program.",
-            hint=f"stop it, or choose another port: LOCKGATE_{setting.upper()}=N (setting {setting})",
+            hint=f"stop it, or choose another port: LOCKGATE_{setting.upper()}=N (setting {setting})"
+            + (f", or {key} in lockgate.yaml" if key else ""),
         ) from error
     return taken
 

@@ -59,7 +59,7 @@ def run_up(
     must be migrated. Steps of automation that were cut short stay in their threads: end the process with `os._exit`.
     """
     for environment, port in ports.items():
-        reserve_port(_serve_host(host), port, setting=f"serve_port, or environments.{environment}.port").close()
+        reserve_port(_serve_host(host), port, setting="serve_port", key=f"environments.{environment}.port").close()
     context = open_installation(folder.state, settings=settings, user=user, clock=clock)
     try:
         reserve_port(host, api_port, is_guarded=_has_users(context)).close()

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from lockgate.errors import InvalidInput
-from lockgate.server.run import serve, serve_in_thread
+from lockgate.server.run import reserve_port, serve, serve_in_thread
 
 
 async def hello(scope, receive, send) -> None:
@@ -102,3 +102,15 @@ server.stop()
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_taken_port_is_an_error_that_names_where_it_comes_from() -> None:
+    with reserve_port("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        taken.listen()
+        with pytest.raises(InvalidInput, match=f"port {port} on 127.0.0.1 is taken") as refused:
+            reserve_port("127.0.0.1", port, setting="serve_port", key="environments.production.port")
+    assert refused.value.hint == (
+        "stop it, or choose another port: LOCKGATE_SERVE_PORT=N (setting serve_port), or environments.production.port "
+        "in lockgate.yaml"
+    )
