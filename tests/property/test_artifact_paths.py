@@ -108,6 +108,7 @@ def ask(port: int, method: str, target: str, body: bytes | None) -> tuple[int, b
 @example(method="DELETE", path="0/link/secret", encode=quote)
 @example(method="DELETE", path="", encode=quote)
 @example(method="DELETE", path=".", encode=quote)
+@example(method="GET", path="\r\n/", encode=quote)
 def test_no_path_leaves_the_root(server: RunningServer, outside: Path, method: str, path: str, encode) -> None:  # type: ignore[no-untyped-def]  # a function of text to text
     before = everything_outside(outside)
     status, body = ask(server.port, method, f"{ROOT}/{encode(path)}", b"new" if method == "PUT" else None)

@@ -20,6 +20,7 @@ from starlette.routing import Route as HttpRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
+from lockgate.errors import InvalidInput
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED, Guarded
 from lockgate.server.answer import ErrorBody, answer_error, answer_struct, send_bytes
@@ -97,6 +98,8 @@ class Api:
                 if route is not None:
                     measured.operation = route.operation.name
                     await self._perform(route, context, scope, receive, noting, {})
+                elif "\n" in scope["path"]:  # the router's patterns end there, and it would redirect to nowhere
+                    raise InvalidInput("the path has a line break, which no path of this server has.")
                 else:
                     # The router raises an HTTPException only where it finds an application in the scope.
                     await self._routed({**scope, "app": self, ADMITTED: context}, receive, noting)
