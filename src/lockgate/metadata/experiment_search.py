@@ -38,10 +38,10 @@ def _sorts(order_by: Sequence[str]) -> tuple[Sort, ...]:
     if not order_by:
         return (Sort(experiments.c.created_at, False, int), Sort(identity, True, int))
     sorts = []
-    for (entity, key), ascending in parse_order(order_by):
-        column = _NUMBERS.get(key, _TEXTS.get(key))
-        if entity not in ("", "attribute") or column is None:
-            raise unknown_attribute(key, of="orders of experiments", known=[*_TEXTS, *_NUMBERS])
+    for name, ascending in parse_order(order_by):
+        column = _NUMBERS.get(name.key, _TEXTS.get(name.key))
+        if not name.is_attribute or column is None:
+            raise unknown_attribute(name.key, of="orders of experiments", known=[*_TEXTS, *_NUMBERS])
         sorts += column_sorts(column, ascending)
     return (*sorts, Sort(identity, False, int))
 

@@ -41,6 +41,10 @@ class Name(NamedTuple):
     entity: str
     key: str
 
+    @property
+    def is_attribute(self) -> bool:
+        return self.entity in ("", "attribute")
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

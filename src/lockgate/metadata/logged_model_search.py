@@ -116,10 +116,11 @@ def _on_any(datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
 
 
 def _sorts(order: Order) -> list[Sort]:
-    entity, key = parse_name(order.field)
-    if entity == "metric":
+    name = parse_name(order.field)
+    key = name.key
+    if name.entity == "metric":
         return _metric_sorts(key, order)
-    if entity not in ("", "attribute"):
+    if not name.is_attribute:
         raise InvalidInput(f"logged models are ordered by attributes and metrics, not by {order.field!r}.")
     column = _NUMBERS.get(key, _TEXTS.get(key))
     if column is None:

@@ -87,8 +87,14 @@ def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:
     for item in points:
         point = item.point
         key = (item.model_id, point.key, point.at, point.step, item.dataset_name, item.dataset_digest)
+        is_nan = math.isnan(point.value)
         rows[key] = {
-            **_row(run_id, point),
+            "run_id": run_id,
+            "key": point.key,
+            "value": 0.0 if is_nan else point.value,
+            "is_nan": is_nan,
+            "timestamp": point.at,
+            "step": point.step,
             "model_id": item.model_id,
             "dataset_name": item.dataset_name,
             "dataset_digest": item.dataset_digest,
@@ -179,15 +185,3 @@ _MOVE_LATEST = Insert(
     "WHERE (excluded.step, excluded.timestamp, excluded.value) "
     "> (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)",
 )
-
-
-def _row(run_id: str, point: Point) -> dict[str, object]:
-    is_nan = math.isnan(point.value)
-    return {
-        "run_id": run_id,
-        "key": point.key,
-        "value": 0.0 if is_nan else point.value,
-        "is_nan": is_nan,
-        "timestamp": point.at,
-        "step": point.step,
-    }

@@ -182,8 +182,8 @@ def _whole_number(key: str, value: Value) -> int:
 
 def _sorts(order_by: Sequence[str], columns: dict[str, ColumnElement[Any]], *, of: str) -> list[Sort]:
     sorts = []
-    for (entity, key), ascending in parse_order(order_by):
-        if entity not in ("", "attribute") or key not in columns:
-            raise unknown_attribute(key, of=of, known=columns)
-        sorts += column_sorts(columns[key], ascending)
+    for name, ascending in parse_order(order_by):
+        if not name.is_attribute or name.key not in columns:
+            raise unknown_attribute(name.key, of=of, known=columns)
+        sorts += column_sorts(columns[name.key], ascending)
     return sorts

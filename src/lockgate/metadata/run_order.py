@@ -107,7 +107,7 @@ def in_order(query: Ids, orders: Sequence[Order], *, leading: Sequence[Sort] = (
     """The runs of a query, sorted; `leading` are sorts that come before, `first` what all of their sort keys share."""
     sorts = list(leading)
     for number, order in enumerate(orders):
-        if order.name.entity in ("", "attribute"):
+        if order.name.is_attribute:
             column = order_column(order)
             is_name = column is runs.c.run_name
             sorts += _text_sorts(column, order.ascending) if is_name else column_sorts(column, order.ascending)

@@ -52,19 +52,20 @@ def search_runs(
     is_sqlite = connection.dialect.name == "sqlite"
     scope = Scope(tuple(sorted(set(experiment_ids))), stages, is_sqlite)
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
-    gathered = _gathered(connection, scope, tree, few=few, page=max_results)
-    if gathered is None and not is_sqlite:
-        from lockgate.metadata import postgres_engine
-
-        postgres_engine.prefer_walks(connection)
     stretches: Iterable[Stretch]
+    gathered = _gathered(connection, scope, tree, few=few, page=max_results)
     if gathered is not None:
         stretches = [in_order(select(runs.c.run_id).where(gathered), orders)]
-    elif orders and orders[0].name.entity not in ("", "attribute"):
-        after = place_of(page_token, question)
-        stretches = walk_by_value(connection, scope, tree, orders, after=after, few=few)
     else:
-        stretches = [walk(scope, tree, orders)]
+        if not is_sqlite:
+            from lockgate.metadata import postgres_engine
+
+            postgres_engine.prefer_walks(connection)
+        if not orders or orders[0].name.is_attribute:
+            stretches = [walk(scope, tree, orders)]
+        else:
+            after = place_of(page_token, question)
+            stretches = walk_by_value(connection, scope, tree, orders, after=after, few=few)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 

@@ -42,8 +42,9 @@ def list_webhooks(ctx: Context, request: wire.ListWebhooks) -> wire.WebhookPage:
             max_results=request.max_results or _DEFAULT_PAGE,
             page_token=request.page_token,
         )
-        events = webhooks.events_of(connection, [row["webhook_id"] for row in page.rows])
-        found = tuple(_webhook(row, events[row["webhook_id"]]) for row in page.rows)
+        rows = page.rows
+        events = webhooks.events_of(connection, [row["webhook_id"] for row in rows])
+        found = tuple(_webhook(row, events[row["webhook_id"]]) for row in rows)
         return wire.WebhookPage(webhooks=found, next_page_token=page.next_token)
 
 

@@ -30,7 +30,7 @@ def add_webhook(ctx: Context, request: wire.AddWebhook) -> wire.WebhookMessage:
 def list_webhooks(ctx: Context, request: Empty) -> wire.WebhookList:
     with ctx.read() as connection:
         page = webhooks.list_webhooks(connection)
-        return wire.WebhookList(webhooks=_summaries(connection, list(page.rows)))
+        return wire.WebhookList(webhooks=_summaries(connection, page.rows))
 
 
 def remove_webhook(ctx: Context, request: OneWebhook) -> Empty:
