@@ -51,11 +51,11 @@ def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]
     Raises InvalidInput for a name that cannot be stored and for a time before 1970.
     """
     rows = [
-        (key, step, at, value, False) if value == value else (key, step, at, 0.0, True)  # a NaN equals nothing
+        (key, step, at, value, 0) if value == value else (key, step, at, 0.0, 1)  # a NaN equals nothing
         for key, value, at, step in points
     ]
     # One row a key: no two may conflict with each other (`Insert`).
-    newest: dict[str, tuple[str, int, int, float, bool]] = {}
+    newest: dict[str, tuple[str, int, int, float, int]] = {}
     for row in rows:
         known = newest.get(row[0])
         if known is None or row > known:

@@ -47,7 +47,7 @@ def deliver(
     acknowledged: Callable[[int], None] = lambda size: None,
     alone: AbstractContextManager[object] | None = None,
 ) -> None:
-    """Send every whole record that is in the segment now.
+    """Send every whole record that is in the segment now; what is appended meanwhile waits for the next call.
 
     `acknowledged` is told the bytes of each batch, `alone` is held around each.
 
@@ -55,7 +55,8 @@ def deliver(
     went through; and DataDamaged for a record that cannot be read.
     """
     alone = alone or nullcontext()
-    while (batch := gather(segment.read(), segment.sent)).end > segment.sent:
+    until = segment.size
+    while segment.sent < until and (batch := gather(segment.read(), segment.sent)).end > segment.sent:
         with alone:
             _send(batch, segment.header.run_id, tracking, refuse)
             size = batch.end - segment.sent

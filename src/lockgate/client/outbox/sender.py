@@ -1,6 +1,6 @@
 """The thread that sends one run's segments, oldest first, and keeps trying.
 
-nothing to send   look again after 50 ms, or when woken
+little to send    send it, and look again after 50 ms or when woken: a loop's steps go together, not one by one
 trouble           again after 0.2 s, doubled each time to 30 s at most, less up to half of it at random
 the run is gone   stop: the segments stay, and `stopped_by` says why
 """
@@ -22,6 +22,7 @@ from lockgate.errors import DataDamaged, LockgateError, NotFound, TooManyRequest
 log = logging.getLogger("lockgate.outbox")
 
 _IDLE_S = 0.05
+_FULL_BYTES = 1 << 18  # about a request of as many values as it takes
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _REFUSALS_KEPT = 20
 
@@ -119,10 +120,12 @@ class Sender:
     def _send_all(self) -> None:
         while self.segments:
             segment, is_complete = self.segments[0], len(self.segments) > 1
+            before = segment.sent
             deliver(segment, self._tracking, refuse=self._refuse, acknowledged=self._acknowledge, alone=self._sending)
-            if not is_complete:
+            if is_complete:
+                self.segments.popleft().delete()
+            elif segment.size - segment.sent < _FULL_BYTES or segment.sent == before:
                 return
-            self.segments.popleft().delete()
 
     def _acknowledge(self, size: int) -> None:
         if self.trouble is not None:
