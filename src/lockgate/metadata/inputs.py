@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.driver import rows_among
 from lockgate.metadata.limits import DATASET_LENGTHS, INPUT_TAG_LENGTHS, require_text
 from lockgate.metadata.runs import get_run
 from lockgate.metadata.tables import datasets, run_datasets, run_models
@@ -14,6 +15,12 @@ from lockgate.metadata.tables import datasets, run_datasets, run_models
 CONTEXT_TAG = "mlflow.data.context"
 
 _MOST_SUMMARIES = 1000
+_DATASETS = (
+    "SELECT run_datasets.run_id, name, digest, source_type, source, schema, profile, tags FROM run_datasets "
+    "JOIN datasets ON datasets.dataset_id = run_datasets.dataset_id WHERE run_datasets.run_id IN ? "
+    "ORDER BY run_datasets.run_id, datasets.dataset_id"
+)
+_MODELS = "SELECT run_id, direction, model_id, step FROM run_models WHERE run_id IN ? ORDER BY run_id, step, model_id"
 
 Direction = Literal["input", "output"]
 
@@ -73,25 +80,15 @@ def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, s
 
 def datasets_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[DatasetUse]]:
     """The datasets that each run read, in the order they were logged."""
-    d, u = datasets.c, run_datasets.c
-    query = (
-        select(u.run_id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, u.tags)
-        .join(datasets, d.dataset_id == u.dataset_id)
-        .where(u.run_id.in_(run_ids))
-        .order_by(u.run_id, d.dataset_id)
-    )
     found: dict[str, list[DatasetUse]] = {}
-    for row in connection.execute(query).mappings():
-        use = {name: row[name] for name in DatasetUse._fields if name != "tags"}
-        found.setdefault(row["run_id"], []).append(DatasetUse(**use, tags=msgspec.json.decode(row["tags"])))
+    for run_id, *fields, tags in rows_among(connection, _DATASETS, among=run_ids):
+        found.setdefault(run_id, []).append(DatasetUse._make((*fields, msgspec.json.decode(tags))))
     return found
 
 
 def models_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[Direction, str, int]]]:
     """(direction, model id, step) by run."""
-    t = run_models.c
-    query = select(t.run_id, t.direction, t.model_id, t.step).where(t.run_id.in_(run_ids))
     found: dict[str, list[tuple[Direction, str, int]]] = {}
-    for run_id, direction, model_id, step in connection.execute(query.order_by(t.run_id, t.step, t.model_id)):
+    for run_id, direction, model_id, step in rows_among(connection, _MODELS, among=run_ids):
         found.setdefault(run_id, []).append((direction, model_id, step))
     return found

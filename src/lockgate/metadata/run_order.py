@@ -30,20 +30,21 @@ from lockgate.metadata.run_filter import TABLES, Ids, Scope, matches, order_colu
 from lockgate.metadata.tables import indexed_part, is_whole, runs
 
 
-def walk(scope: Scope, tree: Filter, orders: Sequence[Order]) -> Stretch:
+def walk(scope: Scope, condition: ColumnElement[bool], orders: Sequence[Order]) -> Stretch:
     """Along the index of the run's own column that is the first term of the order; of the time where there is none."""
     column = order_column(orders[0]) if orders else runs.c.start_time
     is_led = column is not runs.c.run_name and (scope.is_one or column is not runs.c.start_time)
     within = scope.condition(may_lead=is_led)
-    return in_order(select(runs.c.run_id).where(within, holds(tree, matches)), orders)
+    return in_order(select(runs.c.run_id).where(within, condition), orders)
 
 
 def walk_by_value(
-    connection: Connection, scope: Scope, tree: Filter, orders: Sequence[Order], *, after: Key | None, few: int
+    connection: Connection, scope: Scope, tree: Filter, orders: Sequence[Order], *, after: Key | None, reach: int
 ) -> Iterator[Stretch]:
     """Along the index of the first term, a metric, param or tag: what has a value, then NaN, then what has none.
 
-    Nothing is read for a stretch before the one of `after`, nor for one that the page does not reach.
+    Nothing is read for a stretch before the one of `after`, nor for one that the page does not reach; the first query
+    of a value reaches over `reach` rows of its index.
     """
     (entity, key), ascending = orders[0]
     rest = orders[1:]
@@ -57,21 +58,20 @@ def walk_by_value(
     passing = and_(scope.condition(may_lead=False), holds(tree, partial(matches, run_id=t.c.run_id)))
     having = select(runs.c.run_id).select_from(t.join(runs, runs.c.run_id == run_id)).where(passing)
     newest = select(runs.c.run_id).where(scope.condition(may_lead=True))
-    condition = holds(tree, matches)
 
     place = () if after is None else place_in(in_order(having, rest, leading=leading, first=(0,)), after)
     if place is not None:
-        for value, part in _parts(connection, kept, leading[0], place, few // 5 + 1):
+        for value, part in _parts(connection, kept, leading[0], place, reach):
             if value is None or rest:
                 yield in_order(having.where(part), rest, leading=leading, first=(0,))
             else:  # too many have this value to read and sort them by time
                 same = exists().where(t.c.run_id == runs.c.run_id, part)
-                yield in_order(newest.where(same, condition), rest, first=(0, *[value] * len(leading)))
+                yield in_order(newest.where(same, holds(tree, matches)), rest, first=(0, *[value] * len(leading)))
     if is_metric:
         is_nan = and_(t.c.key == key, t.c.is_nan == true())
         yield in_order(having.where(is_nan), rest, first=(1, 0.0))
     lacks = not_(exists().where(t.c.run_id == runs.c.run_id, t.c.key == key))
-    yield in_order(newest.where(condition, lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
+    yield in_order(newest.where(holds(tree, matches), lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
 
 
 def _parts(

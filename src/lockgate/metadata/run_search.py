@@ -52,8 +52,10 @@ def search_runs(
     is_sqlite = connection.dialect.name == "sqlite"
     scope = Scope(tuple(sorted(set(experiment_ids))), stages, is_sqlite)
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
+    condition = holds(tree, matches)
+    steps = _steps(connection, and_(scope.condition(may_lead=False), condition), max_results)
+    gathered = _gathered(connection, scope, tree, condition, few=few, steps=steps)
     stretches: Iterable[Stretch]
-    gathered = _gathered(connection, scope, tree, few=few, page=max_results)
     if gathered is not None:
         stretches = [in_order(select(runs.c.run_id).where(gathered), orders)]
     else:
@@ -62,34 +64,38 @@ def search_runs(
 
             postgres_engine.prefer_walks(connection)
         if not orders or orders[0].name.is_attribute:
-            stretches = [walk(scope, tree, orders)]
+            stretches = [walk(scope, condition, orders)]
         else:
-            after = place_of(page_token, question)
-            stretches = walk_by_value(connection, scope, tree, orders, after=after, few=few)
+            after, reach = place_of(page_token, question), _reach(steps, few)
+            stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 
-def _gathered(connection: Connection, scope: Scope, tree: Filter, *, few: int, page: int) -> ColumnElement[bool] | None:
+def _gathered(
+    connection: Connection, scope: Scope, tree: Filter, condition: ColumnElement[bool], *, few: int, steps: float
+) -> ColumnElement[bool] | None:
     """The whole condition, said so that indexes lead to few runs; None where it is shorter to walk."""
     leading, within = scope.condition(may_lead=True), scope.condition(may_lead=False)
-    condition = holds(tree, matches)
-    steps = _steps(connection, and_(within, condition), page)
-    sources = [(select(runs.c.run_id).where(leading), and_(leading, condition))]
-    indexed = [(comparison, leading_to(comparison)) for comparison in required(tree)]
-    for comparison, ids in indexed:
-        if ids is not None:
-            rest = holds(without(tree, comparison), matches)
-            sources.append((ids, and_(within, runs.c.run_id.in_(ids), rest)))
+    led = [(comparison, leading_to(comparison)) for comparison in required(tree)]
+    indexed = [(comparison, ids) for comparison, ids in led if ids is not None]
     worth = max(int(min(few, steps)), few // 10)
-    counts = [_count(connection, ids, worth) for ids, _ in sources]
-    fewest = min(counts)
+    in_scope, *counts = _counts(connection, [select(runs.c.run_id).where(leading), *(ids for _, ids in indexed)], worth)
+    fewest = min(counts, default=in_scope)
+    if in_scope <= min(worth, fewest):
+        return and_(leading, condition)
     if fewest <= worth:
-        return sources[counts.index(fewest)][1]
-    if steps <= _LONG * few or len(sources) == 1:
+        comparison, ids = indexed[counts.index(fewest)]
+        return and_(within, runs.c.run_id.in_(ids), holds(without(tree, comparison), matches))
+    if steps <= _LONG * few or not indexed:
         return None
     # Each holds for many and all of them for few: a walk would be long, so what they have in common is looked for.
+    many = [ids for _, ids in indexed]
     most = _MANY * few
-    common = [runs.c.run_id.in_(ids) for ids, _ in sources[1:] if _count(connection, ids, most) <= most]
+    common = [
+        runs.c.run_id.in_(ids)
+        for ids, count in zip(many, _counts(connection, many, most), strict=True)
+        if count <= most
+    ]
     return and_(within, *common, condition) if common else None
 
 
@@ -100,6 +106,12 @@ def _steps(connection: Connection, condition: ColumnElement[bool], page: int) ->
     return page * _SAMPLE / found if found else math.inf
 
 
-def _count(connection: Connection, ids: Ids, few: int) -> int:
-    """How many there are; nobody looks further than one beyond `few`."""
-    return connection.scalar(select(func.count()).select_from(ids.limit(few + 1).subquery())) or 0
+def _reach(steps: float, few: int) -> int:
+    """How many runs a walk looks at in its first query: half as many again as it probably needs."""
+    return int(min(max(1.5 * steps, few // 5), 10 * few)) + 1
+
+
+def _counts(connection: Connection, queries: Sequence[Ids], few: int) -> Sequence[int]:
+    """How many each finds; nobody looks further than one beyond `few`."""
+    counts = [select(func.count()).select_from(ids.limit(few + 1).subquery()).scalar_subquery() for ids in queries]
+    return connection.execute(select(*counts)).one()

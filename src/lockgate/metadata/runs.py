@@ -1,8 +1,9 @@
 """Runs: one execution of training code, with its params and tags."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import driver
@@ -14,6 +15,8 @@ from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
+_COLUMNS = tuple(column.name for column in runs.c)  # the first is the id
+_SOME_RUNS = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE run_id IN ?"
 _SOME_PARAMS = "SELECT key, value FROM params WHERE run_id = ? AND key IN ?"
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
 
@@ -43,19 +46,23 @@ def create_run(
     append_event(tx, "run.created", run_id, {"experiment_id": experiment_id, "name": run_name})
 
 
-def get_run(connection: Connection, run_id: str) -> RowMapping:
-    """Raises NotFound."""
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
+def get_run(connection: Connection, run_id: str) -> dict[str, Any]:
+    """Its row by column. Raises NotFound."""
+    row = _rows(connection, [run_id]).get(run_id)
     if row is None:
         raise NotFound(f"Run with id={run_id} not found.", hint="lockgate runs lists them")
     return row
 
 
-def runs_of(connection: Connection, run_ids: Sequence[str]) -> list[RowMapping]:
-    """In the order of the ids."""
-    rows = connection.execute(select(runs).where(runs.c.run_id.in_(run_ids))).mappings()
-    by_id = {row["run_id"]: row for row in rows}
+def runs_of(connection: Connection, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows by column, in the order of the ids."""
+    by_id = _rows(connection, run_ids)
     return [by_id[run_id] for run_id in run_ids]
+
+
+def _rows(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    rows = driver.rows_among(connection, _SOME_RUNS, among=run_ids)
+    return {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in rows}
 
 
 def require_active_run(connection: Connection, run_id: str) -> None:

@@ -171,7 +171,8 @@ def test_no_statement_scans_a_table(five_runs: Database, case: str, few: int) ->
         assert driver is not None
         plans = [row[3] for text, values in list(said) for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     assert plans
-    assert [step for step in plans if step.startswith("SCAN") and "INDEX" not in step and "anon" not in step] == []
+    harmless = ("INDEX", "anon", "CONSTANT ROW")  # a walk, what was limited before, a statement without a table
+    assert [step for step in plans if step.startswith("SCAN") and not any(word in step for word in harmless)] == []
 
 
 MANY = 2000  # so few that a planner with statistics would rather sort them than walk

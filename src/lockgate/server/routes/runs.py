@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from lockgate.errors import InvalidInput
 from lockgate.ids import new_run_id
@@ -287,7 +288,7 @@ def _run(connection: Connection, run_id: str) -> wire.Run:
     return _runs(connection, [runs.get_run(connection, run_id)])[0]
 
 
-def _runs(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Run, ...]:
+def _runs(connection: Connection, rows: Sequence[dict[str, Any]]) -> tuple[wire.Run, ...]:
     """Whole runs with a fixed number of queries, however many there are."""
     ids = [row["run_id"] for row in rows]
     points: dict[str, list[wire.Metric]] = {}
@@ -317,7 +318,7 @@ def _runs(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Run,
     )
 
 
-def _info(row: RowMapping) -> wire.RunInfo:
+def _info(row: dict[str, Any]) -> wire.RunInfo:
     return wire.RunInfo(
         run_id=row["run_id"],
         run_uuid=row["run_id"],
