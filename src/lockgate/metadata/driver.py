@@ -41,8 +41,8 @@ class Insert:
         if not rows:
             return
         if not tx.is_sqlite:
-            columns = map(list, zip(*rows, strict=True))
-            tx.connection.exec_driver_sql(_postgres_statement(self), (first, *columns))
+            arrays = map(_array, zip(*rows, strict=True))
+            _on_postgres(tx.connection, _postgres_statement(self), (first, *arrays))
             return
         # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
         # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
@@ -60,19 +60,35 @@ class Insert:
 def scalar(connection: Connection, statement: str, value: object) -> Any:  # whatever the column holds
     """The first column of the first row of a statement with one `?`; None where there is none."""
     if connection.dialect.name != "sqlite":
-        return connection.exec_driver_sql(statement.replace("?", "%s"), (value,)).scalar()
-    row = driver_of(connection).execute(statement, (value,)).fetchone()
+        row = _on_postgres(connection, statement.replace("?", "%s"), (value,)).fetchone()
+    else:
+        row = driver_of(connection).execute(statement, (value,)).fetchone()
     return None if row is None else row[0]
 
 
-def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str]) -> Sequence[Any]:
-    """All rows, like tuples, of a statement with a `?` for each of the values and then one `IN ?`."""
+def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str]) -> list[Any]:
+    """All rows, tuples, of a statement with a `?` for each of the values and then one `IN ?`."""
     if connection.dialect.name != "sqlite":
-        statement = statement.replace("IN ?", "= ANY(%s)").replace("?", "%s")
-        return connection.exec_driver_sql(statement, (*values, list(among))).all()
+        statement = statement.replace("IN ?", "= ANY(%s::TEXT[])").replace("?", "%s")
+        rows: list[Any] = _on_postgres(connection, statement, (*values, _array(among))).fetchall()
+        return rows
     # One parameter, for a statement takes no more than 32,766.
     statement = statement.replace("IN ?", "IN (SELECT value FROM json_each(?))")
     return driver_of(connection).execute(statement, (*values, json.dumps(list(among)))).fetchall()
+
+
+def _on_postgres(connection: Connection, statement: str, values: Sequence[Any]) -> Any:  # the cursor of psycopg
+    from lockgate.metadata import postgres_engine
+
+    return postgres_engine.execute(connection, statement, values)
+
+
+def _array(values: Sequence[Any]) -> str:  # all texts, or all numbers
+    """As PostgreSQL reads an array from a text; psycopg takes many times longer to write the same of a list."""
+    if values and isinstance(values[0], str):
+        values = ['"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' for text in values]
+        return f"{{{','.join(values)}}}"
+    return f"{{{','.join(map(repr, values))}}}"
 
 
 @lru_cache(64)

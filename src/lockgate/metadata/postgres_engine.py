@@ -22,7 +22,7 @@ Durability is the server's: by default an acknowledged write is on its disk, dec
 
 import logging
 import select
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import URL, Column, Connection, Engine, String, create_engine, event
@@ -93,13 +93,18 @@ def make_engine(url: URL) -> Engine:
 
 def begin(connection: Connection, mode: Mode) -> None:
     """Begin a transaction; a decision has its turn. Raises OperationalError where others keep it long."""
+    execute(connection, _BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
+
+
+def execute(connection: Connection, statement: str, values: Sequence[Any] = (), *, prepare: bool | None = None) -> Any:
+    """The cursor of psycopg, past SQLAlchemy. Raises DBAPIError, as that would."""
     from psycopg import Error
 
     driver: Any = connection.connection.driver_connection  # psycopg.Connection, as `_set_up` got it
     try:
-        driver.execute(_BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
+        return driver.execute(statement, values, prepare=prepare)
     except Error as error:
-        raise OperationalError("BEGIN", None, error) from error
+        raise DBAPIError.instance(statement, None, error, Error, dialect=connection.dialect) from error
 
 
 def prefer_walks(connection: Connection) -> None:
@@ -110,7 +115,7 @@ def prefer_walks(connection: Connection) -> None:
     """
     ways = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "sort", "material")
     settings = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ways)
-    connection.exec_driver_sql(f"SELECT {settings}")
+    execute(connection, f"SELECT {settings}")
 
 
 def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None:

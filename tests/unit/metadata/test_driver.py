@@ -1,0 +1,63 @@
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from sqlalchemy import select
+
+from lockgate.errors import InvalidInput
+from lockgate.metadata.database import Database, Tx
+from lockgate.metadata.driver import Insert, rows_among
+from lockgate.metadata.runs import create_run
+from lockgate.metadata.tables import latest_metrics, run_tags
+
+Write = Callable[..., AbstractContextManager[Tx]]
+
+RUN = "a" * 32
+TEXTS = ["", " ", "plain", 'say "hi"', "back\\slash", "\\", '"', "{a,b}", "NULL", "two\nlines", "ü€😀", "it's", "%s"]
+NUMBERS = [0.0, 0.1, 5e-324, -1.7976931348623157e308, math.inf, -math.inf]
+
+
+@pytest.fixture
+def run(write: Write) -> None:
+    with write() as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="ann", start_time=1, tags={})
+
+
+@pytest.mark.usefixtures("run")
+def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: Write) -> None:
+    insert = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    with write() as tx:
+        insert.execute(tx, RUN, [(text, text[::-1]) for text in TEXTS])
+    statement = "SELECT key, value FROM run_tags WHERE run_id = ? AND key IN ?"
+    with database.read() as connection:
+        found = dict(rows_among(connection, statement, RUN, among=TEXTS))
+        assert found == {text: text[::-1] for text in TEXTS}
+        assert rows_among(connection, statement, RUN, among=[]) == []
+        assert rows_among(connection, statement, RUN, among=[TEXTS[3]]) == [(TEXTS[3], TEXTS[3][::-1])]
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("count", [1, 513])  # one row, and more than fit one statement
+def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Write, count: int) -> None:
+    insert = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
+    rows = [(f"m{i}", 2**63 - 1 - i, -i, NUMBERS[i % len(NUMBERS)], i % 2) for i in range(count)]
+    with write() as tx:
+        insert.execute(tx, RUN, rows)
+    t = latest_metrics.c
+    with database.read() as connection:
+        found = connection.execute(select(t.key, t.step, t.timestamp, t.value, t.is_nan)).all()
+    assert sorted(map(repr, found)) == sorted(repr((*row[:4], bool(row[4]))) for row in rows)
+
+
+@pytest.mark.usefixtures("run")
+def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Database, write: Write) -> None:
+    insert = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    try:
+        with write() as tx:
+            insert.execute(tx, RUN, [("a\0b", "c\0d")])
+    except InvalidInput as error:
+        assert "NUL" in error.message  # PostgreSQL's texts cannot have one
+        return
+    with database.read() as connection:
+        assert ("a\0b", "c\0d") in connection.execute(select(run_tags.c.key, run_tags.c.value)).all()
