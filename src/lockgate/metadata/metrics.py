@@ -120,7 +120,8 @@ def history(connection: Connection, run_id: str, key: str) -> Sequence[Row[float
 def history_page(connection: Connection, run_id: str, key: str, *, max_results: int, page_token: str) -> Page:
     """A part of `history`, found as (time, step, value, is NaN). Raises InvalidInput for a token of another one."""
     t = metrics.c
-    flag = case((t.is_nan == true(), 1), else_=0)
+    is_sqlite = connection.dialect.name == "sqlite"  # which is at the end of its index already
+    flag = _flag(t.is_nan) if is_sqlite else case((t.is_nan == true(), 1), else_=0)
     sorts = (Sort(t.timestamp, True, int), Sort(t.step, True, int), Sort(t.value, True, float), Sort(flag, True, int))
     stretch = Stretch(select().where(t.run_id == run_id, t.key == key), sorts)
     question = ("history", run_id, key)
