@@ -200,7 +200,10 @@ def ours(postgres: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "lockgate.yaml").write_text("model: bench\ntask: regression\n")
         environ = {"LOCKGATE_DATABASE": postgres} if postgres else {}
-        with started("Lockgate", f"{OURS} server --port {{port}}", folder, environ) as server:
+        command = f"{OURS} server --port {{port}}"
+        with started("Lockgate", command, folder, environ):
+            pass  # which keeps the bytecode of a checkout, as an installed package has it
+        with started("Lockgate", command, folder, environ) as server:
             yield server
 
 
@@ -220,8 +223,9 @@ def mlflow(program: str, postgres: str, *, is_lean: bool) -> Iterator[Server]:
 def started(name: str, command: str, folder: str, environ: dict[str, str]) -> Iterator[Server]:
     port = free_port()
     words = shlex.split(command.format(port=port))
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **environ}
     with (Path(folder) / "server.log").open("wb") as log:
-        process = subprocess.Popen(words, cwd=folder, env={**os.environ, **environ}, stdout=log, stderr=log)
+        process = subprocess.Popen(words, cwd=folder, env=environ, stdout=log, stderr=log)
     try:
         limit = time.monotonic() + 180
         while not answers(port, "/health"):

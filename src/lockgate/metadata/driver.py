@@ -6,10 +6,9 @@ second goes past it, in the same transaction: rows of many values at once, writt
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, String, Table
 
@@ -20,8 +19,7 @@ from lockgate.metadata.sqlite_engine import driver_of
 _ROWS_A_STATEMENT = 512
 
 
-@dataclass(frozen=True)
-class Insert:
+class Insert(NamedTuple):
     """`INSERT INTO table (first, columns) ... conflict`, for both databases.
 
     `first` is the column that has one value in all rows, `conflict` the end of the statement; a row that is given twice
@@ -33,28 +31,31 @@ class Insert:
     columns: tuple[str, ...]
     conflict: str
 
-    def execute(self, tx: Tx, first: object, rows: Sequence[tuple[object, ...]]) -> None:
-        """Each row has its values in the order of `columns`; no two different ones may conflict with each other.
+    @property
+    def head(self) -> str:
+        return f"INSERT INTO {self.table.name} ({', '.join((self.first, *self.columns))})"
 
-        Truth is 0 or 1: sqlite3 looks for a way to adapt each bool, which costs as much as to store the row.
-        """
-        if not rows:
-            return
-        if not tx.is_sqlite:
-            arrays = map(_array, zip(*rows, strict=True))
-            _on_postgres(tx.connection, _postgres_statement(self), (first, *arrays))
-            return
-        # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
-        # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
-        driver = driver_of(tx.connection)
+
+def insert(tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]]) -> None:
+    """Rows into tables, all at once. Each row has its values in the order of `columns`, and there is one at least; no
+    two different rows of a table may conflict with each other.
+
+    Truth is 0 or 1: sqlite3 looks for a way to adapt each bool, which costs as much as to store the row.
+    """
+    if not tx.is_sqlite:
+        values = [(first, *map(_array, zip(*rows, strict=True))) for _, rows in parts]
+        statement = _postgres_statement(tuple(into for into, _ in parts))
+        _on_postgres(tx.connection, statement, tuple(chain.from_iterable(values)))
+        return
+    # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
+    # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
+    driver = driver_of(tx.connection)
+    for into, rows in parts:
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             part = rows[start : start + _ROWS_A_STATEMENT]
             size = 1 << (len(part) - 1).bit_length()  # a dozen statements are prepared in all
-            values = chain((first,), *part, *repeat(part[-1], size - len(part)))
-            driver.execute(_sqlite_statement(self, size), tuple(values))
-
-    def _head(self) -> str:
-        return f"INSERT INTO {self.table.name} ({', '.join((self.first, *self.columns))})"
+            given = chain((first,), *part, *repeat(part[-1], size - len(part)))
+            driver.execute(_sqlite_statement(into, size), tuple(given))
 
 
 def scalar(connection: Connection, statement: str, value: object) -> Any:  # whatever the column holds
@@ -92,26 +93,31 @@ def _array(values: Sequence[Any]) -> str:  # all texts, or all numbers
 
 
 @lru_cache(64)
-def _sqlite_statement(insert: Insert, rows: int) -> str:
-    columns = ", ".join(f"column{number}" for number in range(1, 1 + len(insert.columns)))
-    values = ", ".join([f"({', '.join('?' * len(insert.columns))})"] * rows)
+def _sqlite_statement(into: Insert, rows: int) -> str:
+    columns = ", ".join(f"column{number}" for number in range(1, 1 + len(into.columns)))
+    values = ", ".join([f"({', '.join('?' * len(into.columns))})"] * rows)
     # A SELECT before ON CONFLICT needs a WHERE, or its ON would be that of a join.
-    return f"{insert._head()} SELECT ?1, {columns} FROM (VALUES {values}) WHERE true {insert.conflict}"
+    return f"{into.head} SELECT ?1, {columns} FROM (VALUES {values}) WHERE true {into.conflict}"
 
 
 @lru_cache(64)
-def _postgres_statement(insert: Insert) -> str:
+def _postgres_statement(parts: tuple[Insert, ...]) -> str:
     """One statement for all rows: as many parameters as there are columns, whatever the number of rows."""
     from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no annotations
 
-    def place(name: str, many: str = "") -> str:
-        kind = insert.table.c[name].type
+    def place(into: Insert, name: str, many: str = "") -> str:
+        kind = into.table.c[name].type
         if isinstance(kind, Boolean):
             return f"%s::INTEGER{many}::BOOLEAN{many}"
         # A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word.
         return f"%s::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{many}"
 
-    arrays = ", ".join(place(name, "[]") for name in insert.columns)
-    return f"{insert._head()} SELECT {place(insert.first)}, of_row.* FROM unnest({arrays}) AS of_row {insert.conflict}"
+    def one(into: Insert) -> str:
+        arrays = ", ".join(place(into, name, "[]") for name in into.columns)
+        return f"{into.head} SELECT {place(into, into.first)}, of_row.* FROM unnest({arrays}) AS of_row {into.conflict}"
+
+    *others, last = map(one, parts)
+    before = ", ".join(f"part{number} AS ({text})" for number, text in enumerate(others))
+    return f"WITH {before} {last}" if others else last

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.driver import Insert, rows_among
+from lockgate.metadata.driver import Insert, insert, rows_among
 from lockgate.metadata.limits import require_key
 from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import latest_metrics, logged_model_metrics, logged_models, metrics
@@ -68,8 +68,8 @@ def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]
             f"Invalid value {earliest[2]} for parameter 'timestamp' supplied: metric {earliest[0]!r}. "
             "Timestamp must be a nonnegative long (64-bit integer)."
         )
-    _APPEND.execute(tx, run_id, rows)
-    _MOVE_LATEST.execute(tx, run_id, sorted(newest.values()))  # all lock them in the same order
+    if rows:
+        insert(tx, run_id, (_APPEND, rows), (_MOVE_LATEST, sorted(newest.values())))  # all lock in the same order
 
 
 def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:

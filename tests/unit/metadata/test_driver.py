@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
-from lockgate.metadata.driver import Insert, rows_among
+from lockgate.metadata.driver import Insert, insert, rows_among
 from lockgate.metadata.runs import create_run
 from lockgate.metadata.tables import latest_metrics, run_tags
 
@@ -26,9 +26,9 @@ def run(write: Write) -> None:
 
 @pytest.mark.usefixtures("run")
 def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: Write) -> None:
-    insert = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
     with write() as tx:
-        insert.execute(tx, RUN, [(text, text[::-1]) for text in TEXTS])
+        insert(tx, RUN, (into, [(text, text[::-1]) for text in TEXTS]))
     statement = "SELECT key, value FROM run_tags WHERE run_id = ? AND key IN ?"
     with database.read() as connection:
         found = dict(rows_among(connection, statement, RUN, among=TEXTS))
@@ -40,10 +40,10 @@ def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: 
 @pytest.mark.usefixtures("run")
 @pytest.mark.parametrize("count", [1, 513])  # one row, and more than fit one statement
 def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Write, count: int) -> None:
-    insert = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
+    into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
     rows = [(f"m{i}", 2**63 - 1 - i, -i, NUMBERS[i % len(NUMBERS)], i % 2) for i in range(count)]
     with write() as tx:
-        insert.execute(tx, RUN, rows)
+        insert(tx, RUN, (into, rows))
     t = latest_metrics.c
     with database.read() as connection:
         found = connection.execute(select(t.key, t.step, t.timestamp, t.value, t.is_nan)).all()
@@ -52,10 +52,10 @@ def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Wr
 
 @pytest.mark.usefixtures("run")
 def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Database, write: Write) -> None:
-    insert = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
     try:
         with write() as tx:
-            insert.execute(tx, RUN, [("a\0b", "c\0d")])
+            insert(tx, RUN, (into, [("a\0b", "c\0d")]))
     except InvalidInput as error:
         assert "NUL" in error.message  # PostgreSQL's texts cannot have one
         return
