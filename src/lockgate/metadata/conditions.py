@@ -105,6 +105,15 @@ def compare_text(column: ColumnElement[Any], comparison: Comparison) -> ColumnEl
     return _compare(column, operator, value)
 
 
+def compare_metric(
+    value: ColumnElement[float], is_nan: ColumnElement[bool], comparison: Comparison
+) -> ColumnElement[bool]:
+    """`compare_number` where NaN is kept beside the value: it equals nothing and lies in no range."""
+    condition = compare_number(value, comparison)
+    is_other = comparison.operator == "!=" or comparison.operator.startswith("NOT ")
+    return or_(condition, is_nan == true()) if is_other else and_(condition, is_nan == false())
+
+
 def compare_indexed_text(column: ColumnElement[Any], comparison: Comparison) -> ColumnElement[bool]:
     """`compare_text` of a column whose index may hold only the beginning of each value, said so that it serves."""
     whole = compare_text(column, comparison)

@@ -45,43 +45,42 @@ def insert(tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, .
     if not tx.is_sqlite:
         values = [(first, *map(_array, zip(*rows, strict=True))) for _, rows in parts]
         statement = _postgres_statement(tuple(into for into, _ in parts))
-        _on_postgres(tx.connection, statement, tuple(chain.from_iterable(values)))
+        _execute(tx.connection, statement, tuple(chain.from_iterable(values)))
         return
     # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
     # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
-    driver = driver_of(tx.connection)
     for into, rows in parts:
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             part = rows[start : start + _ROWS_A_STATEMENT]
             size = 1 << (len(part) - 1).bit_length()  # a dozen statements are prepared in all
             given = chain((first,), *part, *repeat(part[-1], size - len(part)))
-            driver.execute(_sqlite_statement(into, size), tuple(given))
+            _execute(tx.connection, _sqlite_statement(into, size), tuple(given))
 
 
 def scalar(connection: Connection, statement: str, value: object) -> Any:  # whatever the column holds
     """The first column of the first row of a statement with one `?`; None where there is none."""
-    if connection.dialect.name != "sqlite":
-        row = _on_postgres(connection, statement.replace("?", "%s"), (value,)).fetchone()
-    else:
-        row = driver_of(connection).execute(statement, (value,)).fetchone()
+    row = _execute(connection, statement, (value,)).fetchone()
     return None if row is None else row[0]
 
 
 def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str]) -> list[Any]:
     """All rows, tuples, of a statement with a `?` for each of the values and then one `IN ?`."""
-    if connection.dialect.name != "sqlite":
-        statement = statement.replace("IN ?", "= ANY(%s::TEXT[])").replace("?", "%s")
-        rows: list[Any] = _on_postgres(connection, statement, (*values, _array(among))).fetchall()
-        return rows
-    # One parameter, for a statement takes no more than 32,766.
-    statement = statement.replace("IN ?", "IN (SELECT value FROM json_each(?))")
-    return driver_of(connection).execute(statement, (*values, json.dumps(list(among)))).fetchall()
+    # One parameter, for a statement of SQLite takes no more than 32,766.
+    if connection.dialect.name == "sqlite":
+        statement, given = statement.replace("IN ?", "IN (SELECT value FROM json_each(?))"), json.dumps(list(among))
+    else:
+        statement, given = statement.replace("IN ?", "= ANY(?::TEXT[])"), _array(among)
+    rows: list[Any] = _execute(connection, statement, (*values, given)).fetchall()
+    return rows
 
 
-def _on_postgres(connection: Connection, statement: str, values: Sequence[Any]) -> Any:  # the cursor of psycopg
+def _execute(connection: Connection, statement: str, values: tuple[object, ...]) -> Any:  # the driver's cursor
+    """A statement with a `?` for each of the values, or its number."""
+    if connection.dialect.name == "sqlite":
+        return driver_of(connection).execute(statement, values)
     from lockgate.metadata import postgres_engine
 
-    return postgres_engine.execute(connection, statement, values)
+    return postgres_engine.execute(connection, statement.replace("?", "%s"), values)
 
 
 def _array(values: Sequence[Any]) -> str:  # all texts, or all numbers
@@ -110,9 +109,9 @@ def _postgres_statement(parts: tuple[Insert, ...]) -> str:
     def place(into: Insert, name: str, many: str = "") -> str:
         kind = into.table.c[name].type
         if isinstance(kind, Boolean):
-            return f"%s::INTEGER{many}::BOOLEAN{many}"
+            return f"?::INTEGER{many}::BOOLEAN{many}"
         # A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word.
-        return f"%s::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{many}"
+        return f"?::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{many}"
 
     def one(into: Insert) -> str:
         arrays = ", ".join(place(into, name, "[]") for name in into.columns)

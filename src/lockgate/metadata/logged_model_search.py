@@ -9,7 +9,7 @@ from lockgate.errors import InvalidInput
 from lockgate.metadata.conditions import (
     PRESENCE,
     attribute,
-    compare_number,
+    compare_metric,
     compare_text,
     comparisons,
     holds,
@@ -99,9 +99,7 @@ def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnE
         return not_(having) if operator == "IS NULL" else having
     if entity != "metric":
         return having.where(compare_text(t.value, comparison))
-    value = compare_number(t.value, comparison)
-    is_other = operator == "!=" or operator.startswith("NOT ")  # NaN equals nothing and lies in no range
-    return having.where(or_(value, t.is_nan == true()) if is_other else and_(value, t.is_nan == false()))
+    return having.where(compare_metric(t.value, t.is_nan, comparison))
 
 
 def _on_any(datasets: Sequence[DatasetName]) -> ColumnElement[bool]:

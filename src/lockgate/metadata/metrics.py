@@ -54,7 +54,7 @@ def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]
         (key, step, at, value, 0) if value == value else (key, step, at, 0.0, 1)  # a NaN equals nothing
         for key, value, at, step in points
     ]
-    # One row a key: no two may conflict with each other (`Insert`).
+    # One row a key: no two may conflict with each other (`insert`).
     newest: dict[str, tuple[str, int, int, float, int]] = {}
     for row in rows:
         known = newest.get(row[0])

@@ -13,7 +13,6 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
-    or_,
     select,
     true,
 )
@@ -22,7 +21,7 @@ from lockgate.metadata.conditions import (
     PRESENCE,
     attribute,
     compare_indexed_text,
-    compare_number,
+    compare_metric,
     compare_text,
     require_entity,
     unknown_attribute,
@@ -92,12 +91,10 @@ def matches(comparison: Comparison, run_id: ColumnElement[str] = runs.c.run_id) 
     if entity == "dataset":
         has = _using(comparison).where(run_datasets.c.run_id == run_id).exists()
         return not_(has) if operator == "IS NULL" else has
-    t, holds = TABLES[entity].c, _of_value(comparison)
-    if entity == "metric" and operator not in PRESENCE:
-        is_other = operator == "!=" or operator.startswith("NOT ")  # NaN equals nothing and lies in no range
-        holds = or_(holds, t.is_nan == true()) if is_other else and_(holds, t.is_nan == false())
-    # A value, not EXISTS: PostgreSQL would join that, and think about the orders of six joins for 30 ms.
-    answer = func.coalesce(select(holds).where(t.run_id == run_id, t.key == key).scalar_subquery(), false())
+    t = TABLES[entity].c
+    said = select(_of_value(comparison)).where(t.run_id == run_id, t.key == key).scalar_subquery()
+    # A value, not EXISTS: PostgreSQL would join that, and think about the order of eight tables for 30 ms.
+    answer = func.coalesce(said, false())
     return not_(answer) if operator == "IS NULL" else answer
 
 
@@ -106,12 +103,7 @@ def leading_to(comparison: Comparison) -> Ids | None:
     (entity, key), operator = comparison.name, comparison.operator
     if operator == "IS NULL" or operator == "!=" or operator.startswith("NOT "):
         return None
-    if entity == "metric":
-        t = latest_metrics.c
-        found = select(t.run_id).where(t.key == key, _of_value(comparison))
-        # A NaN satisfies no comparison, and is there nevertheless.
-        return found if operator in PRESENCE else found.where(t.is_nan == false())
-    if operator not in ("=", "IN"):
+    if entity != "metric" and operator not in ("=", "IN"):
         return None
     if entity in TABLES:
         return select(TABLES[entity].c.run_id).where(TABLES[entity].c.key == key, _of_value(comparison))
@@ -138,7 +130,7 @@ def _of_value(comparison: Comparison) -> ColumnElement[bool]:
     if comparison.operator in PRESENCE:
         return true()
     if entity == "metric":
-        return compare_number(latest_metrics.c.value, comparison)
+        return compare_metric(latest_metrics.c.value, latest_metrics.c.is_nan, comparison)
     return compare_indexed_text(TABLES[entity].c.value, comparison)
 
 

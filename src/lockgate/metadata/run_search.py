@@ -76,8 +76,7 @@ def _gathered(
 ) -> ColumnElement[bool] | None:
     """The whole condition, said so that indexes lead to few runs; None where it is shorter to walk."""
     leading, within = scope.condition(may_lead=True), scope.condition(may_lead=False)
-    led = [(comparison, leading_to(comparison)) for comparison in required(tree)]
-    indexed = [(comparison, ids) for comparison, ids in led if ids is not None]
+    indexed = [(comparison, ids) for comparison in required(tree) if (ids := leading_to(comparison)) is not None]
     worth = max(int(min(few, steps)), few // 10)
     in_scope, *counts = _counts(connection, [select(runs.c.run_id).where(leading), *(ids for _, ids in indexed)], worth)
     fewest = min(counts, default=in_scope)
