@@ -1,10 +1,11 @@
 """The metadata database of an installation, SQLite or PostgreSQL: how it is opened, read and written.
 
-A transaction has one of three modes, and the code inside is written once for both databases:
+A transaction has one of four modes, and the code inside is written once for both databases:
 
     read         one consistent snapshot; it waits for nobody, and nobody for it
     decision     asks and then writes what follows from the answer: alone, no other decision comes between
     measurement  statements that are each right by themselves (insert, upsert), whatever others write meanwhile
+    brief        a measurement that waits for nothing, for an event loop that does small ones itself; SQLite only
 
 `sqlite_engine` and `postgres_engine` say how each database keeps that, and what an acknowledged write survives.
 """
@@ -14,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -24,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
-from lockgate.metadata.modes import Mode, Raced
+from lockgate.metadata.modes import Mode, Raced, WouldWait
 
 T = TypeVar("T")
 # A file of SQLite, or the address of a PostgreSQL database as `postgres_address.parse_address` makes it.
@@ -36,6 +37,10 @@ DECISION = {_MODE: "decision"}
 
 # A race is over when the other one has committed, so a few short waits are plenty; each is drawn up to this long.
 _WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+# Of so many measurements on SQLite the first few are not brief: one moves the log into the file, the next begins the
+# log anew, and both wait for the disk. So many small ones fill the thousand pages after which the log is moved.
+_CYCLE, _PATIENT = 200, 2
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,10 @@ class Database:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         # Writers of one process queue here, first come, first served; SQLite itself would let them poll.
-        self._turn: AbstractContextManager[Any] = threading.Lock() if self._is_sqlite else nullcontext()
-        self._measuring: Connection | None = None  # of SQLite, for whoever has the turn (`sqlite_engine.measurement`)
+        self._one_writer = threading.Lock()
+        self._turn: AbstractContextManager[Any] = self._one_writer if self._is_sqlite else nullcontext()
+        self._kept: list[Connection] = []  # for whoever measures next (`_take_kept`)
+        self._measured = 0
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -68,36 +75,94 @@ class Database:
         with storage_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
-    @contextmanager
-    def write(self, *, at: int, by: str, decision: bool = True) -> Iterator[Tx]:
+    def write(
+        self, *, at: int, by: str, decision: bool = True, is_single: bool = False, may_wait: bool = True
+    ) -> AbstractContextManager[Tx]:
         """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
 
+        One that `is_single` writes with one call of `driver.insert`, which PostgreSQL does alone in one round trip.
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
+        Without `may_wait` it is brief, and WouldWait is raised before anything is written where it could not be.
         """
         if self._is_sqlite and not decision:
-            with self._turn, storage_errors():
-                connection = self._measuring or self._open_measuring()
-                with sqlite_engine.measurement(connection):
-                    yield Tx(connection, at, by, is_decision=False)
-            return
-        mode: Mode = "decision" if decision else "measurement"
+            return self._measure(at, by, may_wait=may_wait)
+        if not may_wait:
+            raise WouldWait("only measurements on SQLite are brief.")
+        return self._append(at, by) if is_single else self._write(at, by, is_decision=decision)
+
+    def close(self) -> None:
+        while self._kept:
+            self._kept.pop().close()
+        self.engine.dispose()
+
+    @contextmanager
+    def _write(self, at: int, by: str, *, is_decision: bool) -> Iterator[Tx]:
+        mode: Mode = "decision" if is_decision else "measurement"
         with (
             self._turn,
             storage_errors(),
             self.engine.connect().execution_options(**{_MODE: mode}) as connection,
             connection.begin(),
         ):
-            yield Tx(connection, at, by, decision)
+            yield Tx(connection, at, by, is_decision)
 
-    def close(self) -> None:
-        if self._measuring is not None:
-            self._measuring.close()
-        self.engine.dispose()
+    @contextmanager
+    def _append(self, at: int, by: str) -> Iterator[Tx]:
+        """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
+        with storage_errors():
+            connection = self._take_kept()
+            try:
+                yield Tx(connection, at, by, is_decision=False)
+            except BaseException:
+                connection.close()
+                raise
+            self._kept.append(connection)
 
-    def _open_measuring(self) -> Connection:
-        self._measuring = self.engine.connect().execution_options(**{_MODE: None})
-        self._measuring.begin()  # which does nothing, and keeps SQLAlchemy from beginning anything later
-        return self._measuring
+    @contextmanager
+    def _measure(self, at: int, by: str, *, may_wait: bool) -> Iterator[Tx]:
+        """A measurement on SQLite."""
+        if not may_wait and self._measured % _CYCLE < _PATIENT:
+            raise WouldWait("the log is to be moved into the file.")
+        if not self._one_writer.acquire(blocking=may_wait):
+            raise WouldWait("another thread is writing.")
+        try:
+            self._measured += 1
+            with storage_errors():
+                connection = self._take_kept()
+                driver = sqlite_engine.driver_of(connection)
+                try:
+                    sqlite_engine.begin(connection, "measurement" if may_wait else "brief")
+                    yield Tx(connection, at, by, is_decision=False)
+                    driver.execute("COMMIT")
+                except BaseException:
+                    if driver.in_transaction:  # after some errors SQLite has rolled back by itself
+                        driver.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._kept.append(connection)
+        finally:
+            self._one_writer.release()
+
+    def _take_kept(self) -> Connection:
+        """A connection on which SQLAlchemy begins and ends nothing, opened where none is waiting for its next use.
+
+        To check one out, begin, commit and check it in costs SQLAlchemy three times what SQLite takes for a metric.
+        """
+        with suppress(IndexError):
+            while connection := self._kept.pop():
+                if self._is_sqlite or _is_alive(connection):
+                    return connection
+                connection.invalidate()
+                connection.close()
+        connection = self.engine.connect().execution_options(**{_MODE: None})
+        connection.begin()  # which does nothing, and keeps SQLAlchemy from beginning anything later
+        return connection
+
+
+def _is_alive(connection: Connection) -> bool:
+    from lockgate.metadata import postgres_engine
+
+    return postgres_engine.is_alive(connection)
 
 
 def repeat_when_raced(work: Callable[[], T]) -> T:
@@ -141,30 +206,36 @@ def describe(where: Where) -> str:
     return str(where) if isinstance(where, Path) else postgres_address.describe(where)
 
 
-@contextmanager
-def storage_errors(opening: Where | None = None) -> Iterator[None]:
+class storage_errors:  # noqa: N801  # reads as what it is in `with storage_errors():`; a generator costs twice as much
     """What the disk, the server or another process did to us, as errors a user can act on.
 
     Whoever opens a database may see in the message why it cannot be reached; whoever asks a server later may not.
     """
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:
-        translated = _translate(error, opening)
-        if translated is None:
-            raise
-        raise translated from error
-    except OverflowError as error:
-        if "SQLite INTEGER" not in str(error):
-            raise
-        raise InvalidInput("a number is too large for the database to keep.") from error
-    except UnicodeEncodeError as error:
-        raise InvalidInput("a text is not valid Unicode and cannot be stored.") from error
+
+    __slots__ = ("_opening",)
+
+    def __init__(self, opening: Where | None = None) -> None:
+        self._opening = opening
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        translated = None if error is None else _translate(error, self._opening)
+        if translated is not None:
+            raise translated from error
 
 
-def _translate(error: DBAPIError | sqlite3.Error, opening: Where | None) -> LockgateError | None:
+def _translate(error: BaseException, opening: Where | None) -> LockgateError | None:
+    """None for what is no error of storage, or a mistake of ours."""
+    if isinstance(error, OverflowError) and "SQLite INTEGER" in str(error):
+        return InvalidInput("a number is too large for the database to keep.")
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidInput("a text is not valid Unicode and cannot be stored.")
     if isinstance(error, sqlite3.Error):  # of a statement that went past SQLAlchemy
         return sqlite_engine.translate(error)
+    if not isinstance(error, DBAPIError):
+        return None
     if isinstance(error.orig, sqlite3.Error):
         return sqlite_engine.translate(error.orig)
     from lockgate.metadata import postgres_engine

@@ -36,31 +36,46 @@ class Insert(NamedTuple):
         return f"INSERT INTO {self.table.name} ({', '.join((self.first, *self.columns))})"
 
 
-def insert(tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]]) -> None:
-    """Rows into tables, all at once. Each row has its values in the order of `columns`, and there is one at least; no
-    two different rows of a table may conflict with each other.
+class Given(NamedTuple):
+    """What must be so for rows to be written: `statement`, with a `?` for their first value, finds `value`."""
+
+    statement: str
+    value: str
+
+
+def insert(
+    tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]], given: Given | None = None
+) -> Any:  # whatever the column holds that is asked for
+    """Rows into tables, all at once; on PostgreSQL in one statement. Each row has its values in the order of `columns`,
+    and there is one at least; no two different rows of a table may conflict with each other.
+
+    Returns what is found where something must be `given`; where it is another value, or None, nothing is written.
 
     Truth is 0 or 1: sqlite3 looks for a way to adapt each bool, which costs as much as to store the row.
     """
     if not tx.is_sqlite:
+        asked: list[tuple[object, ...]] = [] if given is None else [(first,)]
         values = [(first, *map(_array, zip(*rows, strict=True))) for _, rows in parts]
-        statement = _postgres_statement(tuple(into for into, _ in parts))
-        _execute(tx.connection, statement, tuple(chain.from_iterable(values)))
-        return
+        statement = _postgres_statement(tuple(into for into, _ in parts), given)
+        cursor = _execute(tx.connection, statement, tuple(chain.from_iterable(asked + values)))
+        return None if given is None else _first(cursor.fetchone())
+    found = None if given is None else scalar(tx.connection, given.statement, first)
+    if given is not None and found != given.value:
+        return found
     # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
     # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
     for into, rows in parts:
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             part = rows[start : start + _ROWS_A_STATEMENT]
             size = 1 << (len(part) - 1).bit_length()  # a dozen statements are prepared in all
-            given = chain((first,), *part, *repeat(part[-1], size - len(part)))
-            _execute(tx.connection, _sqlite_statement(into, size), tuple(given))
+            values_of_part = chain((first,), *part, *repeat(part[-1], size - len(part)))
+            _execute(tx.connection, _sqlite_statement(into, size), tuple(values_of_part))
+    return found
 
 
 def scalar(connection: Connection, statement: str, value: object) -> Any:  # whatever the column holds
     """The first column of the first row of a statement with one `?`; None where there is none."""
-    row = _execute(connection, statement, (value,)).fetchone()
-    return None if row is None else row[0]
+    return _first(_execute(connection, statement, (value,)).fetchone())
 
 
 def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str]) -> list[Any]:
@@ -83,6 +98,10 @@ def _execute(connection: Connection, statement: str, values: tuple[object, ...])
     return postgres_engine.execute(connection, statement.replace("?", "%s"), values)
 
 
+def _first(row: Sequence[Any] | None) -> Any:  # whatever the column holds
+    return None if row is None else row[0]
+
+
 def _array(values: Sequence[Any]) -> str:  # all texts, or all numbers
     """As PostgreSQL reads an array from a text; psycopg takes many times longer to write the same of a list."""
     if values and isinstance(values[0], str):
@@ -100,7 +119,7 @@ def _sqlite_statement(into: Insert, rows: int) -> str:
 
 
 @lru_cache(64)
-def _postgres_statement(parts: tuple[Insert, ...]) -> str:
+def _postgres_statement(parts: tuple[Insert, ...], given: Given | None) -> str:
     """One statement for all rows: as many parameters as there are columns, whatever the number of rows."""
     from sqlalchemy.dialects import postgresql
 
@@ -115,8 +134,10 @@ def _postgres_statement(parts: tuple[Insert, ...]) -> str:
 
     def one(into: Insert) -> str:
         arrays = ", ".join(place(into, name, "[]") for name in into.columns)
-        return f"{into.head} SELECT {place(into, into.first)}, of_row.* FROM unnest({arrays}) AS of_row {into.conflict}"
+        rows = f"{place(into, into.first)}, of_row.* FROM unnest({arrays}) AS of_row"
+        where = f" WHERE (SELECT value FROM given) = '{given.value}'" if given else ""
+        return f"{into.head} SELECT {rows}{where} {into.conflict}"
 
-    *others, last = map(one, parts)
-    before = ", ".join(f"part{number} AS ({text})" for number, text in enumerate(others))
-    return f"WITH {before} {last}" if others else last
+    asked = [f"given (value) AS ({given.statement})"] if given else []
+    steps = ", ".join([*asked, *(f"part{number} AS ({one(into)})" for number, into in enumerate(parts))])
+    return f"WITH {steps} SELECT {'value FROM given' if given else '1'}"

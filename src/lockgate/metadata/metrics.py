@@ -23,6 +23,7 @@ from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.driver import Insert, insert, rows_among
 from lockgate.metadata.limits import require_key
 from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
+from lockgate.metadata.runs import IN_ACTIVE_RUN, require_active_stage
 from lockgate.metadata.tables import latest_metrics, logged_model_metrics, logged_models, metrics
 
 
@@ -48,7 +49,7 @@ def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]
     """Append to the history and move the latest values; a point that is there already changes nothing.
 
     Points are tuples like `Point`: of many thousands a second, making those is what would take the time.
-    Raises InvalidInput for a name that cannot be stored and for a time before 1970.
+    Raises NotFound for the run, InvalidInput for one that is deleted, a name that cannot be stored, a time before 1970.
     """
     rows = [
         (key, step, at, value, 0) if value == value else (key, step, at, 0.0, 1)  # a NaN equals nothing
@@ -69,7 +70,9 @@ def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]
             "Timestamp must be a nonnegative long (64-bit integer)."
         )
     if rows:
-        insert(tx, run_id, (_APPEND, rows), (_MOVE_LATEST, sorted(newest.values())))  # all lock in the same order
+        latest = sorted(newest.values())  # all lock in the same order
+        stage = insert(tx, run_id, (_APPEND, rows), (_MOVE_LATEST, latest), given=IN_ACTIVE_RUN)
+        require_active_stage(tx.connection, run_id, stage)
 
 
 def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:

@@ -1,11 +1,15 @@
-"""What a transaction may be, and that another writer may come between (see `database`)."""
+"""What a transaction may be, and what can come between it and its writer (see `database`)."""
 
 from typing import Literal, TypeAlias
 
 from lockgate.errors import Unavailable
 
-Mode: TypeAlias = Literal["read", "measurement", "decision"]
+Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
 
 
 class Raced(Unavailable):
     """Another writer came between; nothing was recorded, so the same may be done again."""
+
+
+class WouldWait(Unavailable):
+    """What was asked for without waiting cannot be had that way; nothing was recorded, and who waits gets it."""

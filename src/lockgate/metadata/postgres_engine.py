@@ -52,6 +52,7 @@ _CONNECT = {
     "application_name": "lockgate",
 }
 _SESSION = (
+    "SET default_transaction_isolation = 'read committed'",  # also of a statement that is a transaction by itself
     f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'",
     "SET idle_in_transaction_session_timeout = '60s'",  # of a process that was stopped while it had the turn
     "SET jit = off",  # our statements are over before they would be compiled, or processes to share them are there
@@ -152,18 +153,27 @@ def _set_up(driver: Any, record: object) -> None:
         driver.execute(statement)
 
 
-def _require_alive(driver: Any, record: object, proxy: object) -> None:
-    """Open another connection where the server has closed this one, as it does when it stops.
+def is_alive(connection: Connection) -> bool:
+    """Whether the server has not closed the connection, as it does when it stops.
 
     Between transactions a server says nothing but goodbye, so there is no need to ask it, as SQLAlchemy's pre-ping
     would at the price of a round trip for every transaction.
     """
+    return _is_alive(connection.connection.driver_connection)
+
+
+def _require_alive(driver: Any, record: object, proxy: object) -> None:
+    """Have SQLAlchemy open another connection in the place of this one."""
+    if not _is_alive(driver):
+        raise DisconnectionError("the server has closed the connection")
+
+
+def _is_alive(driver: Any) -> bool:  # psycopg.Connection
     if driver.closed:
-        raise DisconnectionError("the connection is closed")
+        return False
     poll = select.poll()
     poll.register(driver.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise DisconnectionError("the server has closed the connection")
+    return not poll.poll(0)
 
 
 class _ByteOrder(PGDDLCompiler):

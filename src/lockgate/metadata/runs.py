@@ -18,6 +18,8 @@ NAME_TAG = "mlflow.runName"
 _COLUMNS = tuple(column.name for column in runs.c)  # the first is the id
 _SOME_RUNS = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE run_id IN ?"
 _SOME_PARAMS = "SELECT key, value FROM params WHERE run_id = ? AND key IN ?"
+# For metrics, of which thousands a second are written.
+IN_ACTIVE_RUN = driver.Given("SELECT lifecycle_stage FROM runs WHERE run_id = ?", ACTIVE)
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
 
 
@@ -66,8 +68,12 @@ def _rows(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str,
 
 
 def require_active_run(connection: Connection, run_id: str) -> None:
-    """Raises NotFound, or InvalidInput where the run is deleted. The cheapest question: every logged metric asks it."""
-    stage = driver.scalar(connection, "SELECT lifecycle_stage FROM runs WHERE run_id = ?", run_id)
+    """Raises NotFound, or InvalidInput where the run is deleted."""
+    require_active_stage(connection, run_id, driver.scalar(connection, IN_ACTIVE_RUN.statement, run_id))
+
+
+def require_active_stage(connection: Connection, run_id: str, stage: str | None) -> None:
+    """The same where it has been asked already."""
     if stage is None:
         get_run(connection, run_id)
     if stage != ACTIVE:

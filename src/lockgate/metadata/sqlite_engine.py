@@ -13,21 +13,21 @@ measurements (metrics, params, tags) do not pay for an fsync each.
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import DataDamaged, LockgateError, StorageFull, Unavailable
-from lockgate.metadata.modes import Mode
+from lockgate.metadata.modes import Mode, WouldWait
 
 BUSY_TIMEOUT_S = 30.0
 _ASK_EVERY_S = (0.0005, 0.004)  # drawn, so that nobody is always a little late
 _PRAGMAS: Mapping[Mode, tuple[str, ...]] = {
     "read": (f"busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}",),
-    "measurement": ("busy_timeout = 0", "synchronous = NORMAL"),
+    "brief": ("busy_timeout = 0", "synchronous = NORMAL", "wal_autocheckpoint = 0"),
+    "measurement": ("busy_timeout = 0", "synchronous = NORMAL", "wal_autocheckpoint = 1000"),
     "decision": ("busy_timeout = 0", "synchronous = FULL"),
 }
 
@@ -47,7 +47,13 @@ def make_engine(path: Path) -> Engine:
 
 
 def begin(connection: Connection, mode: Mode) -> None:
-    """Begin a transaction; one that writes has the write lock. Raises sqlite3.OperationalError if others keep it."""
+    """Begin a transaction; one that writes has the write lock.
+
+    A brief one waits neither for another process nor for the disk: the moving of the log into the file is left to the
+    next that is not.
+
+    Raises sqlite3.OperationalError if others keep the lock, WouldWait for a brief one if others have it.
+    """
     # Straight to the driver: SQLAlchemy's machinery costs more than these statements.
     driver = driver_of(connection)
     known = connection.connection.info
@@ -58,33 +64,16 @@ def begin(connection: Connection, mode: Mode) -> None:
     if mode == "read":
         driver.execute("BEGIN")
     else:
-        _take_turn(driver)
-
-
-@contextmanager
-def measurement(connection: Connection) -> Iterator[None]:
-    """One transaction of the mode measurement on a connection that SQLAlchemy was told to keep its hands off.
-
-    To check out a connection, begin and commit costs SQLAlchemy three times what SQLite takes to store a metric.
-    """
-    driver = driver_of(connection)
-    begin(connection, "measurement")
-    try:
-        yield
-        driver.execute("COMMIT")
-    except BaseException:
-        if driver.in_transaction:  # after some errors SQLite has rolled back by itself
-            driver.execute("ROLLBACK")
-        raise
+        _take_turn(driver, may_wait=mode != "brief")
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
+    driver: object = connection.connection.dbapi_connection  # for sqlite3 the driver's own, and near at hand
     assert isinstance(driver, sqlite3.Connection)
     return driver
 
 
-def _take_turn(driver: sqlite3.Connection) -> None:
+def _take_turn(driver: sqlite3.Connection, *, may_wait: bool) -> None:
     limit = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -93,6 +82,8 @@ def _take_turn(driver: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
                 raise
+            if not may_wait:
+                raise WouldWait("another process is writing.") from error
         time.sleep(random.uniform(*_ASK_EVERY_S))
 
 

@@ -11,6 +11,7 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
 from lockgate.errors import InvalidInput
+from lockgate.metadata.modes import WouldWait
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED, Guarded
 from lockgate.server.answer import ErrorBody, answer_error, answer_struct, send_bytes
@@ -30,10 +32,10 @@ from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
 from lockgate.server.located_files import located_routes
 from lockgate.server.login import Login
-from lockgate.server.meter import Meter
+from lockgate.server.meter import MEASURED, Meter
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.pages import page_routes
-from lockgate.server.perform import perform
+from lockgate.server.perform import perform, perform_at_once
 from lockgate.server.proxy import ArtifactProxy
 from lockgate.server.subjects import of_file
 from lockgate.server.table import ROUTES
@@ -44,6 +46,8 @@ from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
 # Enough to overlap reads with one write; more threads only fight for the interpreter.
 _THREADS = 4
+# A body of this size has some hundred metrics, which take a millisecond.
+_BRIEF_BYTES = 8 << 10
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
 PUBLIC = frozenset({"/health", "/ready", "/version"})
 _PROXY_PATHS = (PROXY_PATH, PROXY_PATH.replace("/api/", "/ajax-api/"))
@@ -102,7 +106,7 @@ class Api:
                     raise InvalidInput("the path has a line break, which no path of this server has.")
                 else:
                     # The router raises an HTTPException only where it finds an application in the scope.
-                    await self._routed({**scope, "app": self, ADMITTED: context}, receive, noting)
+                    await self._routed({**scope, "app": self, ADMITTED: context, MEASURED: measured}, receive, noting)
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if started:
                     raise  # half an answer is out: all that is left is to cut the connection
@@ -138,11 +142,20 @@ class Api:
     ) -> None:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        answer = await self._workers.call(perform, route, context, request)
+        answer = await self._answer(route, context, request, is_brief=route.is_brief and len(body) <= _BRIEF_BYTES)
         await send_bytes(send, 200, answer_struct(answer))
+
+    async def _answer(self, route: AnyRoute, context: Context, request: Any, *, is_brief: bool) -> Any:
+        if is_brief:  # to change threads and back costs as much as to log a metric
+            try:
+                return perform_at_once(route, context, request)
+            except WouldWait:
+                pass
+        return await self._workers.call(perform, route, context, request)
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[MEASURED].operation = route.operation.name
             await self._perform(route, scope[ADMITTED], scope, receive, send, scope["path_params"])
 
         return HttpRoute(path, _AsgiEndpoint(endpoint), methods=[route.operation.method])

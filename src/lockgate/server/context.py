@@ -39,6 +39,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller
     recent: Recent
     act: Act | None = None  # the operation that is being carried out
+    may_wait: bool = True  # what may not (the event loop) gets WouldWait where a transaction would
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
     webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
 
@@ -50,20 +51,22 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def read(self) -> AbstractContextManager[Connection]:
         return self.database.read()
 
-    @contextmanager
-    def write(self, *, decision: bool = True) -> Iterator[Tx]:
+    def write(self, *, decision: bool = True, is_single: bool = False) -> AbstractContextManager[Tx]:
         """One write transaction in the caller's name, with its line in the audit.
 
-        `decision` False is for measurements, which are not audited row by row (see also `Database`).
+        `decision` False is for measurements, which are not audited row by row; for `is_single` see `Database`.
         """
-        with self.database.write(at=self.clock.now_ms(), by=self.user, decision=decision) as tx:
-            if self.act is None or not decision:
-                yield tx
-                return
-            self.act.is_decision = True
-            subject = self.act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
+        at = self.clock.now_ms()
+        tx = self.database.write(at=at, by=self.user, decision=decision, is_single=is_single, may_wait=self.may_wait)
+        return tx if self.act is None or not decision else self._audited(tx, self.act)
+
+    @contextmanager
+    def _audited(self, transaction: AbstractContextManager[Tx], act: Act) -> Iterator[Tx]:
+        with transaction as tx:
+            act.is_decision = True
+            subject = act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
             yield tx
-            self.audit(tx, self.act, subject=subject, outcome=DONE)
+            self.audit(tx, act, subject=subject, outcome=DONE)
 
     def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str) -> None:
         """Write one line of the audit."""
@@ -86,8 +89,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act) -> "Context":
-        return replace(self, act=act)
+    def doing(self, act: Act, *, may_wait: bool = True) -> "Context":
+        return replace(self, act=act, may_wait=may_wait)
 
     def close(self) -> None:
         self.database.close()
@@ -137,11 +140,15 @@ def open_installation(
 
 @dataclass(frozen=True)
 class Route(Generic[Req, Res]):
-    """One row of the table: an operation, the function that performs it, and what it asks of the caller."""
+    """One row of the table: an operation, the function that performs it, and what it asks of the caller.
+
+    One that `is_brief` is one measurement, which takes SQLite less time than it takes to ask another thread for it.
+    """
 
     operation: Operation[Req, Res]
     handler: Callable[[Context, Req], Res]
     need: Need
+    is_brief: bool = False
 
 
 AnyRoute = Route[Any, Any]  # the table holds routes of every pair of types

@@ -1,24 +1,33 @@
 """The API's own metrics, in Prometheus' text format."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
+# Where the scope of a request that a router has found holds its `Measured`.
+MEASURED = "lockgate.measured"
+
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Measured:
-    """What is not known before a request is over."""
+    """One request, counted and timed when it is over; what it was is told in between."""
 
-    __slots__ = ("operation", "status")
+    __slots__ = ("_meter", "_start", "operation", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, meter: "Meter") -> None:
+        self._meter = meter
         self.operation = "other"
         self.status = 200
+
+    def __enter__(self) -> "Measured":
+        self._start = time.perf_counter()  # a duration for a metric: nothing decides on it
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._meter.add(self.operation, self.status, time.perf_counter() - self._start)
 
 
 class Meter:
@@ -42,18 +51,14 @@ class Meter:
         # Finding them by their labels takes longer than counting.
         self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
-    @contextmanager
-    def request(self) -> Iterator[Measured]:
-        measured = Measured()
-        start = time.perf_counter()  # a duration for a metric: nothing decides on it
-        try:
-            yield measured
-        finally:
-            seconds = time.perf_counter() - start
-            known = self._known.get((measured.operation, measured.status))
-            count, duration = known or self._find(measured.operation, measured.status)
-            count.inc()
-            duration.observe(seconds)
+    def request(self) -> Measured:
+        return Measured(self)
+
+    def add(self, operation: str, status: int, seconds: float) -> None:
+        """One request more."""
+        count, duration = self._known.get((operation, status)) or self._find(operation, status)
+        count.inc()
+        duration.observe(seconds)
 
     def _find(self, operation: str, status: int) -> tuple[Counter, Histogram]:
         found = self._requests.labels(operation, status), self._seconds.labels(operation)

@@ -12,6 +12,7 @@ import msgspec
 
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
+from lockgate.metadata.modes import WouldWait
 from lockgate.server.act import Act
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require
@@ -24,17 +25,29 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
     """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises."""
-    need = route.need
-    act = Act(route.operation.name, need, request)
+    act = Act(route.operation.name, route.need, request)
     try:
-        require_storable(request)
-        require(need, ctx.caller, ctx.database, ctx.recent, request)
-        answer = repeat_when_raced(lambda: route.handler(ctx.doing(act), request))
+        return _carry_out(route, ctx.doing(act), request)
     except Exception as error:
-        if act.is_decision or (isinstance(error, PermissionDenied) and need.role != "viewer"):
+        if act.is_decision or (isinstance(error, PermissionDenied) and route.need.role != "viewer"):
             _audit_failure(ctx, act, error)
         raise
-    return cut_down(need, ctx.caller, answer)
+
+
+def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
+    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
+    act = Act(route.operation.name, route.need, request)
+    try:
+        return _carry_out(route, ctx.doing(act, may_wait=False), request)
+    except PermissionDenied as error:
+        raise WouldWait("what is refused is audited, which is a decision.") from error
+
+
+def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
+    require_storable(request)
+    require(route.need, ctx.caller, ctx.database, ctx.recent, request)
+    answer = repeat_when_raced(lambda: route.handler(ctx, request))
+    return cut_down(route.need, ctx.caller, answer)
 
 
 def require_storable(request: msgspec.Struct) -> None:

@@ -20,6 +20,7 @@ from lockgate.server.answer import answer_struct, send_bytes
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
+from lockgate.server.meter import MEASURED
 from lockgate.server.ranges import OutsideOfFile, wanted_range
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
 
@@ -51,13 +52,14 @@ class ArtifactProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: Context = scope[ADMITTED]
+        scope[MEASURED].operation = f"artifact:{scope['method']}"
         path = scope["path_params"]["path"]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] == "PUT":
             info = await self._receive(context, path, headers, receive)
             await send_bytes(send, 200, answer_struct({}), further=_facts(info))
         else:
-            await self._send(context, path, headers, send, with_body=scope["method"] == "GET")
+            await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
 
     async def _receive(self, context: Context, path: str, headers: dict[str, str], receive: Receive) -> ArtifactInfo:
         body = _Body(receive)
@@ -93,7 +95,9 @@ class ArtifactProxy:
             await self._off(upload.abort)
             raise
 
-    async def _send(self, context: Context, path: str, asked: dict[str, str], send: Send, *, with_body: bool) -> None:
+    async def _send(
+        self, context: Context, path: str, asked: dict[str, str], receive: Receive, send: Send, *, with_body: bool
+    ) -> None:
         found = await self._off(lambda: files.open_file(context, path))
         try:
             try:
@@ -107,22 +111,32 @@ class ArtifactProxy:
                 {"type": "http.response.start", "status": 206 if part else 200, "headers": _headers(found, part)}
             )
             if with_body:
-                await self._send_bytes(found.content, part or range(found.info.size_bytes), send)
+                await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._off(found.content.close)
 
-    async def _send_bytes(self, content: Readable, part: range, send: Send) -> None:
+    async def _send_bytes(self, content: Readable, part: range, receive: Receive, send: Send) -> None:
         if part.start:
             await self._off(lambda: content.seek(part.start))
         left = len(part)
-        while left and (piece := await self._off(partial(content.read, min(left, _PIECE)))):
-            left -= len(piece)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        gone = asyncio.ensure_future(_until_gone(receive))
+        try:
+            while left and not gone.done() and (piece := await self._off(partial(content.read, min(left, _PIECE)))):
+                left -= len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            gone.cancel()
 
     async def _off(self, function: Callable[[], T]) -> T:
         """Files block: never on the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Return when nobody is left to send to, which `send` does not say."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _clean(context: Context) -> None:

@@ -1,28 +1,33 @@
-"""Running an ASGI application on granian, embedded in this process: in a thread, or as a coroutine.
+"""Running an ASGI application over HTTP in this process: in a thread, or as a coroutine.
 
-Signals stay with the caller: neither form installs a handler. The port is taken before granian starts, with a socket
-that stays bound (and never listens) for as long as the server runs. So a taken port is an error with a name, port 0
-is known before the first request, and no two servers share a port by accident.
+The connections are uvicorn's; its server is not used, because it takes the signals of the process, looks around ten
+times a second and waits without end for a client that never finishes. Signals stay with the caller here. The port is
+taken, by a socket that listens, before anything else: so a taken port is an error with a name, and port 0 is known
+before the first request.
 """
 
 import asyncio
 import contextlib
-import logging
 import socket
 import threading
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from starlette.types import ASGIApp
 
-from lockgate.errors import DeadlineExceeded, InvalidInput, Unavailable
+from lockgate.errors import InvalidInput, Unavailable
 from lockgate.server.origin import require_loopback
 
-_START_LIMIT_S = 30.0
+if TYPE_CHECKING:
+    from uvicorn.server import ServerState
+
+_BACKLOG = 1024
+# Longer than load balancers keep a connection (Google's ten minutes are the longest), for who sends on one that we are
+# just closing has to send again.
+_KEEP_ALIVE_S = 620
+_END_LIMIT_S = 10.0
 _POLL_S = 0.01
-_THREADS_LIMIT_S = 1.0
 
 
 class RunningServer:
@@ -71,7 +76,7 @@ def serve_in_thread(
             shared["ready"] = True
             settled.set()
 
-        await _serve_reserved(app, host, port, shared["stop"], on_ready=on_ready)
+        await _serve_on(reserved, app, shared["stop"], on_ready=on_ready)
 
     def run() -> None:
         try:
@@ -100,21 +105,21 @@ async def serve(
     setting: str = "api_port",
     is_guarded: bool = False,
     on_ready: Callable[[str], None] = lambda url: None,
+    end_limit_s: float = _END_LIMIT_S,
 ) -> None:
     """Serve until `stop` is set, then answer what is being asked and return. Raises like `serve_in_thread`.
 
-    `on_ready` is told the URL once the server answers.
+    `on_ready` is told the URL once the server answers. Who has no answer `end_limit_s` after the stop gets none.
     """
     with reserve_port(host, port, setting=setting, is_guarded=is_guarded) as reserved:
-        port = reserved.getsockname()[1]
-        url = f"http://{_netloc(host, port)}"
-        await _serve_reserved(app, host, port, stop, on_ready=lambda: on_ready(url))
+        url = f"http://{_netloc(host, reserved.getsockname()[1])}"
+        await _serve_on(reserved, app, stop, on_ready=lambda: on_ready(url), end_limit_s=end_limit_s)
 
 
 def reserve_port(
     host: str, port: int, *, setting: str = "api_port", key: str = "", is_guarded: bool = False
 ) -> socket.socket:
-    """A bound socket that keeps the port for us; `setting`, or `key` of lockgate.yaml, is where it comes from.
+    """A socket that listens and so keeps the port; `setting`, or `key` of lockgate.yaml, is where the port comes from.
 
     Raises InvalidInput where it is taken, or the host is not ours or, without a login, one that others could reach.
     """
@@ -126,11 +131,10 @@ def reserve_port(
     except OSError as error:
         raise InvalidInput(f"cannot listen on {host}: {error.strerror}.") from error
     try:
-        # REUSEADDR forgives connections that linger from before a restart, but not somebody who listens. REUSEPORT
-        # comes after the bind: now granian may bind beside us, while before it a second server would have slipped in.
+        # Forgives connections that linger from before a restart, but not somebody who listens.
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(address)
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.listen(_BACKLOG)
     except OSError as error:
         taken.close()
         if isinstance(error, PermissionError):
@@ -143,80 +147,55 @@ def reserve_port(
     return taken
 
 
-async def _serve_reserved(
-    app: ASGIApp, host: str, port: int, stop: asyncio.Event, *, on_ready: Callable[[], None] = lambda: None
+async def _serve_on(
+    listening: socket.socket,
+    app: ASGIApp,
+    stop: asyncio.Event,
+    *,
+    on_ready: Callable[[], None],
+    end_limit_s: float = _END_LIMIT_S,
 ) -> None:
-    from granian.constants import Interfaces
-    from granian.server.embed import Server
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
 
-    logging.getLogger("_granian").setLevel(logging.ERROR)
-    server = Server(
+    from lockgate.server.connection import ApiConnection
+
+    config = Config(
         app,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_enabled=False,
-        backlog=1024,
+        http=ApiConnection,
+        interface="asgi3",
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        access_log=False,
+        log_config=None,
     )
-    before = _foreign_threads()
-    serving = asyncio.ensure_future(server.serve())
-    started: frozenset[int] = frozenset()
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: ApiConnection(config, state), sock=listening, backlog=_BACKLOG
+    )
+    on_ready()
     try:
-        await _until_either(serving, wait_until_listening(host, port))
-        started = _foreign_threads() - before
-        if not serving.done():
-            on_ready()
-        await _until_either(serving, stop.wait())
+        await stop.wait()
     finally:
-        if not serving.done():
-            server.stop()  # type: ignore[no-untyped-call]  # granian has no annotations here
-        await serving
-        await _wait_until_ended(started)
+        server.close()
+        await _end(state, end_limit_s)
 
 
-async def _until_either(serving: asyncio.Future[None], other: Coroutine[Any, Any, Any]) -> None:
-    """Wait for one of them; what `other` raises is raised here, and it is cancelled where the server ends first."""
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(other)  # its value is of no interest, its error is
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if waiting.done():
-        waiting.result()
-    else:
-        waiting.cancel()
-
-
-def _foreign_threads() -> frozenset[int]:
-    """Threads of this process that Python does not know, so granian's among them; empty where /proc is missing."""
-    try:
-        tasks = {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
-    except OSError:
-        return frozenset()
-    return frozenset(tasks - {thread.native_id for thread in threading.enumerate()})
-
-
-async def _wait_until_ended(threads: frozenset[int]) -> None:
-    """granian's own threads outlive its shutdown by a moment; one that meets a finished interpreter aborts it."""
+async def _end(state: "ServerState", limit_s: float) -> None:
+    """Close connections, each as soon as it has its answer, and all of them after a while."""
+    for connection in list(state.connections):
+        connection.shutdown()
     loop = asyncio.get_running_loop()
-    limit = loop.time() + _THREADS_LIMIT_S
-    while threads & _foreign_threads() and loop.time() < limit:
-        await asyncio.sleep(0.001)
-
-
-async def wait_until_listening(host: str, port: int) -> None:
-    """Return as soon as something accepts connections there. Raises DeadlineExceeded."""
-    loop = asyncio.get_running_loop()
-    limit = loop.time() + _START_LIMIT_S
-    while loop.time() < limit:
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(_POLL_S)
-            continue
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return
-    raise DeadlineExceeded(f"the server on {host}:{port} did not listen within {_START_LIMIT_S:g} seconds.")
+    limit = loop.time() + limit_s
+    while (state.connections or state.tasks) and loop.time() < limit:
+        await asyncio.sleep(_POLL_S)
+    for connection in list(state.connections):
+        connection.transport.abort()
+    if state.tasks:  # who is gone has nothing left to wait for
+        await asyncio.wait(state.tasks, timeout=1.0)
 
 
 def _netloc(host: str, port: int) -> str:

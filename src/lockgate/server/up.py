@@ -31,7 +31,7 @@ from lockgate.server.heap import give_back_freed
 from lockgate.server.local import LocalTransport
 from lockgate.server.origin import is_loopback
 from lockgate.server.replicas import Replica
-from lockgate.server.run import reserve_port, serve, wait_until_listening
+from lockgate.server.run import reserve_port, serve
 
 log = logging.getLogger("lockgate.up")
 
@@ -92,11 +92,13 @@ async def _run(
     app = make_app(context, settings=settings, further=[ready], local_key=write_key(folder.state))
     serve_host = _serve_host(host)
     replicas = [Replica(folder, name, host=serve_host, port=port, clock=clock) for name, port in ports.items()]
+    ready_at: asyncio.Future[str] = loop.create_future()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(app, host, api_port, stopping, is_guarded=app.requires_login))
-        await wait_until_listening(host, api_port)
-        announce(f"http://{host}:{api_port}")
-        for line in _places(folder, host, api_port, replicas):
+        is_guarded = app.requires_login
+        tasks.create_task(serve(app, host, api_port, stopping, is_guarded=is_guarded, on_ready=ready_at.set_result))
+        url = await ready_at
+        announce(url)
+        for line in _places(folder, url, replicas):
             say(line)
         for replica in replicas:
             tasks.create_task(replica.keep(stopping))
@@ -121,9 +123,8 @@ def _serve_host(host: str) -> str:
     return host if is_loopback(host) else "127.0.0.1"
 
 
-def _places(folder: Folder, host: str, api_port: int, replicas: list[Replica]) -> list[str]:
+def _places(folder: Folder, api: str, replicas: list[Replica]) -> list[str]:
     """Where everything is, one line each."""
-    api = f"http://{host}:{api_port}"
     lines = [
         f"{folder.project.model}: {folder.root}",
         f"  pages and API   {api}/  (MLFLOW_TRACKING_URI={api})",

@@ -1,6 +1,7 @@
 import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_
 from lockgate.metadata.events import append_event, list_events
 from lockgate.metadata.metrics import Point, history, latest_of, log_points
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
-from lockgate.metadata.modes import Raced
+from lockgate.metadata.modes import Raced, WouldWait
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of
 from lockgate.metadata.schema import open_database
-from lockgate.metadata.tables import events, metadata, params, registered_models
+from lockgate.metadata.tables import events, metadata, metrics, params, registered_models
 from lockgate.metadata.versions import create_version
 
 THREADS = 4
+RUN = "r" * 32
 
 
 def together(*works: object) -> list[Exception]:
@@ -344,6 +346,72 @@ def test_decision_is_synchronised_and_measurement_is_not(sqlite_database: Databa
     sqlite_database.close()
 
 
+def test_brief_measurement_is_written_like_any_other(sqlite_database: Database) -> None:
+    begin_cycle(sqlite_database)
+    with sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+        log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
+    with pytest.raises(ZeroDivisionError), sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+        log_points(tx, RUN, [Point("lost", 1.0, 1, 0)])
+        raise ZeroDivisionError
+    with sqlite_database.read() as connection:
+        assert [row[1] for row in latest_of(connection, [RUN])] == ["m"]
+
+
+def test_brief_measurement_waits_neither_for_another_thread_nor_for_another_process(sqlite_database: Database) -> None:
+    begin_cycle(sqlite_database)
+    other = sqlite3.connect(str(sqlite_database.engine.url.database), isolation_level=None)
+
+    def measure() -> None:
+        with sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+            log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
+
+    began = time.monotonic()
+    with sqlite_database.write(at=1, by="b"), pytest.raises(WouldWait):
+        measure()
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WouldWait):
+        measure()
+    assert time.monotonic() - began < sqlite_engine.BUSY_TIMEOUT_S / 3
+    other.execute("ROLLBACK")
+    other.close()
+    measure()
+
+
+def test_decision_and_postgresql_are_never_brief(database: Database) -> None:
+    with pytest.raises(WouldWait), database.write(at=1, by="a", may_wait=False):
+        raise AssertionError
+    if database.engine.dialect.name != "sqlite":
+        with pytest.raises(WouldWait), database.write(at=1, by="a", decision=False, may_wait=False):
+            raise AssertionError
+
+
+def test_log_does_not_grow_with_brief_measurements(sqlite_database: Database) -> None:
+    begin_cycle(sqlite_database)
+    refused = 0
+    for step in range(3000):
+        for may_wait in (False, True):
+            try:
+                with sqlite_database.write(at=1, by="a", decision=False, may_wait=may_wait) as tx:
+                    log_points(tx, RUN, [Point(f"m{step % 7}", 1.0, step, step)])
+                break
+            except WouldWait:
+                refused += 1
+    assert 0 < refused < 60
+    log = Path(f"{sqlite_database.engine.url.database}-wal")
+    assert log.stat().st_size < 3 * 1000 * 4096
+    with sqlite_database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(metrics)) == 3000
+
+
+def begin_cycle(database: Database) -> None:
+    """Make a run to log to, and what may wait, so that brief measurements follow."""
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    for _ in range(2):
+        with database.write(at=1, by="a", decision=False):
+            pass
+
+
 def test_database_locked_by_another_program_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_engine, "BUSY_TIMEOUT_S", 0.05)
     database = open_database(tmp_path / "lockgate.db")
@@ -475,6 +543,21 @@ def test_every_text_is_kept_by_its_bytes(postgres_url: str) -> None:
     database.close()
     assert len(found) > 50
     assert [row for row in found if (row.data_type, row.collation_name) != ("text", "C")] == []
+
+
+def test_single_measurement_survives_that_the_server_has_closed_its_connection(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    for step in range(3):
+        with database.write(at=1, by="a", decision=False, is_single=True) as tx:
+            log_points(tx, RUN, [Point("m", 1.0, step, step)])
+        with database.read() as connection:
+            others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
+    with database.read() as connection:
+        assert len(history(connection, RUN, "m")) == 3
+    database.close()
 
 
 def test_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 import math
+import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
-from lockgate.metadata.driver import Insert, insert, rows_among
-from lockgate.metadata.runs import create_run
+from lockgate.metadata.driver import Given, Insert, insert, rows_among
+from lockgate.metadata.modes import Raced
+from lockgate.metadata.runs import NAME_TAG, create_run
 from lockgate.metadata.tables import latest_metrics, run_tags
 
 Write = Callable[..., AbstractContextManager[Tx]]
@@ -48,6 +51,41 @@ def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Wr
     with database.read() as connection:
         found = connection.execute(select(t.key, t.step, t.timestamp, t.value, t.is_nan)).all()
     assert sorted(map(repr, found)) == sorted(repr((*row[:4], bool(row[4]))) for row in rows)
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(("run_id", "found"), [(RUN, "active"), ("b" * 32, None)])
+@pytest.mark.parametrize("wanted", ["active", "deleted"])
+def test_rows_are_written_only_where_what_they_need_is_given(
+    database: Database, run_id: str, found: str | None, wanted: str
+) -> None:
+    given = Given("SELECT lifecycle_stage FROM runs WHERE run_id = ?", wanted)
+    tags = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    latest = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
+    for is_single in (False, True):
+        rows = [(f"{is_single}", "v")]
+        with database.write(at=1, by="a", decision=False, is_single=is_single) as tx:
+            assert insert(tx, run_id, (tags, rows), (latest, [(*rows[0][:1], 1, 1, 1.0, 0)]), given=given) == found
+    expected = ["False", "True"] if found == wanted else []
+    with database.read() as connection:
+        for table in (run_tags, latest_metrics):
+            keys = connection.scalars(select(table.c.key).where(table.c.key != NAME_TAG).order_by(table.c.key))
+            assert keys.all() == expected
+
+
+def test_single_write_that_fails_leaves_nothing_and_the_next_goes_through(database: Database, run: None) -> None:
+    tags = Insert(run_tags, "run_id", ("key", "value"), "")
+    latest = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "")
+    for _ in range(2):
+        with (
+            pytest.raises((IntegrityError, Raced, sqlite3.IntegrityError)),
+            database.write(at=1, by="a", decision=False, is_single=True) as tx,
+        ):
+            insert(tx, RUN, (latest, [("m", 1, 1, 1.0, 0)]), (tags, [(NAME_TAG, "taken")]))
+    with database.read() as connection:
+        assert connection.scalars(select(latest_metrics.c.key)).all() == []
+    with database.write(at=1, by="a", decision=False, is_single=True) as tx:
+        insert(tx, RUN, (tags, [("k", "v")]))
 
 
 @pytest.mark.usefixtures("run")

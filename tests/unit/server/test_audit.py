@@ -14,6 +14,7 @@ from lockgate.entities import AuditEntry
 from lockgate.errors import NotFound
 from lockgate.metadata.audit import list_audit
 from lockgate.metadata.events import append_event, newest_events
+from lockgate.metadata.runs import create_run
 from lockgate.server.act import Act
 from lockgate.server.app import make_app
 from lockgate.server.caller import Caller
@@ -69,6 +70,18 @@ def test_refusal_and_failure_are_told_and_reads_are_not(team) -> None:
         ("bob", set_tag, "none", "RESOURCE_DOES_NOT_EXIST", details),
         ("eve", "access.list_users", "", "PERMISSION_DENIED", {}),
     ]
+
+
+def test_refusal_of_a_measurement_is_told(team) -> None:
+    token = team.add("eve", "viewer")
+    with team.asked.context.write() as tx:
+        create_run(tx, "r" * 32, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    metric = json.dumps({"run_id": "r" * 32, "key": "m", "value": 1, "timestamp": 1}).encode()
+    before = len(entries(team.asked.context))
+    for _ in range(4):
+        assert team.ask(token, "POST", f"{MLFLOW}/runs/log-metric", metric)[0] == 403
+    told_of = [told(entry)[:2] for entry in entries(team.asked.context)[before:]]
+    assert told_of == [("eve", "mlflow:POST:runs/log-metric")] * 4
 
 
 def test_measurements_are_not_told_one_by_one(client: Client, context: Context) -> None:

@@ -2,8 +2,10 @@ import base64
 import dataclasses
 import hashlib
 import http.client
+import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -14,6 +16,8 @@ from lockgate.config import Settings
 from lockgate.entities import Release
 from lockgate.metadata.releases import create_release
 from lockgate.server.app import make_app
+from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.store import ArtifactInfo, OpenArtifact
 from lockgate.server.run import serve_in_thread
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
@@ -56,7 +60,6 @@ def test_empty_file_is_a_file(asked) -> None:
 )
 def test_path_never_leaves_its_folder(asked, path: str) -> None:
     beside = asked.context.artifacts.root.parent
-    beside.mkdir(exist_ok=True)
     beside.mkdir(exist_ok=True)  # where the records are in PostgreSQL nobody has made it yet
     (beside / "lockgate.secret").write_text("theirs")
     for method in ("GET", "PUT"):
@@ -212,6 +215,33 @@ def test_upload_above_the_limit_is_refused_and_leaves_nothing(asked) -> None:
     app.close()
     assert [entry.name for entry in (asked.context.artifacts.root / "0").iterdir()] == ["f"]
     assert list(asked.context.artifacts.partial.iterdir()) == []
+
+
+def test_download_ends_when_its_client_goes(context) -> None:
+    closed = threading.Event()
+
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            return bytes(size)
+
+        def close(self) -> None:
+            closed.set()
+
+    class Artifacts(ArtifactFolder):
+        def open(self, path: str) -> OpenArtifact:
+            return OpenArtifact(ArtifactInfo(1 << 50, "etag", None), Endless())
+
+    app = make_app(msgspec.structs.replace(context, artifacts=Artifacts(context.artifacts.root)))
+    with serve_in_thread(app) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", f"{ROOT}/0/f")
+        answer = connection.getresponse()
+        assert len(answer.read(10_000_000)) == 10_000_000
+        assert not closed.is_set()
+        answer.close()
+        connection.close()
+        assert closed.wait(20)
+    app.close()
 
 
 def test_leftovers_of_a_killed_server_go_when_one_starts_a_day_later(context) -> None:

@@ -114,3 +114,26 @@ def test_taken_port_is_an_error_that_names_where_it_comes_from() -> None:
         "stop it, or choose another port: LOCKGATE_SERVE_PORT=N (setting serve_port), or environments.production.port "
         "in lockgate.yaml"
     )
+
+
+def test_stop_does_not_wait_for_a_client_that_never_finishes() -> None:
+    async def main() -> float:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        url: asyncio.Future[str] = loop.create_future()
+
+        async def reading(scope, receive, send) -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        serving = asyncio.ensure_future(serve(reading, "127.0.0.1", 0, stop, on_ready=url.set_result, end_limit_s=0.2))
+        _, writer = await asyncio.open_connection("127.0.0.1", int((await url).rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf")
+        await asyncio.sleep(0.1)
+        stop.set()
+        began = loop.time()
+        await serving
+        writer.close()
+        return loop.time() - began
+
+    assert 0.1 < asyncio.run(main()) < 10

@@ -86,8 +86,7 @@ def log_metric(ctx: Context, request: wire.LogMetric) -> Empty:
         dataset_name=request.dataset_name,
         dataset_digest=request.dataset_digest,
     )
-    with ctx.write(decision=False) as tx:
-        runs.require_active_run(tx.connection, request.id)
+    with ctx.write(decision=False, is_single=not metric.model_id) as tx:
         _log_metrics(tx, request.id, (metric,))
     return Empty()
 
@@ -106,10 +105,12 @@ def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     require_unique([param.key for param in request.params])
     params = {param.key: param.value for param in request.params}
     with ctx.write(decision=False) as tx:
-        runs.require_active_run(tx.connection, request.id)
+        if request.metrics:
+            _log_metrics(tx, request.id, request.metrics)
+        else:
+            runs.require_active_run(tx.connection, request.id)
         if params:
             runs.log_params(tx, request.id, params)
-        _log_metrics(tx, request.id, request.metrics)
         runs.set_run_tags(tx, request.id, {tag.key: tag.value for tag in request.tags})
     return Empty()
 
@@ -264,6 +265,7 @@ def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
 
 
 def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
+    """At least one. Raises NotFound, and InvalidInput where the run is deleted."""
     points = []
     of_models = []
     for item in received:
@@ -363,11 +365,11 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.UPDATE_RUN, update_run, contributor(of_run)),
     Route(wire.DELETE_RUN, delete_run, contributor(of_run)),
     Route(wire.RESTORE_RUN, restore_run, contributor(of_run)),
-    Route(wire.LOG_METRIC, log_metric, contributor(of_metrics)),
-    Route(wire.LOG_PARAM, log_param, contributor(of_run)),
-    Route(wire.LOG_BATCH, log_batch, contributor(of_metrics)),
-    Route(wire.SET_RUN_TAG, set_run_tag, contributor(of_run)),
-    Route(wire.DELETE_RUN_TAG, delete_run_tag, contributor(of_run)),
+    Route(wire.LOG_METRIC, log_metric, contributor(of_metrics), is_brief=True),
+    Route(wire.LOG_PARAM, log_param, contributor(of_run), is_brief=True),
+    Route(wire.LOG_BATCH, log_batch, contributor(of_metrics), is_brief=True),
+    Route(wire.SET_RUN_TAG, set_run_tag, contributor(of_run), is_brief=True),
+    Route(wire.DELETE_RUN_TAG, delete_run_tag, contributor(of_run), is_brief=True),
     Route(wire.LOG_INPUTS, log_inputs, contributor(of_run)),
     Route(wire.LOG_OUTPUTS, log_outputs, contributor(of_run)),
     Route(wire.LOG_RUN_MODEL, log_run_model, contributor(of_run)),

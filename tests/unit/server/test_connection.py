@@ -1,0 +1,168 @@
+"""What uvicorn's connection does for us is tried where we rely on it, with bytes that no client library would send."""
+
+import asyncio
+import re
+import socket
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from lockgate.server.connection import MAX_HEAD_BYTES, ApiConnection
+from lockgate.server.run import RunningServer, serve_in_thread
+
+LIMIT_S = 20
+HEAD = b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+LAST = b"GET /end HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+
+
+async def echo(scope, receive, send) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    answer = b"%s %s %s" % (scope["method"].encode(), scope["path"].encode(), body)
+    length = str(len(answer)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    with serve_in_thread(echo) as running:
+        yield running
+
+
+def talk(server: RunningServer, *parts: bytes) -> bytes:
+    """All that is answered to `parts`, each sent by itself, until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.02)
+        except OSError:
+            pass  # refused before it was complete, which the answer tells
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    found = b""
+    try:
+        while piece := connection.recv(65_536):
+            found += piece
+    except ConnectionResetError:
+        pass  # what we sent after the answer was thrown away
+    return found
+
+
+@pytest.mark.parametrize(
+    ("parts", "answer"),
+    [
+        ((HEAD + b"Content-Length: 2\r\n\r\nab",), b"POST /x ab"),
+        ((HEAD + b"Content-Length: 2\r\n\r\n", b"a", b"b"), b"POST /x ab"),
+        ((HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", b"1\r\nb\r\n0\r\n\r\n"), b"POST /x ab"),
+        ((HEAD + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", b"ab"), b"POST /x ab"),
+        ((b"GET /a%20b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",), b"GET /a b "),
+    ],
+)
+def test_request_is_understood_however_it_is_sent(server, parts: tuple[bytes, ...], answer: bytes) -> None:
+    found = talk(server, *parts, LAST)
+    assert answer in found
+    assert found.endswith(b"GET /end ")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"Content-Length: 2\r\n\r\nab",),
+        (b"Content-Length: 2\r\n\r\n", b"ab"),
+        (b"Content-Length: 2\r\n\r\na", b"b", LAST),
+        (b"Content-Length: 2\r\n\r\nab" + HEAD + b"Content-Length: 2\r\n\r\ncd",),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n", b"1\r\nb\r\n0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+def test_offer_of_another_protocol_is_declined_and_the_body_is_a_body(server, protocol: bytes, parts) -> None:
+    found = talk(server, HEAD + b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\n" + parts[0], *parts[1:])
+    assert found.endswith(b"connection: close\r\n\r\nPOST /x ab")
+
+
+def test_offer_with_a_request_that_has_no_body_is_declined(server) -> None:
+    found = talk(server, b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    assert found.endswith(b"GET /x ")
+
+
+def test_requests_sent_at_once_are_answered_in_their_order(server) -> None:
+    found = talk(server, b"".join(b"GET /%d HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % n for n in range(3)) + LAST)
+    assert re.findall(rb"GET /(\w+)", found) == [b"0", b"1", b"2", b"end"]
+
+
+def test_answer_is_dated(server) -> None:
+    date = re.search(rb"\r\ndate: (.+? GMT)\r\n", talk(server, LAST))
+    assert date is not None
+    assert abs(parsedate_to_datetime(date[1].decode()).timestamp() - time.time()) < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # the beginning of TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n",
+        # A proxy might see another end of the body than we do.
+        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_like_every_mistake(server, sent: bytes) -> None:
+    found = talk(server, sent)
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert b'{"error_code":"INVALID_PARAMETER_VALUE"' in found
+
+
+@pytest.mark.parametrize(
+    "begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""]
+)
+def test_headers_without_end_are_refused(server, begin: bytes) -> None:
+    line = b"X: a\r\n" if begin.endswith(b"\r\n") else b"\r\n" * 3 if not begin else b"aaaaaa"
+    found = talk(server, begin, *[line * 3000] * (MAX_HEAD_BYTES // 18_000 + 2))
+    assert b"more than 64 KiB" in found
+    assert b" 200 " not in found
+
+
+def test_large_body_after_small_headers_is_no_large_head(server) -> None:
+    body = b"b" * (3 * MAX_HEAD_BYTES)
+    found = talk(server, HEAD + b"Content-Length: %d\r\n\r\n" % len(body), body, LAST)
+    assert body in found
+    assert found.endswith(b"GET /end ")
+
+
+def test_client_that_does_not_come_to_the_end_of_its_headers_is_left(tmp_path) -> None:
+    async def main() -> list[bytes]:
+        config = Config(echo, ws="none", lifespan="off", log_config=None, interface="asgi3")
+        config.load()
+        state = ServerState()
+        server = await asyncio.get_running_loop().create_server(
+            lambda: ApiConnection(config, state, head_limit_s=0.3), "127.0.0.1", 0
+        )
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            answers = []
+            for sent in (b"", b"GET / HTT", LAST + b"GET / HTT", HEAD + b"Content-Length: 2\r\n\r\n"):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(sent)
+                if sent.startswith(HEAD):
+                    await asyncio.sleep(0.6)  # its headers are complete: it may take its time
+                    writer.write(b"ab" + LAST)
+                answers.append(await asyncio.wait_for(reader.read(), LIMIT_S))
+                writer.close()
+        return answers
+
+    nothing, begun, second, slow = asyncio.run(main())
+    assert (nothing, begun) == (b"", b"")
+    assert second.endswith(b"GET /end ")
+    assert b"POST /x ab" in slow
