@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 
 from lockgate.config import Settings  # noqa: E402
 from lockgate.entities import Approval, Check, Content, Release, Verdict  # noqa: E402
-from lockgate.server.courier import deliver_due  # noqa: E402
+from lockgate.server import courier  # noqa: E402
 from lockgate.testing.receiver import Receiver  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own warnings are not ours to fix
@@ -208,8 +208,9 @@ def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, ser
     client.delete_registered_model_alias("m", "best")
     client.set_registered_model_tag("m", "no", "event")  # only prompts tell of these
     mlflow.genai.register_prompt("greet", "Hello {{name}}")
-    while deliver_due(served.context):
-        pass
+    for webhook_id in courier.waiting(served.context):
+        while courier.deliver(served.context, webhook_id):
+            pass
     told = {item.event: item.message["data"] for item in receiver.take_all()}
     assert told["registered_model.created"] == {"name": "m", "tags": {"a": "1"}, "description": "d"}
     assert told["model_version.created"] == {
@@ -244,7 +245,8 @@ def test_webhooks_are_listed_changed_and_deleted(client: MlflowClient, served, r
         ["prompt.created"],
     )
     client.create_registered_model("m")
-    assert deliver_due(served.context)
+    for webhook_id in courier.waiting(served.context):
+        assert courier.deliver(served.context, webhook_id)
     assert len(receiver.take_all()) == 2  # the disabled one hears nothing
     client.delete_webhook(made[0].webhook_id)
     with pytest.raises(MlflowException) as missing:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from lockgate.clock import FakeClock, SystemClock
 from lockgate.metadata import outbox
+from lockgate.server import courier
 from lockgate.server.context import Context, open_context
-from lockgate.server.courier import deliver_due
 
 SERVER = """
 import sys, time
@@ -83,7 +83,7 @@ def later(state: Path) -> Context:
 
 def waiting(context: Context) -> int:
     with context.read() as connection:
-        return int(outbox.has_due(connection, now=context.clock.now_ms() + 10 * LEASE_S * 1000))
+        return len(outbox.due_webhooks(connection, now=context.clock.now_ms() + 10 * LEASE_S * 1000))
 
 
 def test_a_message_that_nobody_acknowledged_comes_again_with_the_same_id(tmp_path: Path) -> None:
@@ -99,7 +99,8 @@ def test_a_message_that_nobody_acknowledged_comes_again_with_the_same_id(tmp_pat
         finally:
             process.kill()
         context = later(tmp_path)
-        sending = threading.Thread(target=deliver_due, args=(context,))
+        (webhook_id,) = courier.waiting(context)
+        sending = threading.Thread(target=courier.deliver, args=(context, webhook_id))
         sending.start()
         again, _ = receiver.accept()
         with again:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from lockgate.metadata.database import Tx
 from lockgate.metadata.tables import webhook_deliveries, webhook_events, webhooks
@@ -113,22 +113,22 @@ def encode_body(event: str, data: Mapping[str, object], *, at: int) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def has_due(connection: Connection, *, now: int) -> bool:
-    """Cheap enough to be asked all the time."""
+def due_webhooks(connection: Connection, *, now: int) -> Sequence[str]:
+    """The active ones that something is due for. Cheap enough to be asked all the time."""
     t = webhook_deliveries.c
-    query = select(t.delivery_id).join(webhooks, webhooks.c.webhook_id == t.webhook_id)
-    return connection.scalar(query.where(t.due_at <= now, webhooks.c.status == ACTIVE).limit(1)) is not None
+    waits = exists().where(t.webhook_id == webhooks.c.webhook_id, t.due_at <= now)
+    return connection.scalars(select(webhooks.c.webhook_id).where(webhooks.c.status == ACTIVE, waits)).all()
 
 
-def claim_due(tx: Tx, *, limit: int, lease_ms: int) -> tuple[Delivery, ...]:
-    """Take up to `limit` due rows of active webhooks, oldest first; nobody else gets them for `lease_ms`."""
+def claim_due(tx: Tx, webhook_id: str, *, limit: int, lease_ms: int) -> tuple[Delivery, ...]:
+    """Take up to `limit` due rows of an active webhook, oldest first; nobody else gets them for `lease_ms`."""
     t = webhook_deliveries.c
     query = (
         select(
             t.delivery_id, t.webhook_id, t.event, webhooks.c.url, webhooks.c.secret, t.body, t.created_at, t.attempts
         )
         .join(webhooks, webhooks.c.webhook_id == t.webhook_id)
-        .where(t.due_at <= tx.at, webhooks.c.status == ACTIVE)
+        .where(t.webhook_id == webhook_id, t.due_at <= tx.at, webhooks.c.status == ACTIVE)
         .order_by(t.due_at, t.created_at)
         .limit(limit)
         .with_for_update(skip_locked=True, of=webhook_deliveries)  # SQLite has one writer and ignores it

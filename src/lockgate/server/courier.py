@@ -1,4 +1,7 @@
-"""Brings what the outbox holds to its receivers: one thread a server, from the start of the server to its end.
+"""Brings what the outbox holds to its receivers, from the start of the server to its end.
+
+One thread looks for what is due; for each receiver that something is due for, one of a few others sends, message after
+message, so that a receiver that is slow keeps nobody else waiting.
 
     due row -> claimed (lease) -> posted -> 2xx: deleted
                                          -> anything else: due again later, and given up after a day
@@ -15,6 +18,9 @@ import hashlib
 import hmac
 import logging
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from lockgate.errors import InvalidInput, LockgateError, Unavailable
 from lockgate.metadata import outbox
@@ -22,9 +28,12 @@ from lockgate.metadata.outbox import Delivery
 from lockgate.server.context import Context
 from lockgate.server.outgoing import Answer, post
 
+T = TypeVar("T")
+
 log = logging.getLogger("lockgate.webhooks")
 
 _LOOK_EVERY_S = 0.5
+_SENDERS = 8
 _BATCH = 4
 # Longer than a batch of receivers that answer at the last moment.
 _LEASE_MS = 120_000
@@ -32,12 +41,13 @@ _END_LIMIT_S = 20.0
 
 
 class Courier:
-    """A running thread; `stop` lets it finish what it is sending."""
+    """Running threads; `stop` lets them finish what they are sending."""
 
     def __init__(self, context: Context, *, look_every_s: float = _LOOK_EVERY_S) -> None:
         self._context = context
         self._look_every_s = look_every_s
         self._stopping = threading.Event()
+        self._served: set[str] = set()  # receivers that a thread sends to
         self._thread = threading.Thread(target=self._run, name="lockgate-courier", daemon=True)
 
     def start(self) -> "Courier":
@@ -55,43 +65,53 @@ class Courier:
         self.stop()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                delivered_any = deliver_due(self._context, until=self._stopping)
-            except LockgateError as error:
-                # The database is busy or away; what is due stays due.
-                log.warning("webhooks wait: %s", error)
-                delivered_any = False
-            except Exception:
-                log.exception("a round of webhooks failed; the next one follows")
-                delivered_any = False
-            if not delivered_any:
+        with ThreadPoolExecutor(_SENDERS, thread_name_prefix="lockgate-webhook") as senders:
+            while not self._stopping.is_set():
+                for webhook_id in self._try(lambda: waiting(self._context)) or ():
+                    if webhook_id not in self._served:
+                        self._served.add(webhook_id)
+                        senders.submit(self._serve, webhook_id)
                 self._stopping.wait(self._look_every_s)
 
+    def _serve(self, webhook_id: str) -> None:
+        """Send to one receiver until nothing is due for it."""
+        while self._try(lambda: deliver(self._context, webhook_id, until=self._stopping)):
+            pass
+        self._served.discard(webhook_id)
 
-def deliver_due(ctx: Context, *, until: threading.Event | None = None) -> bool:
-    """Send one batch of what is due; False where nothing was. A row whose receiver just failed is left for later."""
+    def _try(self, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except LockgateError as error:
+            log.warning("webhooks wait: %s", error)  # the database is busy or away; what is due stays due
+        except Exception:
+            log.exception("a round of webhooks failed; the next one follows")
+        return None
+
+
+def waiting(ctx: Context) -> Sequence[str]:
+    """The webhooks that something is due for."""
     with ctx.read() as connection:
-        if not outbox.has_due(connection, now=ctx.clock.now_ms()):
-            return False
+        return outbox.due_webhooks(connection, now=ctx.clock.now_ms())
+
+
+def deliver(ctx: Context, webhook_id: str, *, until: threading.Event | None = None) -> bool:
+    """Send one batch of what is due to one receiver; False where nothing was, or it failed and has to wait."""
     with ctx.write() as tx:
-        claimed = outbox.claim_due(tx, limit=_BATCH, lease_ms=_LEASE_MS)
-    failed: set[str] = set()
+        claimed = outbox.claim_due(tx, webhook_id, limit=_BATCH, lease_ms=_LEASE_MS)
     for position, delivery in enumerate(claimed):
         if until is not None and until.is_set():
             with ctx.write() as tx:
-                outbox.release(tx, [left.delivery_id for left in claimed[position:] if left.webhook_id not in failed])
-            break
-        if delivery.webhook_id in failed:
-            continue
+                outbox.release(tx, [left.delivery_id for left in claimed[position:]])
+            return False
         problem = _attempt(ctx, delivery)
         with ctx.write() as tx:
             if problem is None:
                 outbox.mark_delivered(tx, delivery.delivery_id)
-            else:
-                failed.add(delivery.webhook_id)
-                outbox.mark_failed(tx, delivery, problem)
-                log.warning("webhook %s: %s could not be delivered: %s", delivery.webhook_id, delivery.event, problem)
+                continue
+            outbox.mark_failed(tx, delivery, problem)  # with the rest of the batch
+        log.warning("webhook %s: %s could not be delivered: %s", webhook_id, delivery.event, problem)
+        return False
     return bool(claimed)
 
 

@@ -28,9 +28,11 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """`url` is where it listens. It answers with `statuses` one after the other, and with 204 when they are used up."""
+    """`url` is where it listens. It answers with `statuses` one after the other, and with 204 when they are used up;
+    no answer comes before `wait_for` is set.
+    """
 
-    def __init__(self, statuses: Iterable[int] = ()) -> None:
+    def __init__(self, statuses: Iterable[int] = (), *, wait_for: threading.Event | None = None) -> None:
         left = iter(statuses)
         received: Queue[Received] = Queue()
 
@@ -38,6 +40,8 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 received.put(Received({key.lower(): value for key, value in self.headers.items()}, body))
+                if wait_for is not None:
+                    wait_for.wait(_LIMIT_S)
                 status = next(left, 204)
                 self.send_response(status)
                 if 300 <= status < 400:

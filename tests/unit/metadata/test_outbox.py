@@ -20,7 +20,8 @@ def add(tx, *events: str, url: str = "https://example.com/hook") -> str:
 
 def claim(write, at: int, limit: int = 100):
     with write(at=at) as tx:
-        return outbox.claim_due(tx, limit=limit, lease_ms=LEASE)
+        due = outbox.due_webhooks(tx.connection, now=at)
+        return tuple(item for id in due for item in outbox.claim_due(tx, id, limit=limit, lease_ms=LEASE))
 
 
 def test_only_who_asked_and_is_active_is_told(write) -> None:
@@ -94,8 +95,8 @@ def test_waiting_doubles_up_to_a_bound(write, database) -> None:
             outbox.mark_failed(tx, delivery, "no answer")
         wait = min(FIRST_WAIT_MS * 2**attempt, LONGEST_WAIT_MS)
         with database.read() as connection:
-            assert not outbox.has_due(connection, now=at + wait - 1)
-            assert outbox.has_due(connection, now=at + wait)
+            assert not outbox.due_webhooks(connection, now=at + wait - 1)
+            assert outbox.due_webhooks(connection, now=at + wait)
         at += wait
 
 
@@ -124,10 +125,10 @@ def test_after_a_day_it_is_given_up_and_after_a_month_forgotten(write, database)
     assert claim(write, late + GIVE_UP_AFTER_MS) == ()
     with database.read() as connection:
         assert outbox.backlog(connection, [webhook_id])[webhook_id] == outbox.Backlog(0, 1, "no answer")
-        assert not outbox.has_due(connection, now=late + GIVE_UP_AFTER_MS)
+        assert not outbox.due_webhooks(connection, now=late + GIVE_UP_AFTER_MS)
     with write(at=1 + FORGET_AFTER_MS) as tx:
         create_model(tx, "n")
-        outbox.mark_failed(tx, outbox.claim_due(tx, limit=1, lease_ms=1)[0], "again")
+        outbox.mark_failed(tx, outbox.claim_due(tx, webhook_id, limit=1, lease_ms=1)[0], "again")
     with database.read() as connection:
         assert outbox.backlog(connection, [webhook_id])[webhook_id] == outbox.Backlog(1, 0, "again")
 
@@ -149,7 +150,7 @@ def test_what_a_disabled_webhook_waits_for_comes_when_it_is_active_again(write, 
         webhooks.update_webhook(tx, webhook_id, status="DISABLED")
     assert claim(write, 1) == ()
     with database.read() as connection:
-        assert not outbox.has_due(connection, now=1)
+        assert not outbox.due_webhooks(connection, now=1)
     with write() as tx:
         webhooks.update_webhook(tx, webhook_id, status="ACTIVE")
     assert len(claim(write, 1)) == 1
@@ -157,7 +158,7 @@ def test_what_a_disabled_webhook_waits_for_comes_when_it_is_active_again(write, 
 
 def test_senders_that_race_share_the_rows(write, database) -> None:
     with write() as tx:
-        add(tx, "registered_model.created")
+        webhook_id = add(tx, "registered_model.created")
         for i in range(40):
             create_model(tx, f"m{i}")
     taken: list[str] = []
@@ -165,7 +166,7 @@ def test_senders_that_race_share_the_rows(write, database) -> None:
     def send() -> None:
         while True:
             with database.write(at=5, by="sender") as tx:
-                claimed = outbox.claim_due(tx, limit=3, lease_ms=LEASE)
+                claimed = outbox.claim_due(tx, webhook_id, limit=3, lease_ms=LEASE)
             if not claimed:
                 return
             taken.extend(item.delivery_id for item in claimed)

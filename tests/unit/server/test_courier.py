@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from lockgate.clock import FakeClock
 from lockgate.metadata import models, outbox, webhooks
 from lockgate.server.context import Context
-from lockgate.server.courier import Courier, deliver_due, sign
+from lockgate.server.courier import Courier, deliver, sign, waiting
 from lockgate.testing.receiver import Receiver
 
 
@@ -25,6 +25,14 @@ def ctx(context: Context) -> Context:
 def receiver() -> Iterator[Receiver]:
     with Receiver() as found:
         yield found
+
+
+def deliver_due(ctx: Context) -> bool:
+    """A batch to whoever waits for something; whether anybody did."""
+    due = waiting(ctx)
+    for webhook_id in due:
+        deliver(ctx, webhook_id)
+    return bool(due)
 
 
 def subscribe(ctx: Context, url: str, *, secret: str = "s3cret") -> str:
@@ -122,12 +130,30 @@ def test_the_thread_sends_what_happens_while_it_runs(ctx: Context, receiver: Rec
             assert receiver.wait().message["data"]["name"] == name
 
 
+def test_a_slow_receiver_keeps_nobody_else_waiting_and_gets_its_messages_in_order(
+    ctx: Context, receiver: Receiver
+) -> None:
+    may_answer = threading.Event()
+    with Receiver(wait_for=may_answer) as slow:
+        subscribe(ctx, slow.url)
+        subscribe(ctx, receiver.url)
+        with Courier(ctx, look_every_s=0.01):
+            for i in range(6):  # more than a batch
+                happen(ctx, f"m{i}")
+                clock(ctx).sleep(0.001)
+            assert [receiver.wait().message["data"]["name"] for _ in range(6)] == [f"m{i}" for i in range(6)]
+            assert slow.wait().message["data"]["name"] == "m0"
+            assert slow.take_all() == []  # one at a time
+            may_answer.set()
+            assert [slow.wait().message["data"]["name"] for _ in range(5)] == [f"m{i}" for i in range(1, 6)]
+
+
 def test_what_was_not_tried_when_it_stops_is_due_at_once(ctx: Context, receiver: Receiver) -> None:
-    subscribe(ctx, receiver.url)
+    webhook_id = subscribe(ctx, receiver.url)
     happen(ctx)
     stopping = threading.Event()
     stopping.set()
-    assert deliver_due(ctx, until=stopping)
+    assert not deliver(ctx, webhook_id, until=stopping)
     assert receiver.take_all() == []
     assert deliver_due(ctx)
     assert receiver.wait().event == "registered_model.created"
