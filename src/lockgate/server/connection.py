@@ -45,6 +45,7 @@ class ApiConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
         self._unset_keepalive_if_required()
+        was_in_head = self._is_in_head
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -52,7 +53,7 @@ class ApiConnection(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("what was sent is no request of HTTP/1.1.")
         if self._is_in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += len(data) if was_in_head else 0  # or most of it may belong to the request before
             self._bound_head()
         elif self._head_limit is not None:
             self._end_head()

@@ -141,6 +141,13 @@ def test_large_body_after_small_headers_is_no_large_head(server) -> None:
     assert found.endswith(b"GET /end ")
 
 
+def test_beginning_of_the_next_request_behind_a_large_body_is_no_large_head(server) -> None:
+    body = b"b" * (3 * MAX_HEAD_BYTES)
+    found = talk(server, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body + LAST[:20], LAST[20:])
+    assert body in found
+    assert found.endswith(b"GET /end ")
+
+
 def test_client_that_does_not_come_to_the_end_of_its_headers_is_left(tmp_path) -> None:
     async def main() -> list[bytes]:
         config = Config(echo, ws="none", lifespan="off", log_config=None, interface="asgi3")
