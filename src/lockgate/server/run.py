@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _BACKLOG = 1024
-# Longer than load balancers keep a connection (Google's ten minutes are the longest), for who sends on one that we are
-# just closing has to send again.
-_KEEP_ALIVE_S = 620
 _END_LIMIT_S = 10.0
 _POLL_S = 0.01
 
@@ -133,6 +130,8 @@ def reserve_port(
     try:
         # Forgives connections that linger from before a restart, but not somebody who listens.
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by each connection: a client that vanished without a word is noticed by the system.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         taken.bind(address)
         taken.listen(_BACKLOG)
     except OSError as error:
@@ -167,7 +166,6 @@ async def _serve_on(
         ws="none",
         lifespan="off",
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
         access_log=False,
         log_config=None,
     )
