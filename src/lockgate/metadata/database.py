@@ -5,7 +5,7 @@ A transaction has one of four modes, and the code inside is written once for bot
     read         one consistent snapshot; it waits for nobody, and nobody for it
     decision     asks and then writes what follows from the answer: alone, no other decision comes between
     measurement  statements that are each right by themselves (insert, upsert), whatever others write meanwhile
-    brief        a measurement that waits for nothing, for an event loop that does small ones itself; SQLite only
+    brief        a measurement that waits for nothing, for an event loop that does small ones itself (`can_be_brief`)
 
 `sqlite_engine` and `postgres_engine` say how each database keeps that, and what an acknowledged write survives.
 """
@@ -63,6 +63,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self.can_be_brief = self._is_sqlite  # to ask another process means waiting
         # Writers of one process queue here, first come, first served; SQLite itself would let them poll.
         self._one_writer = threading.Lock()
         self._turn: AbstractContextManager[Any] = self._one_writer if self._is_sqlite else nullcontext()

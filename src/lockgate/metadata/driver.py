@@ -44,23 +44,21 @@ class Given(NamedTuple):
 
 
 def insert(
-    tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]], given: Given | None = None
+    tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]], given: Given
 ) -> Any:  # whatever the column holds that is asked for
     """Rows into tables, all at once; on PostgreSQL in one statement. Each row has its values in the order of `columns`,
     and there is one at least; no two different rows of a table may conflict with each other.
 
-    Returns what is found where something must be `given`; where it is another value, or None, nothing is written.
+    Returns what is found where it must be `given`; where it is another value, or None, nothing is written.
 
     Truth is 0 or 1: sqlite3 looks for a way to adapt each bool, which costs as much as to store the row.
     """
     if not tx.is_sqlite:
-        asked: list[tuple[object, ...]] = [] if given is None else [(first,)]
         values = [(first, *map(_array, zip(*rows, strict=True))) for _, rows in parts]
         statement = _postgres_statement(tuple(into for into, _ in parts), given)
-        cursor = _execute(tx.connection, statement, tuple(chain.from_iterable(asked + values)))
-        return None if given is None else _first(cursor.fetchone())
-    found = None if given is None else scalar(tx.connection, given.statement, first)
-    if given is not None and found != given.value:
+        return _first(_execute(tx.connection, statement, (first, *chain.from_iterable(values))).fetchone())
+    found = scalar(tx.connection, given.statement, first)
+    if found != given.value:
         return found
     # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
     # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
@@ -119,7 +117,7 @@ def _sqlite_statement(into: Insert, rows: int) -> str:
 
 
 @lru_cache(64)
-def _postgres_statement(parts: tuple[Insert, ...], given: Given | None) -> str:
+def _postgres_statement(parts: tuple[Insert, ...], given: Given) -> str:
     """One statement for all rows: as many parameters as there are columns, whatever the number of rows."""
     from sqlalchemy.dialects import postgresql
 
@@ -135,9 +133,7 @@ def _postgres_statement(parts: tuple[Insert, ...], given: Given | None) -> str:
     def one(into: Insert) -> str:
         arrays = ", ".join(place(into, name, "[]") for name in into.columns)
         rows = f"{place(into, into.first)}, of_row.* FROM unnest({arrays}) AS of_row"
-        where = f" WHERE (SELECT value FROM given) = '{given.value}'" if given else ""
-        return f"{into.head} SELECT {rows}{where} {into.conflict}"
+        return f"{into.head} SELECT {rows} WHERE (SELECT value FROM given) = '{given.value}' {into.conflict}"
 
-    asked = [f"given (value) AS ({given.statement})"] if given else []
-    steps = ", ".join([*asked, *(f"part{number} AS ({one(into)})" for number, into in enumerate(parts))])
-    return f"WITH {steps} SELECT {'value FROM given' if given else '1'}"
+    steps = ", ".join(f"part{number} AS ({one(into)})" for number, into in enumerate(parts))
+    return f"WITH given (value) AS ({given.statement}), {steps} SELECT value FROM given"

@@ -142,7 +142,8 @@ class Api:
     ) -> None:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        answer = await self._answer(route, context, request, is_brief=route.is_brief and len(body) <= _BRIEF_BYTES)
+        is_brief = route.is_brief and context.database.can_be_brief and len(body) <= _BRIEF_BYTES
+        answer = await self._answer(route, context, request, is_brief=is_brief)
         await send_bytes(send, 200, answer_struct(answer))
 
     async def _answer(self, route: AnyRoute, context: Context, request: Any, *, is_brief: bool) -> Any:

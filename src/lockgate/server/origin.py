@@ -48,15 +48,17 @@ def require_same_site(scope: Scope) -> None:
 
 def claimed_user(scope: Scope) -> str:
     """The name that the client gives for its user, which proves nothing; empty where it gives none."""
-    claimed = header(scope, USER_HEADER)
-    user = unquote(claimed).strip() if claimed else ""
+    user = unquote(header(scope, USER_HEADER)).strip()
     return user[:_MAX_USER] if user.isprintable() else ""
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """The value of a header, the first of several; empty where there is none."""
-    found: bytes = dict(reversed(scope["headers"])).get(name, b"")
-    return found.decode("latin-1")
+    """The value of a header, empty where there is none."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found.decode("latin-1")
+    return ""
 
 
 def _host_name(netloc: str) -> str:

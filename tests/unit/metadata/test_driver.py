@@ -11,7 +11,7 @@ from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
 from lockgate.metadata.driver import Given, Insert, insert, rows_among
 from lockgate.metadata.modes import Raced
-from lockgate.metadata.runs import NAME_TAG, create_run
+from lockgate.metadata.runs import IN_ACTIVE_RUN, NAME_TAG, create_run
 from lockgate.metadata.tables import latest_metrics, run_tags
 
 Write = Callable[..., AbstractContextManager[Tx]]
@@ -31,7 +31,7 @@ def run(write: Write) -> None:
 def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: Write) -> None:
     into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
     with write() as tx:
-        insert(tx, RUN, (into, [(text, text[::-1]) for text in TEXTS]))
+        insert(tx, RUN, (into, [(text, text[::-1]) for text in TEXTS]), given=IN_ACTIVE_RUN)
     statement = "SELECT key, value FROM run_tags WHERE run_id = ? AND key IN ?"
     with database.read() as connection:
         found = dict(rows_among(connection, statement, RUN, among=TEXTS))
@@ -46,7 +46,7 @@ def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Wr
     into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
     rows = [(f"m{i}", 2**63 - 1 - i, -i, NUMBERS[i % len(NUMBERS)], i % 2) for i in range(count)]
     with write() as tx:
-        insert(tx, RUN, (into, rows))
+        insert(tx, RUN, (into, rows), given=IN_ACTIVE_RUN)
     t = latest_metrics.c
     with database.read() as connection:
         found = connection.execute(select(t.key, t.step, t.timestamp, t.value, t.is_nan)).all()
@@ -81,11 +81,11 @@ def test_single_write_that_fails_leaves_nothing_and_the_next_goes_through(databa
             pytest.raises((IntegrityError, Raced, sqlite3.IntegrityError)),
             database.write(at=1, by="a", decision=False, is_single=True) as tx,
         ):
-            insert(tx, RUN, (latest, [("m", 1, 1, 1.0, 0)]), (tags, [(NAME_TAG, "taken")]))
+            insert(tx, RUN, (latest, [("m", 1, 1, 1.0, 0)]), (tags, [(NAME_TAG, "taken")]), given=IN_ACTIVE_RUN)
     with database.read() as connection:
         assert connection.scalars(select(latest_metrics.c.key)).all() == []
     with database.write(at=1, by="a", decision=False, is_single=True) as tx:
-        insert(tx, RUN, (tags, [("k", "v")]))
+        insert(tx, RUN, (tags, [("k", "v")]), given=IN_ACTIVE_RUN)
 
 
 @pytest.mark.usefixtures("run")
@@ -93,7 +93,7 @@ def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Data
     into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
     try:
         with write() as tx:
-            insert(tx, RUN, (into, [("a\0b", "c\0d")]))
+            insert(tx, RUN, (into, [("a\0b", "c\0d")]), given=IN_ACTIVE_RUN)
     except InvalidInput as error:
         assert "NUL" in error.message  # PostgreSQL's texts cannot have one
         return
