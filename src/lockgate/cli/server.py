@@ -25,6 +25,7 @@ def server(app: App, host: str | None, port: int | None) -> None:
 
     from lockgate.server.app import make_app
     from lockgate.server.context import open_installation
+    from lockgate.server.heap import settle_heap
     from lockgate.server.run import serve
     from lockgate.telemetry import configure_logging
 
@@ -42,6 +43,7 @@ def server(app: App, host: str | None, port: int | None) -> None:
             loop.add_signal_handler(number, stopping.set)
 
         def on_ready(url: str) -> None:
+            settle_heap()
             click.echo(f"listening on {url}")
 
         await serve(api, host, port, stopping, is_guarded=api.requires_login, on_ready=on_ready)

@@ -37,14 +37,17 @@ class Insert(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What must be so for rows to be written: `statement`, with a `?` for their first value, finds `value`."""
+    """What must be so for rows to be written: `statement`, with a `?` for their first value, finds `value`.
+
+    The row in which it is found stays there until the transaction ends; PostgreSQL is told so, SQLite has one writer.
+    """
 
     statement: str
     value: str
 
 
 def insert(
-    tx: Tx, first: object, *parts: tuple[Insert, Sequence[tuple[object, ...]]], given: Given
+    tx: Tx, first: str, *parts: tuple[Insert, Sequence[tuple[object, ...]]], given: Given
 ) -> Any:  # whatever the column holds that is asked for
     """Rows into tables, all at once; on PostgreSQL in one statement. Each row has its values in the order of `columns`,
     and there is one at least; no two different rows of a table may conflict with each other.
@@ -54,10 +57,13 @@ def insert(
     Truth is 0 or 1: sqlite3 looks for a way to adapt each bool, which costs as much as to store the row.
     """
     if not tx.is_sqlite:
+        from lockgate.metadata.libpq import value_of
+
         values = [(first, *map(_array, zip(*rows, strict=True))) for _, rows in parts]
         statement = _postgres_statement(tuple(into for into, _ in parts), given)
-        return _first(_execute(tx.connection, statement, (first, *chain.from_iterable(values))).fetchone())
-    found = scalar(tx.connection, given.statement, first)
+        return value_of(tx.connection, statement, (first, *chain.from_iterable(values)))
+    execute = driver_of(tx.connection).execute
+    found = _first(execute(given.statement, (first,)).fetchone())
     if found != given.value:
         return found
     # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
@@ -67,7 +73,7 @@ def insert(
             part = rows[start : start + _ROWS_A_STATEMENT]
             size = 1 << (len(part) - 1).bit_length()  # a dozen statements are prepared in all
             values_of_part = chain((first,), *part, *repeat(part[-1], size - len(part)))
-            _execute(tx.connection, _sqlite_statement(into, size), tuple(values_of_part))
+            execute(_sqlite_statement(into, size), tuple(values_of_part))
     return found
 
 
@@ -136,4 +142,6 @@ def _postgres_statement(parts: tuple[Insert, ...], given: Given) -> str:
         return f"{into.head} SELECT {rows} WHERE (SELECT value FROM given) = '{given.value}' {into.conflict}"
 
     steps = ", ".join(f"part{number} AS ({one(into)})" for number, into in enumerate(parts))
-    return f"WITH given (value) AS ({given.statement}), {steps} SELECT value FROM given"
+    # The lock that a foreign key would ask for with every row: others may change the row, but not delete it.
+    asked = f"WITH given (value) AS ({given.statement} FOR KEY SHARE), {steps} SELECT value FROM given".split("?")
+    return "".join(f"{part}${number}" for number, part in enumerate(asked[:-1], 1)) + asked[-1]

@@ -50,6 +50,7 @@ _CONNECT = {
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,
     "application_name": "lockgate",
+    "client_encoding": "utf8",
 }
 _SESSION = (
     "SET default_transaction_isolation = 'read committed'",  # also of a statement that is a transaction by itself

@@ -14,7 +14,15 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exis
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import DEFAULT_ID, DELETED
-from lockgate.metadata.tables import doomed_folders, experiments, logged_models, model_versions, runs
+from lockgate.metadata.tables import (
+    doomed_folders,
+    experiments,
+    latest_metrics,
+    logged_models,
+    metrics,
+    model_versions,
+    runs,
+)
 
 _FILES = "/artifacts"  # where the folder of a run or a logged model keeps its files
 
@@ -42,6 +50,8 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
 def purge(tx: Tx, *, before: int, limit: int) -> Purge:
     """Delete the rows of at most `limit` of each kind; experiments when nothing is left in them."""
     of_runs = _take(tx, runs, _purgeable_runs(before), limit)
+    for table in (metrics, latest_metrics):  # afterwards: now nobody can log to these runs any more
+        tx.connection.execute(delete(table).where(table.c.run_id.in_([run_id for run_id, _ in of_runs])))
     of_models = _take(tx, logged_models, _purgeable_models(before), limit)
     is_empty = and_(
         not_(exists().where(runs.c.experiment_id == experiments.c.experiment_id)),
@@ -72,7 +82,7 @@ def strike_off(tx: Tx, doomed_id: int) -> None:
 
 
 def _take(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:
-    """(id, URI) of rows that were deleted; what belongs to them went with them."""
+    """(id, URI) of rows that were deleted; what belongs to them went with them, but for metrics on PostgreSQL."""
     identity = table.primary_key.columns[0]
     uri = table.c.artifact_location if table is experiments else table.c.artifact_uri
     found = tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()

@@ -37,7 +37,12 @@ def make_engine(path: Path) -> Engine:
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         make_url("sqlite://").set(database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False, "cached_statements": 256},
+        connect_args={
+            "timeout": BUSY_TIMEOUT_S,
+            "check_same_thread": False,
+            "cached_statements": 256,
+            "factory": Driver,
+        },
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=24,
@@ -46,7 +51,18 @@ def make_engine(path: Path) -> Engine:
     return engine
 
 
+class Driver(sqlite3.Connection):
+    """What `make_engine` opens; it knows for which mode it was set last."""
+
+    mode: Mode | None = None
+
+
 def begin(connection: Connection, mode: Mode) -> None:
+    """`begin_on` of a connection of SQLAlchemy's."""
+    begin_on(driver_of(connection), mode)
+
+
+def begin_on(driver: Driver, mode: Mode) -> None:
     """Begin a transaction; one that writes has the write lock.
 
     A brief one waits neither for another process nor for the disk: the moving of the log into the file is left to the
@@ -55,21 +71,19 @@ def begin(connection: Connection, mode: Mode) -> None:
     Raises sqlite3.OperationalError if others keep the lock, WouldWait for a brief one if others have it.
     """
     # Straight to the driver: SQLAlchemy's machinery costs more than these statements.
-    driver = driver_of(connection)
-    known = connection.connection.info
-    if known.get("mode") != mode:
+    if driver.mode != mode:
         for pragma in _PRAGMAS[mode]:
             driver.execute(f"PRAGMA {pragma}")
-        known["mode"] = mode
+        driver.mode = mode
     if mode == "read":
         driver.execute("BEGIN")
     else:
         _take_turn(driver, may_wait=mode != "brief")
 
 
-def driver_of(connection: Connection) -> sqlite3.Connection:
+def driver_of(connection: Connection) -> Driver:
     driver: object = connection.connection.dbapi_connection  # for sqlite3 the driver's own, and near at hand
-    assert isinstance(driver, sqlite3.Connection)
+    assert isinstance(driver, Driver)
     return driver
 
 

@@ -27,35 +27,31 @@ def answer_struct(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-async def send_bytes(
-    send: Send,
-    status: int,
-    body: bytes,
-    content_type: bytes = b"application/json",
-    *,
-    close: bool = False,
-    further: Sequence[tuple[bytes, bytes]] = (),
-) -> None:
-    """One whole answer, with `further` headers."""
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *further]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+class Answer(msgspec.Struct, frozen=True):
+    """One whole answer in JSON; `headers` are further ones."""
+
+    body: bytes
+    status: int = 200
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    async def send(self, send: Send) -> None:
+        length = str(len(self.body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 
-async def answer_error(send: Send, error: Exception) -> None:
+def answer_error(error: Exception) -> Answer:
     """The status and body of an error; of an unexpected one nothing but a request id leaves this process."""
     if isinstance(error, LockgateError):
         if error.http_status >= 500 and error.http_status != 501:  # what is not here is nobody's trouble
             log.error("%s: %s", error.code, error)
         body = ErrorBody(error.code, error.message, error.hint)
-        await send_bytes(send, error.http_status, answer_struct(body), further=_headers(error))
-        return
+        return Answer(answer_struct(body), error.http_status, _headers(error))
     request_id = new_sortable_id()
     log.error("request %s failed", request_id, exc_info=error)
     body = ErrorBody("INTERNAL_ERROR", f"an internal error occurred; the server's log has it as request {request_id}.")
-    await send_bytes(send, 500, answer_struct(body))
+    return Answer(answer_struct(body), 500)
 
 
 def _headers(error: LockgateError) -> list[tuple[bytes, bytes]]:

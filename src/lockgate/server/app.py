@@ -11,7 +11,6 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -25,14 +24,14 @@ from lockgate.errors import InvalidInput
 from lockgate.metadata.modes import WouldWait
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED, Guarded
-from lockgate.server.answer import ErrorBody, answer_error, answer_struct, send_bytes
+from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.courier import Courier
 from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
 from lockgate.server.located_files import located_routes
 from lockgate.server.login import Login
-from lockgate.server.meter import MEASURED, Meter
+from lockgate.server.meter import MEASURED, Measured, Meter
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.pages import page_routes
 from lockgate.server.perform import perform, perform_at_once
@@ -88,29 +87,33 @@ class Api:
             await self._routed(scope, receive, send)
             return
         with self._meter.request() as measured:
-            started = False
-
-            async def noting(message: Message) -> None:
-                nonlocal started
-                if message["type"] == "http.response.start":
-                    started, measured.status = True, message["status"]
-                await send(message)
-
             try:
                 context = await self._admit(scope)
                 route = self._fixed.get((scope["method"], scope["path"]))
-                if route is not None:
-                    measured.operation = route.operation.name
-                    await self._perform(route, context, scope, receive, noting, {})
-                elif "\n" in scope["path"]:  # the router's patterns end there, and it would redirect to nowhere
-                    raise InvalidInput("the path has a line break, which no path of this server has.")
-                else:
-                    # The router raises an HTTPException only where it finds an application in the scope.
-                    await self._routed({**scope, "app": self, ADMITTED: context, MEASURED: measured}, receive, noting)
+                if route is None:
+                    await self._route(context, scope, receive, send, measured)
+                    return
+                measured.operation = route.operation.name
+                answer = Answer(await self._perform(route, context, scope, receive, {}))
             except Exception as error:  # the outermost loop: one bad request must not end the server
-                if started:
+                if measured.is_answered:
                     raise  # half an answer is out: all that is left is to cut the connection
-                await answer_error(noting, error)
+                answer = answer_error(error)
+            measured.status = answer.status
+            await answer.send(send)
+
+    async def _route(self, context: Context, scope: Scope, receive: Receive, send: Send, measured: Measured) -> None:
+        """To where the router finds for the path, which answers by itself."""
+        if "\n" in scope["path"]:  # the router's patterns end there, and it would redirect to nowhere
+            raise InvalidInput("the path has a line break, which no path of this server has.")
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                measured.is_answered, measured.status = True, message["status"]
+            await send(message)
+
+        # The router raises an HTTPException only where it finds an application in the scope.
+        await self._routed({**scope, "app": self, ADMITTED: context, MEASURED: measured}, receive, noting)
 
     def courier(self) -> Courier:
         """Sends this installation's webhooks from when it is entered until it is left."""
@@ -123,13 +126,17 @@ class Api:
 
     async def _admit(self, scope: Scope) -> Context:
         """The installation as the caller sees it. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
-        origin.require_same_site(scope)
+        headers = origin.telling_headers(scope)
+        origin.require_same_site(headers)
         is_public = scope["path"] in PUBLIC
         if not is_public:
             await self._login.keep_fresh()
         if not self._login.is_required:
-            origin.require_local(scope)
-        return self._context if is_public else self._context.on_behalf_of(await self._login.caller(scope))
+            origin.require_local(headers)
+        if is_public:
+            return self._context
+        address = scope["client"][0] if scope.get("client") else ""
+        return self._context.on_behalf_of(await self._login.caller(headers, address))
 
     async def _perform(
         self,
@@ -137,27 +144,23 @@ class Api:
         context: Context,
         scope: Scope,
         receive: Receive,
-        send: Send,
         path_params: Mapping[str, str],
-    ) -> None:
+    ) -> bytes:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
         is_brief = route.is_brief and context.database.can_be_brief and len(body) <= _BRIEF_BYTES
-        answer = await self._answer(route, context, request, is_brief=is_brief)
-        await send_bytes(send, 200, answer_struct(answer))
-
-    async def _answer(self, route: AnyRoute, context: Context, request: Any, *, is_brief: bool) -> Any:
         if is_brief:  # to change threads and back costs as much as to log a metric
             try:
-                return perform_at_once(route, context, request)
+                return answer_struct(perform_at_once(route, context, request))
             except WouldWait:
                 pass
-        return await self._workers.call(perform, route, context, request)
+        return answer_struct(await self._workers.call(perform, route, context, request))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
             scope[MEASURED].operation = route.operation.name
-            await self._perform(route, scope[ADMITTED], scope, receive, send, scope["path_params"])
+            body = await self._perform(route, scope[ADMITTED], scope, receive, scope["path_params"])
+            await Answer(body).send(send)
 
         return HttpRoute(path, _AsgiEndpoint(endpoint), methods=[route.operation.method])
 

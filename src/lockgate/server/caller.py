@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from lockgate.entities import Grant, Role
 from lockgate.metadata.access import INSTALLATION
 
@@ -26,8 +28,7 @@ class Rights:
         return found is not None and _RANK[found] >= _RANK[role]
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """`rights` None is somebody who needs none: the local user, or anybody of this machine where nobody logs in."""
 
     name: str

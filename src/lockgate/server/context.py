@@ -89,8 +89,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act, *, may_wait: bool = True) -> "Context":
-        return replace(self, act=act, may_wait=may_wait)
+    def doing(self, act: Act) -> "Context":
+        return replace(self, act=act)
+
+    def at_once(self) -> "Context":
+        return replace(self, may_wait=False)
 
     def close(self) -> None:
         self.database.close()

@@ -17,9 +17,8 @@ import binascii
 import hmac
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-
-from starlette.types import Scope
 
 from lockgate.clock import Clock
 from lockgate.errors import Unauthenticated, Unavailable
@@ -27,7 +26,7 @@ from lockgate.metadata.access import KnownUser, read_directory, read_revision
 from lockgate.metadata.database import Database
 from lockgate.server.bearer import is_same_secret, read_token
 from lockgate.server.caller import Caller, Rights
-from lockgate.server.origin import claimed_user, header
+from lockgate.server.origin import claimed_user
 from lockgate.server.passwords import nobodys_hash, verify_password
 from lockgate.server.throttle import Throttle
 
@@ -62,13 +61,12 @@ class Login:
         self._read_at = clock.monotonic()
         self.is_required = bool(self._directory.users)
 
-    async def caller(self, scope: Scope) -> Caller:
+    async def caller(self, headers: Mapping[bytes, str], address: str) -> Caller:
         """By what `keep_fresh` has read. Raises Unauthenticated, and TooManyRequests after too many failures."""
-        address = scope["client"][0] if scope.get("client") else ""
-        scheme, credentials = _authorization(scope)
+        scheme, credentials = _authorization(headers)
         is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
         if is_local or not self.is_required:
-            return Caller(claimed_user(scope) or self._local_user, address)
+            return Caller(claimed_user(headers) or self._local_user, address)
         if scheme not in ("bearer", "basic"):
             raise _refusal("this server asks for a login.")
         judge = self._by_token if scheme == "bearer" else self._by_password
@@ -152,9 +150,9 @@ class Login:
         self._remembered[proof] = (stored, self._clock.monotonic() + REMEMBERED_S)
 
 
-def _authorization(scope: Scope) -> tuple[str, str]:
+def _authorization(headers: Mapping[bytes, str]) -> tuple[str, str]:
     """Scheme in small letters and credentials; empty where the request has none."""
-    scheme, _, credentials = header(scope, b"authorization").partition(" ")
+    scheme, _, credentials = headers.get(b"authorization", "").partition(" ")
     return scheme.lower(), credentials.strip()
 
 

@@ -1,6 +1,7 @@
 """Where a request comes from: which addresses may be listened on, and which web pages may make a browser ask."""
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
@@ -9,10 +10,15 @@ from starlette.types import Scope
 from lockgate.errors import InvalidInput, PermissionDenied
 
 USER_HEADER = b"x-lockgate-user"
+_TELLING = frozenset({b"host", b"origin", b"authorization", USER_HEADER})
 _MAX_USER = 256
 
 
-@lru_cache(maxsize=64)  # of every request the same few are asked
+def telling_headers(scope: Scope) -> dict[bytes, str]:
+    """Those headers that say where a request comes from and who sends it; of one that is repeated the first."""
+    return {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _TELLING}
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     if host == "localhost" or host.endswith(".localhost"):
@@ -32,33 +38,33 @@ def require_loopback(host: str) -> None:
         )
 
 
-def require_local(scope: Scope) -> None:
+def require_local(headers: Mapping[bytes, str]) -> None:
     """Raises PermissionDenied for a request that names a host other than this machine (DNS rebinding)."""
-    name = _host_name(header(scope, b"host"))
-    if name and not is_loopback(name):
-        raise PermissionDenied(f"this server does not answer as {name!r}, only as localhost or 127.0.0.1.")
+    host = headers.get(b"host", "")
+    if not _names_this_machine(host):
+        raise PermissionDenied(f"this server does not answer as {_host_name(host)!r}, only as localhost or 127.0.0.1.")
 
 
-def require_same_site(scope: Scope) -> None:
+def require_same_site(headers: Mapping[bytes, str]) -> None:
     """Raises PermissionDenied for a request that a page of another site has made the browser send."""
-    origin = header(scope, b"origin")
-    if origin and urlsplit(origin).netloc != header(scope, b"host"):
+    origin = headers.get(b"origin")
+    if origin and urlsplit(origin).netloc != headers.get(b"host"):
         raise PermissionDenied("this request comes from a page of another site.")
 
 
-def claimed_user(scope: Scope) -> str:
+def claimed_user(headers: Mapping[bytes, str]) -> str:
     """The name that the client gives for its user, which proves nothing; empty where it gives none."""
-    user = unquote(header(scope, USER_HEADER)).strip()
+    claimed = headers.get(USER_HEADER)
+    if not claimed:
+        return ""
+    user = unquote(claimed).strip()
     return user[:_MAX_USER] if user.isprintable() else ""
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """The value of a header, empty where there is none."""
-    for key, value in scope["headers"]:
-        if key == name:
-            found: bytes = value
-            return found.decode("latin-1")
-    return ""
+@lru_cache(maxsize=64)  # of every request the same few are asked
+def _names_this_machine(netloc: str) -> bool:
+    name = _host_name(netloc)
+    return not name or is_loopback(name)
 
 
 def _host_name(netloc: str) -> str:

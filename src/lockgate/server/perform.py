@@ -36,9 +36,10 @@ def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table ho
 
 def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
     """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
-    act = Act(route.operation.name, route.need, request)
+    require_storable(request)
     try:
-        return _carry_out(route, ctx.doing(act, may_wait=False), request)
+        require(route.need, ctx.caller, ctx.database, ctx.recent, request)
+        return route.handler(ctx.at_once(), request)
     except PermissionDenied as error:
         raise WouldWait("what is refused is audited, which is a decision.") from error
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.server import files
 from lockgate.server.admitted import ADMITTED
-from lockgate.server.answer import answer_struct, send_bytes
+from lockgate.server.answer import Answer, answer_struct
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
@@ -57,7 +57,7 @@ class ArtifactProxy:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] == "PUT":
             info = await self._receive(context, path, headers, receive)
-            await send_bytes(send, 200, answer_struct({}), further=_facts(info))
+            await Answer(answer_struct({}), headers=_facts(info)).send(send)
         else:
             await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
 
@@ -105,7 +105,7 @@ class ArtifactProxy:
             except OutsideOfFile as error:
                 size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
                 body = answer_struct({"error_code": error.code, "message": error.message})
-                await send_bytes(send, error.http_status, body, further=size)
+                await Answer(body, error.http_status, size).send(send)
                 return
             await send(
                 {"type": "http.response.start", "status": 206 if part else 200, "headers": _headers(found, part)}

@@ -27,7 +27,7 @@ from lockgate.metadata.access import has_admin
 from lockgate.project import Folder
 from lockgate.server.app import make_app
 from lockgate.server.context import Context, open_installation
-from lockgate.server.heap import give_back_freed
+from lockgate.server.heap import settle_heap
 from lockgate.server.local import LocalTransport
 from lockgate.server.origin import is_loopback
 from lockgate.server.replicas import Replica
@@ -188,7 +188,7 @@ class AutomationThread:
         automation = Automation(folder, client, clock=clock, user=user)
         self._stop_automation = automation.stop
         automation.start()
-        give_back_freed()
+        settle_heap()
         self._is_ready.set()
         while not self._stopping.wait(_WATCH_EVERY_S):
             try:

@@ -1,9 +1,11 @@
+import threading
+
 import pytest
 
 from lockgate.metadata import logged_models
 from lockgate.metadata.database import Database
 from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
-from lockgate.metadata.metrics import Point, history, log_points
+from lockgate.metadata.metrics import Point, history, latest_of, log_points
 from lockgate.metadata.models import create_model
 from lockgate.metadata.purge import Purge, count_purgeable, list_doomed, purge, strike_off
 from lockgate.metadata.runs import create_run, log_params, params_of, set_run_stage
@@ -51,6 +53,27 @@ def test_old_deleted_run_goes_with_all_it_had_and_its_folder_is_doomed(deleted: 
         assert history(connection, OLD, "m") == []
     assert doomed(deleted) == [f"mlflow-artifacts:/0/{OLD}"]
     assert counted(deleted, 50) == Purge(0, 0, 0, 1)
+
+
+def test_metric_that_is_logged_while_its_run_goes_for_good_goes_with_it(database: Database) -> None:
+    with database.write(at=1, by="ann") as tx:
+        create_run(tx, OLD, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+
+    def delete_for_good() -> None:
+        with database.write(at=10, by="ann") as tx:
+            set_run_stage(tx, OLD, deleted=True)
+        purged(database, 50)
+
+    deleting = threading.Thread(target=delete_for_good)
+    with database.write(at=5, by="ann", decision=False) as tx:
+        log_points(tx, OLD, [Point("m", 1.0, 1, 0)])
+        deleting.start()
+        deleting.join(0.3)
+        assert deleting.is_alive()  # what is written here keeps the run there
+    deleting.join()
+    with database.read() as connection:
+        assert (list(history(connection, OLD, "m")), list(latest_of(connection, [OLD]))) == ([], [])
+        assert doomed(database) == [f"mlflow-artifacts:/0/{OLD}"]
 
 
 def test_folder_is_doomed_until_it_is_struck_off(deleted: Database) -> None:

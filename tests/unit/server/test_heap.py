@@ -1,10 +1,11 @@
+import gc
 import platform
 import re
 from pathlib import Path
 
 import pytest
 
-from lockgate.server.heap import give_back_freed
+from lockgate.server.heap import settle_heap
 
 PIECE = 20_000  # above the interpreter's own allocator, below what glibc takes from the system for itself
 
@@ -22,7 +23,17 @@ def test_memory_freed_below_what_is_still_in_use_goes_back_to_the_system() -> No
     del pieces
 
     before = resident_mb()
-    give_back_freed()
+    settle_heap()
 
     assert before - resident_mb() > 0.5 * 3000 * PIECE / 2**20
     assert len(last) == PIECE
+
+
+def test_what_is_there_is_looked_through_no_more() -> None:
+    kept = [[] for _ in range(1000)]  # type: list[list[object]]
+    try:
+        settle_heap()
+        assert gc.get_freeze_count() > len(kept)
+        assert len(gc.get_objects()) < len(kept)
+    finally:
+        gc.unfreeze()

@@ -104,7 +104,8 @@ def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     require_batch(request.metrics, request.params, request.tags)
     require_unique([param.key for param in request.params])
     params = {param.key: param.value for param in request.params}
-    with ctx.write(decision=False) as tx:
+    is_single = not (params or request.tags or any(metric.model_id for metric in request.metrics))
+    with ctx.write(decision=False, is_single=is_single) as tx:
         if request.metrics:
             _log_metrics(tx, request.id, request.metrics)
         else:
