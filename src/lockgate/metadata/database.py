@@ -50,6 +50,7 @@ class Tx(msgspec.Struct, frozen=True):
     at: int
     by: str
     is_decision: bool
+    is_single: bool = False  # one call of `driver.insert`, which may be made again where it failed
 
     @property
     def is_sqlite(self) -> bool:
@@ -112,7 +113,7 @@ class Database:
         with storage_errors():
             connection = self._take_kept()
             try:
-                yield Tx(connection, at, by, is_decision=False)
+                yield Tx(connection, at, by, is_decision=False, is_single=True)
             except BaseException:
                 connection.close()
                 raise

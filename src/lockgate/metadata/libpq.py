@@ -4,41 +4,55 @@ It takes texts and gives texts. psycopg's cursor, which takes and gives Python's
 metric than PostgreSQL does.
 """
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from psycopg import DataError, Error
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGconn
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+_UNKNOWN_STATEMENT = b"26000"
 
-def value_of(connection: Connection, statement: str, values: Sequence[str]) -> str | None:
+
+def value_of(connection: Connection, statement: str, values: Sequence[str], *, is_alone: bool) -> str | None:
     """The first column of the first row of a statement with `$1`, `$2` ...; None where there is none.
 
-    Raises DBAPIError, as SQLAlchemy would.
+    One that `is_alone`, outside of any transaction, is parsed once a connection. Raises DBAPIError, as SQLAlchemy
+    would.
     """
     driver: Any = connection.connection.driver_connection  # psycopg.Connection
-    prepared: dict[str, bytes] = connection.info.setdefault("prepared", {})
     try:
         if any("\0" in text for text in values):  # libpq would take it for the text's end
             raise DataError("a text has a NUL (0x00) character")
-        name = prepared.get(statement)
-        if name is None:
-            name = prepared[statement] = _prepare(driver.pgconn, f"lockgate_{len(prepared)}".encode(), statement)
-        result = driver.pgconn.exec_prepared(name, [text.encode() for text in values])
-        if result.status != ExecStatus.TUPLES_OK:
-            raise error_from_result(result)
+        texts = [text.encode() for text in values]
+        if is_alone:
+            result = _ask_prepared(driver.pgconn, connection.info.setdefault("prepared", {}), statement, texts)
+        else:
+            result = driver.pgconn.exec_params(statement.encode(), texts)
+        _require(result, ExecStatus.TUPLES_OK)
     except Error as error:
         raise DBAPIError.instance(statement, None, error, Error, dialect=connection.dialect) from error
     found = result.get_value(0, 0) if result.ntuples else None
     return None if found is None else found.decode()
 
 
-def _prepare(libpq: PGconn, name: bytes, statement: str) -> bytes:
-    result = libpq.prepare(name, statement.encode())
-    if result.status != ExecStatus.COMMAND_OK:
+def _ask_prepared(libpq: PGconn, prepared: dict[str, bytes], statement: str, texts: list[bytes]) -> PGresult:
+    name = prepared.get(statement)
+    if name is not None:
+        result = libpq.exec_prepared(name, texts)
+        if result.error_field(DiagnosticField.SQLSTATE) != _UNKNOWN_STATEMENT:
+            return result
+        # psycopg has PostgreSQL forget all of a connection's statements when a transaction was rolled back.
+    name = f"lockgate_{zlib.crc32(statement.encode()):08x}".encode()
+    _require(libpq.prepare(name, statement.encode()), ExecStatus.COMMAND_OK)
+    prepared[statement] = name
+    return libpq.exec_prepared(name, texts)
+
+
+def _require(result: PGresult, status: ExecStatus) -> None:
+    if result.status != status:
         raise error_from_result(result)
-    return name

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.driver import Insert, insert, rows_among
+from lockgate.metadata.driver import KNOWN_IS_FINE, Insert, insert, plain_rows, rows_among
 from lockgate.metadata.limits import require_key
 from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
 from lockgate.metadata.runs import IN_ACTIVE_RUN, require_active_stage
@@ -43,6 +43,10 @@ class ModelPoint(NamedTuple):
     point: Point
     dataset_name: str
     dataset_digest: str
+
+
+# Of a value as it is read: its time, step, value and whether it is a NaN, which is kept as 0.
+Found: TypeAlias = tuple[int, int, float, int]
 
 
 def log_points(tx: Tx, run_id: str, points: Iterable[tuple[str, float, int, int]]) -> None:
@@ -113,28 +117,29 @@ def latest_of(connection: Connection, run_ids: Sequence[str]) -> Sequence[tuple[
     return rows_among(connection, _LATEST, among=run_ids)
 
 
-def history(connection: Connection, run_id: str, key: str) -> Sequence[Row[float, int, int, int]]:
-    """(value, is NaN, time, step) of one metric by time, then step; a NaN is kept as 0."""
+def history(connection: Connection, run_id: str, key: str) -> Sequence[Found]:
+    """One metric by time, then step."""
     t = metrics.c
     query = select(*_columns()).where(t.run_id == run_id, t.key == key)
-    return connection.execute(query.order_by(t.timestamp, t.step, t.value)).all()
+    return plain_rows(connection, query.order_by(t.timestamp, t.step, t.value))
 
 
 def history_page(connection: Connection, run_id: str, key: str, *, max_results: int, page_token: str) -> Page:
-    """A part of `history`, found as (time, step, value, is NaN). Raises InvalidInput for a token of another one."""
+    """A part of `history`. Raises InvalidInput for a token of another one."""
     t = metrics.c
     is_sqlite = connection.dialect.name == "sqlite"  # which is at the end of its index already
     flag = _flag(t.is_nan) if is_sqlite else case((t.is_nan == true(), 1), else_=0)
     sorts = (Sort(t.timestamp, True, int), Sort(t.step, True, int), Sort(t.value, True, float), Sort(flag, True, int))
     stretch = Stretch(select().where(t.run_id == run_id, t.key == key), sorts)
     question = ("history", run_id, key)
-    return fetch_page(connection, [stretch], max_results=min(max_results, LARGEST), token=page_token, question=question)
+    size = min(max_results, LARGEST)
+    return fetch_page(connection, [stretch], max_results=size, token=page_token, question=question, is_plain=True)
 
 
 def histories(
     connection: Connection, run_ids: Sequence[str], key: str, *, limit: int
-) -> Sequence[Row[str, float, int, int, int]]:
-    """(run id, value, is NaN, time, step) of one metric of several runs, in that order; `limit` at most."""
+) -> Sequence[Row[str, int, int, float, int]]:
+    """(run id, time, step, value, is NaN) of one metric of several runs, in that order; `limit` at most."""
     t = metrics.c
     query = select(t.run_id, *_columns()).where(t.run_id.in_(run_ids), t.key == key)
     return connection.execute(query.order_by(t.run_id, t.timestamp, t.step, t.value).limit(limit)).all()
@@ -142,7 +147,7 @@ def histories(
 
 def sample_history(
     connection: Connection, run_id: str, key: str, *, size: int, steps: tuple[int, int] | None
-) -> Sequence[Row[float, int, int, int]]:
+) -> Sequence[Found]:
     """At most `size` values by step, evenly spread over the history or over an interval of its steps.
 
     The first and the last value are among them; of a sample of one it is the last.
@@ -152,10 +157,10 @@ def sample_history(
     count = connection.scalar(select(func.count()).select_from(metrics).where(within)) or 0
     number = func.row_number().over(order_by=(t.step, t.timestamp, t.value, t.is_nan))
     numbered = select(*_columns(), number.label("number")).where(within).subquery()
-    chosen = select(numbered.c.value, numbered.c.is_nan, numbered.c.timestamp, numbered.c.step)
+    chosen = select(numbered.c.timestamp, numbered.c.step, numbered.c.value, numbered.c.is_nan)
     if count > size:
         chosen = chosen.where(numbered.c.number.in_(_spread(count, size)))
-    return connection.execute(chosen.order_by(numbered.c.number)).all()
+    return plain_rows(connection, chosen.order_by(numbered.c.number))
 
 
 def _spread(count: int, size: int) -> list[int]:
@@ -166,7 +171,7 @@ def _spread(count: int, size: int) -> list[int]:
 
 def _columns() -> tuple[ColumnElement[Any], ...]:
     t = metrics.c
-    return t.value, _flag(t.is_nan), t.timestamp, t.step
+    return t.timestamp, t.step, t.value, _flag(t.is_nan)
 
 
 def _flag(is_nan: ColumnElement[bool]) -> ColumnElement[int]:
@@ -179,7 +184,7 @@ _LATEST = (
     "SELECT run_id, key, value, is_nan, timestamp, step FROM latest_metrics WHERE run_id IN ? ORDER BY run_id, key"
 )
 _COLUMNS = ("key", "step", "timestamp", "value", "is_nan")
-_APPEND = Insert(metrics, "run_id", _COLUMNS, "ON CONFLICT DO NOTHING")
+_APPEND = Insert(metrics, "run_id", _COLUMNS, KNOWN_IS_FINE)
 _MOVE_LATEST = Insert(
     latest_metrics,
     "run_id",

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Select, and_,
 
 from lockgate.errors import InvalidInput
 from lockgate.hashing import digest_canonical
+from lockgate.metadata.driver import plain_rows
 from lockgate.metadata.tables import indexed_part
 
 LARGEST = 50_000
@@ -68,11 +69,13 @@ def fetch_page(
     token: str,
     question: Sequence[object],
     largest: int = LARGEST,
+    is_plain: bool = False,
 ) -> Page:
     """Rows of the stretches, one after the other; beside what the queries select, each holds its sort key.
 
     Of stretches of one rank, none may come whose rows all precede `place_of(token)`. `question` is all that decides
-    which rows there are and in which order. Raises InvalidInput for a page size that is not 1 to `largest`.
+    which rows there are and in which order. A page that `is_plain` has the driver's tuples (`plain_rows`). Raises
+    InvalidInput for a page size that is not 1 to `largest`.
     """
     require_page_size(max_results, largest)
     after = place_of(token, question)
@@ -92,7 +95,8 @@ def fetch_page(
         told = [s for s in stretch.sorts if not (is_sqlite and isinstance(s.column, indexed_part))]
         query = query.order_by(*(s.column.asc() if s.ascending else s.column.desc() for s in told))
         read.append((len(rows), stretch))
-        rows += connection.execute(query.limit(max_results + 1 - len(rows))).all()
+        query = query.limit(max_results + 1 - len(rows))
+        rows += plain_rows(connection, query) if is_plain else connection.execute(query).all()
         if len(rows) > max_results:
             stretch = next(known for start, known in reversed(read) if start < max_results)
             key = (*stretch.first, *rows[max_results - 1][-len(stretch.sorts) :])

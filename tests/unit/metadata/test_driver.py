@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
-from lockgate.metadata.driver import Given, Insert, insert, rows_among
+from lockgate.metadata.driver import KNOWN_IS_FINE, Given, Insert, insert, rows_among
 from lockgate.metadata.modes import Raced
 from lockgate.metadata.runs import IN_ACTIVE_RUN, NAME_TAG, create_run
 from lockgate.metadata.tables import latest_metrics, run_tags
@@ -29,7 +29,7 @@ def run(write: Write) -> None:
 
 @pytest.mark.usefixtures("run")
 def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: Write) -> None:
-    into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    into = Insert(run_tags, "run_id", ("key", "value"), KNOWN_IS_FINE)
     with write() as tx:
         insert(tx, RUN, (into, [(text, text[::-1]) for text in TEXTS]), given=IN_ACTIVE_RUN)
     statement = "SELECT key, value FROM run_tags WHERE run_id = ? AND key IN ?"
@@ -43,7 +43,7 @@ def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: 
 @pytest.mark.usefixtures("run")
 @pytest.mark.parametrize("count", [1, 513])  # one row, and more than fit one statement
 def test_numbers_and_truth_are_written_as_they_are(database: Database, write: Write, count: int) -> None:
-    into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
+    into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), KNOWN_IS_FINE)
     rows = [(f"m{i}", 2**63 - 1 - i, -i, NUMBERS[i % len(NUMBERS)], i % 2) for i in range(count)]
     with write() as tx:
         insert(tx, RUN, (into, rows), given=IN_ACTIVE_RUN)
@@ -60,8 +60,8 @@ def test_rows_are_written_only_where_what_they_need_is_given(
     database: Database, run_id: str, found: str | None, wanted: str
 ) -> None:
     given = Given("SELECT lifecycle_stage FROM runs WHERE run_id = ?", wanted)
-    tags = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
-    latest = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), "ON CONFLICT DO NOTHING")
+    tags = Insert(run_tags, "run_id", ("key", "value"), KNOWN_IS_FINE)
+    latest = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), KNOWN_IS_FINE)
     for is_single in (False, True):
         rows = [(f"{is_single}", "v")]
         with database.write(at=1, by="a", decision=False, is_single=is_single) as tx:
@@ -71,6 +71,20 @@ def test_rows_are_written_only_where_what_they_need_is_given(
         for table in (run_tags, latest_metrics):
             keys = connection.scalars(select(table.c.key).where(table.c.key != NAME_TAG).order_by(table.c.key))
             assert keys.all() == expected
+
+
+@pytest.mark.parametrize("is_single", [False, True])
+def test_rows_that_are_there_already_or_given_twice_are_left_out(
+    database: Database, run: None, *, is_single: bool
+) -> None:
+    into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), KNOWN_IS_FINE)
+    old, new = ("old", 1, 1, 1.0, 0), ("new", 2, 2, 2.0, 0)
+    for rows in ([old], [old], [new, old], [new, new, old]):
+        with database.write(at=1, by="a", decision=False, is_single=is_single) as tx:
+            assert insert(tx, RUN, (into, rows), given=IN_ACTIVE_RUN) == "active"
+    with database.read() as connection:
+        found = connection.execute(select(latest_metrics.c.key, latest_metrics.c.step)).all()
+    assert sorted(found) == [("new", 2), ("old", 1)]
 
 
 def test_single_write_that_fails_leaves_nothing_and_the_next_goes_through(database: Database, run: None) -> None:
@@ -88,9 +102,20 @@ def test_single_write_that_fails_leaves_nothing_and_the_next_goes_through(databa
         insert(tx, RUN, (tags, [("k", "v")]), given=IN_ACTIVE_RUN)
 
 
+def test_single_write_goes_through_when_its_connection_has_forgotten_it(database: Database, run: None) -> None:
+    tags = Insert(run_tags, "run_id", ("key", "value"), "")
+    for key in ("a", "b"):
+        with database.write(at=1, by="a", decision=False, is_single=True) as tx:
+            if not tx.is_sqlite:
+                tx.connection.exec_driver_sql("DEALLOCATE ALL")
+            insert(tx, RUN, (tags, [(key, "v")]), given=IN_ACTIVE_RUN)
+    with database.read() as connection:
+        assert set(connection.scalars(select(run_tags.c.key))) == {"a", "b", NAME_TAG}
+
+
 @pytest.mark.usefixtures("run")
 def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Database, write: Write) -> None:
-    into = Insert(run_tags, "run_id", ("key", "value"), "ON CONFLICT DO NOTHING")
+    into = Insert(run_tags, "run_id", ("key", "value"), KNOWN_IS_FINE)
     try:
         with write() as tx:
             insert(tx, RUN, (into, [("a\0b", "c\0d")]), given=IN_ACTIVE_RUN)
