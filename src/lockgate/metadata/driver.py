@@ -168,12 +168,12 @@ def _postgres_statement(parts: tuple[Insert, ...], given: Given, *, many: bool, 
 
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no annotations
 
-    def place(into: Insert, name: str, many: str = "") -> str:
+    def place(into: Insert, name: str, suffix: str = "") -> str:
         kind = into.table.c[name].type
         if isinstance(kind, Boolean):
-            return f"?::INTEGER{many}::BOOLEAN{many}"
+            return f"?::INTEGER{suffix}::BOOLEAN{suffix}"
         # A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word.
-        return f"?::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{many}"
+        return f"?::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{suffix}"
 
     def one(into: Insert) -> str:
         columns = ", ".join(place(into, name, "[]" if many else "") for name in into.columns)

@@ -1,17 +1,17 @@
 """PostgreSQL's own library, below psycopg: for the one statement that is asked thousands of times a second.
 
 It takes texts and gives texts. psycopg's cursor, which takes and gives Python's values, needs longer for a logged
-metric than PostgreSQL does.
+metric than PostgreSQL does. To wait for the answer is psycopg's, which Ctrl-C can interrupt.
 """
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from psycopg import DataError, Error
 from psycopg.errors import error_from_result
+from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -30,29 +30,36 @@ def value_of(connection: Connection, statement: str, values: Sequence[str], *, i
             raise DataError("a text has a NUL (0x00) character")
         texts = [text.encode() for text in values]
         if is_alone:
-            result = _ask_prepared(driver.pgconn, connection.info.setdefault("prepared", {}), statement, texts)
+            result = _ask_prepared(driver, connection.info.setdefault("prepared", {}), statement, texts)
         else:
-            result = driver.pgconn.exec_params(statement.encode(), texts)
-        _require(result, ExecStatus.TUPLES_OK)
+            driver.pgconn.send_query_params(statement.encode(), texts)
+            result = _answer(driver)
+        if result.status != ExecStatus.TUPLES_OK:
+            raise error_from_result(result)
     except Error as error:
         raise DBAPIError.instance(statement, None, error, Error, dialect=connection.dialect) from error
     found = result.get_value(0, 0) if result.ntuples else None
     return None if found is None else found.decode()
 
 
-def _ask_prepared(libpq: PGconn, prepared: dict[str, bytes], statement: str, texts: list[bytes]) -> PGresult:
+def _ask_prepared(driver: Any, prepared: dict[str, bytes], statement: str, texts: list[bytes]) -> PGresult:
     name = prepared.get(statement)
-    if name is not None:
-        result = libpq.exec_prepared(name, texts)
+    if name is None:
+        name = prepared[statement] = f"lockgate_{len(prepared)}".encode()
+    else:
+        driver.pgconn.send_query_prepared(name, texts)
+        result = _answer(driver)
         if result.error_field(DiagnosticField.SQLSTATE) != _UNKNOWN_STATEMENT:
             return result
         # psycopg has PostgreSQL forget all of a connection's statements when a transaction was rolled back.
-    name = f"lockgate_{zlib.crc32(statement.encode()):08x}".encode()
-    _require(libpq.prepare(name, statement.encode()), ExecStatus.COMMAND_OK)
-    prepared[statement] = name
-    return libpq.exec_prepared(name, texts)
+    driver.pgconn.send_prepare(name, statement.encode())
+    result = _answer(driver)
+    if result.status != ExecStatus.COMMAND_OK:
+        return result
+    driver.pgconn.send_query_prepared(name, texts)
+    return _answer(driver)
 
 
-def _require(result: PGresult, status: ExecStatus) -> None:
-    if result.status != status:
-        raise error_from_result(result)
+def _answer(driver: Any) -> PGresult:
+    results: list[PGresult] = driver.wait(execute(driver.pgconn))
+    return results[-1]

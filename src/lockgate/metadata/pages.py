@@ -51,7 +51,7 @@ class Page(NamedTuple):
 
     @property
     def rows(self) -> list[RowMapping]:
-        """The rows by the names of their columns, which takes as long again as reading them."""
+        """The rows, where they are not plain, by the names of their columns; this takes as long as reading them."""
         return [row._mapping for row in self.found]  # SQLAlchemy's documented name for it
 
 

@@ -9,9 +9,9 @@ once a run, so turns cost nothing that is felt; measurements, which come by the 
 READ COMMITTED is what makes the turns exact: every statement sees what was committed before it began, and so all that
 earlier decisions wrote. A snapshot, as REPEATABLE READ takes it, would be of the time before the wait.
 
-Measurements run beside each other and beside decisions. Each of their statements is right by itself, by ON CONFLICT and
-the tables' keys. Where one collides with what somebody else commits (a deadlock, a key that just went), PostgreSQL ends
-it, and `repeat_when_raced` does the whole of it again.
+Measurements run beside each other and beside decisions. Each of their statements is right by itself, by ON CONFLICT,
+the tables' keys and the lock on the run that metrics belong to. Where one collides with what somebody else commits (a
+deadlock, a key that just went), PostgreSQL ends it, and `repeat_when_raced` does the whole of it again.
 
 Texts are kept and ordered by their bytes (`_ByteOrder`) and have no length of their own: SQLite knows none, and what
 is too long is refused before it comes here.
@@ -50,7 +50,6 @@ _CONNECT = {
     "keepalives_count": 2,
     "tcp_user_timeout": 20_000,
     "application_name": "lockgate",
-    "client_encoding": "utf8",
 }
 _SESSION = (
     "SET default_transaction_isolation = 'read committed'",  # also of a statement that is a transaction by itself
@@ -80,6 +79,7 @@ _ABSENT = ("08", "53", "57", "58", "28", "3D", "25006", "25P03", "42501")
 def make_engine(url: URL) -> Engine:
     """Raises InvalidInput where the driver is not installed."""
     given = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    given["client_encoding"] = "utf8"  # whatever is asked for: `libpq` has texts in no other
     try:
         engine = create_engine(url, connect_args=given, pool_size=8, max_overflow=24, use_native_hstore=False)
     except ImportError as error:

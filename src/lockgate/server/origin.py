@@ -48,7 +48,7 @@ def require_local(headers: Mapping[bytes, str]) -> None:
 def require_same_site(headers: Mapping[bytes, str]) -> None:
     """Raises PermissionDenied for a request that a page of another site has made the browser send."""
     origin = headers.get(b"origin")
-    if origin and urlsplit(origin).netloc != headers.get(b"host"):
+    if origin and _netloc(origin) != headers.get(b"host"):
         raise PermissionDenied("this request comes from a page of another site.")
 
 
@@ -65,6 +65,13 @@ def claimed_user(headers: Mapping[bytes, str]) -> str:
 def _names_this_machine(netloc: str) -> bool:
     name = _host_name(netloc)
     return not name or is_loopback(name)
+
+
+def _netloc(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # of half an IPv6 address
+        return ""
 
 
 def _host_name(netloc: str) -> str:

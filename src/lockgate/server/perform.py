@@ -36,10 +36,8 @@ def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table ho
 
 def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
     """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
-    require_storable(request)
     try:
-        require(route.need, ctx.caller, ctx.database, ctx.recent, request)
-        return route.handler(ctx.at_once(), request)
+        return _carry_out(route, ctx.at_once(), request)
     except PermissionDenied as error:
         raise WouldWait("what is refused is audited, which is a decision.") from error
 

@@ -11,7 +11,9 @@ from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
 from lockgate.metadata.driver import KNOWN_IS_FINE, Given, Insert, insert, rows_among
 from lockgate.metadata.modes import Raced
+from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import IN_ACTIVE_RUN, NAME_TAG, create_run
+from lockgate.metadata.schema import open_database
 from lockgate.metadata.tables import latest_metrics, run_tags
 
 Write = Callable[..., AbstractContextManager[Tx]]
@@ -38,6 +40,18 @@ def test_texts_are_written_and_looked_up_as_they_are(database: Database, write: 
         assert found == {text: text[::-1] for text in TEXTS}
         assert rows_among(connection, statement, RUN, among=[]) == []
         assert rows_among(connection, statement, RUN, among=[TEXTS[3]]) == [(TEXTS[3], TEXTS[3][::-1])]
+
+
+def test_texts_are_written_as_they_are_whatever_encoding_the_address_asks_for(postgres_url: str) -> None:
+    database = open_database(parse_address(f"{postgres_url}&client_encoding=latin1"))
+    into = Insert(run_tags, "run_id", ("key", "value"), KNOWN_IS_FINE)
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="ann", start_time=1, tags={})
+        insert(tx, RUN, (into, [("größe", "€")]), given=IN_ACTIVE_RUN)
+    with database.read() as connection:
+        statement = "SELECT value FROM run_tags WHERE run_id = ? AND key IN ?"
+        assert rows_among(connection, statement, RUN, among=["größe"]) == [("€",)]
+    database.close()
 
 
 @pytest.mark.usefixtures("run")

@@ -111,6 +111,7 @@ def test_bug_is_a_request_id_and_nothing_else(asked, context: Context, caplog: p
         ({"Host": "evil.example:5000"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[x"}, 403),
         ({"Host": "localhost:1234", "Origin": "http://localhost:1234"}, 200),
         ({"Host": "localhost:1234", "Origin": "http://localhost:9"}, 403),
     ],

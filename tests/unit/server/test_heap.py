@@ -1,6 +1,7 @@
 import gc
 import platform
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 from lockgate.server.heap import settle_heap
 
 PIECE = 20_000  # above the interpreter's own allocator, below what glibc takes from the system for itself
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
 
 
 def resident_mb() -> float:
@@ -30,10 +37,7 @@ def test_memory_freed_below_what_is_still_in_use_goes_back_to_the_system() -> No
 
 
 def test_what_is_there_is_looked_through_no_more() -> None:
-    kept = [[] for _ in range(1000)]  # type: list[list[object]]
-    try:
-        settle_heap()
-        assert gc.get_freeze_count() > len(kept)
-        assert len(gc.get_objects()) < len(kept)
-    finally:
-        gc.unfreeze()
+    kept: list[list[object]] = [[] for _ in range(1000)]
+    settle_heap()
+    assert gc.get_freeze_count() > len(kept)
+    assert len(gc.get_objects()) < len(kept)
