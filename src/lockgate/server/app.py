@@ -94,7 +94,7 @@ class Api:
                     await self._route(context, scope, receive, send, measured)
                     return
                 measured.operation = route.operation.name
-                answer = Answer(await self._perform(route, context, scope, receive, {}))
+                answer = await self._perform(route, context, scope, receive, {})
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if measured.is_answered:
                     raise  # half an answer is out: all that is left is to cut the connection
@@ -145,22 +145,22 @@ class Api:
         scope: Scope,
         receive: Receive,
         path_params: Mapping[str, str],
-    ) -> bytes:
+    ) -> Answer:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
         is_brief = route.is_brief and context.database.can_be_brief and len(body) <= _BRIEF_BYTES
         if is_brief:  # to change threads and back costs as much as to log a metric
             try:
-                return answer_struct(perform_at_once(route, context, request))
+                return Answer(answer_struct(perform_at_once(route, context, request)))
             except WouldWait:
                 pass
-        return answer_struct(await self._workers.call(perform, route, context, request))
+        return Answer(answer_struct(await self._workers.call(perform, route, context, request)))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
             scope[MEASURED].operation = route.operation.name
-            body = await self._perform(route, scope[ADMITTED], scope, receive, scope["path_params"])
-            await Answer(body).send(send)
+            answer = await self._perform(route, scope[ADMITTED], scope, receive, scope["path_params"])
+            await answer.send(send)
 
         return HttpRoute(path, _AsgiEndpoint(endpoint), methods=[route.operation.method])
 

@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from lockgate.errors import InvalidInput
 from lockgate.ids import new_run_id
 from lockgate.metadata import inputs, metrics, run_search, runs
-from lockgate.metadata.database import Tx
 from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
 from lockgate.metadata.pages import LARGEST
 from lockgate.server.context import AnyRoute, Context, Route
@@ -77,17 +76,10 @@ def restore_run(ctx: Context, request: wire.OfRun) -> Empty:
 
 
 def log_metric(ctx: Context, request: wire.LogMetric) -> Empty:
-    metric = wire.Metric(
-        key=request.key,
-        value=request.value,
-        timestamp=request.timestamp,
-        step=request.step,
-        model_id=request.model_id,
-        dataset_name=request.dataset_name,
-        dataset_digest=request.dataset_digest,
-    )
-    with ctx.write(decision=False, is_single=not metric.model_id) as tx:
-        _log_metrics(tx, request.id, (metric,))
+    points, of_models = _points((request,))
+    with ctx.write(decision=False, is_single=not of_models) as tx:
+        metrics.log_points(tx, request.id, points)
+        metrics.log_model_points(tx, request.id, of_models)
     return Empty()
 
 
@@ -104,10 +96,11 @@ def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     require_batch(request.metrics, request.params, request.tags)
     require_unique([param.key for param in request.params])
     params = {param.key: param.value for param in request.params}
-    is_single = not (params or request.tags or any(metric.model_id for metric in request.metrics))
-    with ctx.write(decision=False, is_single=is_single) as tx:
-        if request.metrics:
-            _log_metrics(tx, request.id, request.metrics)
+    points, of_models = _points(request.metrics)
+    with ctx.write(decision=False, is_single=not (params or request.tags or of_models)) as tx:
+        if points:
+            metrics.log_points(tx, request.id, points)
+            metrics.log_model_points(tx, request.id, of_models)
         else:
             runs.require_active_run(tx.connection, request.id)
         if params:
@@ -264,8 +257,10 @@ def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
     return start, end
 
 
-def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
-    """At least one. Raises NotFound, and InvalidInput where the run is deleted."""
+def _points(
+    received: Sequence[wire.Metric | wire.LogMetric],
+) -> tuple[list[tuple[str, float, int, int]], list[metrics.ModelPoint]]:
+    """For `log_points`, and for `log_model_points` those of them that were measured of a logged model."""
     points = []
     of_models = []
     for item in received:
@@ -282,8 +277,7 @@ def _log_metrics(tx: Tx, run_id: str, received: Sequence[wire.Metric]) -> None:
             of_models.append(
                 metrics.ModelPoint(item.model_id, named, item.dataset_name or "", item.dataset_digest or "")
             )
-    metrics.log_points(tx, run_id, points)
-    metrics.log_model_points(tx, run_id, of_models)
+    return points, of_models
 
 
 def _run(connection: Connection, run_id: str) -> wire.Run:
