@@ -79,3 +79,23 @@ def test_close_finishes_what_was_asked_for() -> None:
 
     asyncio.run(main())
     assert sorted(done) == list(range(20))
+
+
+def test_of_those_that_are_free_the_one_that_was_busy_last_goes_first() -> None:
+    workers = Workers(3, name="test")
+
+    def work(may_end: threading.Event) -> str:
+        may_end.wait()
+        return threading.current_thread().name
+
+    async def is_last_asked_first() -> bool:
+        may_end = [threading.Event() for _ in range(3)]
+        asked = [workers.call(work, event) for event in may_end]
+        for number in (2, 0, 1):
+            may_end[number].set()
+            last = await asked[number]
+            await asyncio.sleep(0.02)  # until it waits again
+        return await workers.call(work, may_end[0]) == last
+
+    assert any(asyncio.run(is_last_asked_first()) for _ in range(20))  # a thread may be slow to wait again
+    workers.close()
