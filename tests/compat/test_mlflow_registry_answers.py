@@ -169,6 +169,9 @@ def test_a_version_has_its_empty_fields(ask: Ask) -> None:
         ({"source": "models:/m/1", "run_id": "zzz"}, BAD),
         ({"source": "models:/prompt/1"}, BAD),
         ({"source": "models:/m/99"}, MISSING),
+        ({"source": f"models:/m/{'9' * 5000}"}, MISSING),
+        ({"source": "models:/m/²"}, BAD),
+        ({"source": "s3://[::1%5D/x"}, BAD),
         ({"source": "models:/nobody/1"}, MISSING),
         ({"source": "s3://b/x", "model_id": "m-none"}, MISSING),
         ({"source": "models:/m/Production"}, MISSING),  # MLflow: 500

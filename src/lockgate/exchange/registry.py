@@ -45,7 +45,11 @@ def _copy_with_origins(book: Book, name: str, waiting: dict[str, RegisteredModel
 
 
 def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]) -> None:
-    there = _ensure_model(book, model)
+    try:
+        there = _ensure_model(book, model)
+    except InvalidInput as error:
+        book.refused.append(f"model {model.name}: {error.message}")
+        return
     book.models.add(there.name)
     book.read.update({"registered models": 1, "tags": len(marks.copied(model.tags))})
     known = {int(version.version): version for version in book.target.list_versions(there)}
@@ -73,7 +77,11 @@ def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]
     for alias in model.aliases:
         if now.get(alias.alias) != alias.version and int(alias.version) in made:
             request = registry.SetModelAlias(name=there.name, alias=alias.alias, version=alias.version)
-            call(registry.SET_MODEL_ALIAS, request)
+            try:
+                call(registry.SET_MODEL_ALIAS, request)
+            except InvalidInput as error:
+                book.refused.append(f"alias {alias.alias} of {there.name}: {error.message}")
+                continue
         book.read["aliases"] += 1
 
 

@@ -9,13 +9,13 @@ import re
 from sqlalchemy import Connection, delete, insert, select
 
 from lockgate.entities import AliasChange
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
-from lockgate.metadata.models import get_model, is_prompt
+from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
-from lockgate.metadata.tables import alias_changes, aliases
-from lockgate.metadata.versions import get_version
+from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases
+from lockgate.metadata.versions import get_version, version_aliases
 
 _VALID = re.compile(r"[\w.-]{1,255}")
 # These would be read as a version (models:/m/1, v1) or as the newest one.
@@ -50,6 +50,19 @@ def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> None:
         return
     tx.connection.execute(delete(aliases).where(aliases.c.name == name, aliases.c.alias == alias))
     _record(tx, name, alias, before, None, reason)
+
+
+def delete_version(tx: Tx, name: str, version: int) -> None:
+    """A version with its aliases. Raises Conflict where it is a release."""
+    get_version(tx.connection, name, version)
+    if tx.connection.scalar(select(releases.c.version).where(releases.c.name == name, releases.c.version == version)):
+        raise Conflict(f"{name}@{version} is a release and cannot be deleted: what was released is kept.")
+    for alias in version_aliases(tx.connection, name, version):
+        delete_alias(tx, name, alias, reason="version deleted")
+    t = model_versions.c
+    tx.connection.execute(delete(model_versions).where(t.name == name, t.version == version))
+    touch_model(tx, name)
+    append_event(tx, "version.deleted", f"{name}@{version}")
 
 
 def find_alias(connection: Connection, name: str, alias: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Approvals: somebody's word that a version may enter an environment. Said once, kept for ever."""
+"""Approvals: somebody's word that a version may enter an environment. Said once, kept as long as the version."""
 
 from sqlalchemy import Connection, RowMapping, insert, select
 

@@ -1,6 +1,7 @@
 """Experiments: named groups of runs. Experiment 0, `Default`, is there from the start."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
@@ -128,6 +129,10 @@ def _require_name(name: str) -> None:
 def _require_location(location: str) -> None:
     """Where files are kept is a plain URI: it is joined with the ids of runs."""
     require_text(location, ARTIFACT_LOCATION_LENGTH, "artifact_location")
+    try:
+        urlsplit(location)
+    except ValueError as error:
+        raise InvalidInput(f"'artifact_location' is not a URI ({error}): {location!r}.") from error
     if location.startswith("runs:"):
         raise InvalidInput(f"Artifact location cannot be a runs:/ URI. Given: {location!r}.")
     if "#" in location or "?" in location or ";" in location:

@@ -115,6 +115,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _INTEGER = re.compile(r"[-+]?\d+")
+# Each may be a join, and SQLite joins 64 tables at most.
+_MOST_ORDERS = 32
 _WORDS = frozenset({"AND", "OR", "NOT"})
 
 
@@ -149,6 +151,8 @@ def parse_name(text: str) -> Name:
 
 def parse_order(terms: Sequence[str]) -> list[Order]:
     """`metrics.auc DESC` and the like. Raises InvalidInput, also for a name that is given twice."""
+    if len(terms) > _MOST_ORDERS:
+        raise InvalidInput(f"order_by has at most {_MOST_ORDERS} terms. Received {len(terms)}.")
     found: list[Order] = []
     for text in terms:
         words = text.strip().rsplit(None, 1)

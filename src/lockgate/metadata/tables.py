@@ -398,7 +398,12 @@ approvals = Table(
     Column("approved_at", BigInteger, nullable=False),
     Column("comment", Text, nullable=False),
     PrimaryKeyConstraint("name", "version", "environment", "approver"),
-    ForeignKeyConstraint(["name", "version"], ["model_versions.name", "model_versions.version"]),
+    ForeignKeyConstraint(
+        ["name", "version"],
+        ["model_versions.name", "model_versions.version"],
+        onupdate="CASCADE",
+        ondelete="CASCADE",
+    ),
 )
 
 # What `environments:` of a model's lockgate.yaml says, so that a client that never saw the file is bound by it as well.

@@ -17,12 +17,12 @@ from sqlalchemy import (
     update,
 )
 
-from lockgate.errors import Conflict, InvalidInput, NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.models import PROMPT_MARKS, is_prompt, next_version, touch_model
 from lockgate.metadata.outbox import enqueue
-from lockgate.metadata.tables import alias_changes, aliases, model_version_tags, model_versions, releases
+from lockgate.metadata.tables import aliases, model_version_tags, model_versions
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TEXT_TAG = "mlflow.prompt.text"
@@ -95,7 +95,7 @@ def latest_versions(connection: Connection, name: str, stages: Sequence[str] = (
     t = model_versions.c
     newest = select(func.max(t.version)).where(t.name == name).group_by(t.stage)
     if stages:
-        newest = newest.where(t.stage.in_([_stage(stage) for stage in stages]))
+        newest = newest.where(t.stage.in_({_stage(stage) for stage in stages}))
     query = select(model_versions).where(t.name == name, t.version.in_(newest)).order_by(t.version)
     return connection.execute(query).mappings().all()
 
@@ -188,30 +188,6 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
     _update(tx, name, version, stage=stage)
     touch_model(tx, name)
     append_event(tx, "version.staged", f"{name}@{version}", {"stage": stage})
-
-
-def delete_version(tx: Tx, name: str, version: int) -> None:
-    """With its aliases. Raises Conflict where it is a release."""
-    get_version(tx.connection, name, version)
-    if tx.connection.scalar(select(releases.c.version).where(releases.c.name == name, releases.c.version == version)):
-        raise Conflict(f"{name}@{version} is a release and cannot be deleted: what was released is kept.")
-    for alias in version_aliases(tx.connection, name, version):
-        tx.connection.execute(
-            insert(alias_changes),
-            {
-                "name": name,
-                "alias": alias,
-                "from_version": version,
-                "to_version": None,
-                "changed_at": tx.at,
-                "changed_by": tx.by,
-                "reason": "version deleted",
-            },
-        )
-    t = model_versions.c
-    tx.connection.execute(delete(model_versions).where(t.name == name, t.version == version))
-    touch_model(tx, name)
-    append_event(tx, "version.deleted", f"{name}@{version}")
 
 
 def _put_tag(tx: Tx, name: str, version: int, key: str, value: str) -> None:

@@ -12,6 +12,7 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 
 from collections.abc import Mapping, Sequence
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -80,7 +81,7 @@ class Api:
         routes += health_routes(context, self._meter)
         self.router = Router([*routes, *page_routes(), *further])
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
-        self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path})
+        self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path, 405: _no_such_path})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -200,5 +201,7 @@ def _paths(route: AnyRoute) -> tuple[str, ...]:
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
     # MLflow's clients look for this code to learn that a server is older than they are.
+    assert isinstance(error, HTTPException)
     body = ErrorBody("ENDPOINT_NOT_FOUND", f"there is nothing at {request.method} {request.url.path}.")
-    return Response(answer_struct(body), status_code=404, media_type="application/json")
+    answer = answer_struct(body)
+    return Response(answer, status_code=error.status_code, headers=error.headers, media_type="application/json")

@@ -49,7 +49,7 @@ def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes,
     if not path_params:
         try:
             return msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
     return _convert(operation, {**_object(body), **path_params})
 
@@ -69,13 +69,12 @@ def _object(body: bytes) -> dict[str, Any]:
     """A JSON object without its nulls: for protobuf's JSON mapping a null is an absent field."""
     try:
         # The standard library reads the bare NaN that some clients write.
-        value = json.loads(body or b"{}")
+        value = _without_nulls(json.loads(body or b"{}"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the request body is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InvalidInput("the request body is not a JSON object.")
-    found: dict[str, Any] = _without_nulls(value)
-    return found
+    return value
 
 
 def _without_nulls(value: Any) -> Any:  # any JSON value

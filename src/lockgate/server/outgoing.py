@@ -8,6 +8,7 @@ and addresses of this machine and its networks are allowed as well.
 
 import contextlib
 import ipaddress
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,12 @@ def require_sendable(url: str, *, private_allowed: bool) -> SplitResult:
         )
     if not host or port == 0:
         raise InvalidInput(f"{url!r} names no host to send to.")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise InvalidInput(f"{host!r} is not the name of a host: {error}.") from error
+    if re.search(r"[^!-~]", parts.path + parts.query) or re.search(r"\s", host):
+        raise InvalidInput(f"{url!r} has a space or a letter that a URL has to encode, such as %20.")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("a webhook's URL cannot carry a user name or password: use a secret, which signs.")
     if not private_allowed and _is_private_name(host):
@@ -77,7 +84,7 @@ def post(
             if not is_over.is_set():
                 return Answer(answer.status, text)
             cause: Exception | None = None
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:
             cause = error
     # A socket that was shut down says so in many ways; the limit is the reason behind them all.
     reason = f"not within {limit_s:g} seconds" if is_over.is_set() else str(cause) or type(cause).__name__

@@ -23,6 +23,7 @@ from lockgate.wire.mlflow.registry import CreateVersion
 
 _PROMPT_SOURCES = ("dummy-source", "prompt-template")
 # What this server itself would open for a reader.
+_MOST_DIGITS = 18  # of a version; more make none that there is
 _KEPT_HERE = ("", "file", "mlflow-artifacts")
 
 
@@ -98,8 +99,8 @@ def _copied_version(connection: Connection, uri: str) -> tuple[str, int]:
         if version is None:
             raise InvalidInput(f"Registered model alias {alias} not found.", hint=f"lockgate models alias {name}")
         return name, version
-    if wanted.isdigit():
-        return name, int(wanted)
+    if wanted.isascii() and wanted.isdigit():
+        return name, int(wanted[:_MOST_DIGITS])
     stages = () if is_latest else (wanted,)
     newest = [int(row["version"]) for row in versions.latest_versions(connection, name, stages)]
     if not newest:
@@ -124,6 +125,7 @@ def _require_plain(uri: str) -> None:
         text = decoded
     try:
         path = urlsplit(text).path
+        urlsplit(uri)
     except ValueError as error:
         raise _refusal(uri, f"it is not a URI ({error})") from error
     if not text.strip() or "\x00" in text or any(part in (".", "..") for part in (*text.split("/"), *path.split("/"))):

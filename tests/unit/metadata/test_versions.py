@@ -1,9 +1,12 @@
 import pytest
 
+from lockgate.entities import Approval
 from lockgate.errors import InvalidInput, NotFound
-from lockgate.metadata.aliases import alias_history, list_aliases, set_alias
-from lockgate.metadata.models import create_model
-from lockgate.metadata.versions import create_version, delete_version, latest_versions, move_to_stage
+from lockgate.metadata.aliases import alias_history, delete_version, list_aliases, set_alias
+from lockgate.metadata.approvals import approve, list_approvals
+from lockgate.metadata.events import list_events
+from lockgate.metadata.models import create_model, delete_model, rename_model
+from lockgate.metadata.versions import create_version, latest_versions, move_to_stage
 
 
 def test_number_is_never_given_twice(write) -> None:
@@ -22,6 +25,21 @@ def test_deleted_version_takes_its_aliases_along_and_history_says_so(write) -> N
         assert list_aliases(tx.connection, "m") == {}
         newest = alias_history(tx.connection, "m")[0]
         assert (newest.from_version, newest.to_version, newest.reason) == (1, None, "version deleted")
+        kinds = [event.kind for event in list_events(tx.connection, after=0, limit=100)]
+    assert kinds.count("alias.moved") == 2
+
+
+def test_approvals_follow_their_version(write) -> None:
+    with write() as tx:
+        create_model(tx, "m")
+        for _ in range(2):
+            version = create_version(tx, "m", source="s")
+            approve(tx, Approval(model="m", version=version, environment="production", approver="ann", approved_at=1))
+        rename_model(tx, "m", "n")
+        assert [len(list_approvals(tx.connection, "n", version, None)) for version in (1, 2)] == [1, 1]
+        delete_version(tx, "n", 1)
+        delete_model(tx, "n")
+        assert list_approvals(tx.connection, "n", 2, None) == ()
 
 
 def test_promotion_archives_the_others_when_asked(write) -> None:

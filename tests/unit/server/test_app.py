@@ -43,6 +43,7 @@ def test_health_version_and_metrics(asked) -> None:
         (b'{"experiment_id": "abc"}', "not an experiment id"),
         (b'{"start_time": "yesterday"}', "start_time"),
         (b"[" * 100_000, "not JSON"),
+        (b'{"unknown": ' + b"[" * 2000 + b"]" * 2000 + b"}", "not JSON"),
     ],
 )
 def test_malformed_body_is_named(asked, body: bytes, says: str) -> None:
@@ -79,7 +80,9 @@ def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None
 def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
     status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
     assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
-    assert asked.ask("POST", "/health", b"")[0] == 405
+    for path in ("/health", "/api/2.0/mlflow/webhooks/x", "/api/2.0/mlflow/logged-models/x"):
+        status, answer, _ = asked.ask("PUT", path, b"")
+        assert (status, answer["error_code"]) == (405, "ENDPOINT_NOT_FOUND")
 
 
 def test_pages_prefix_is_the_same_server(asked) -> None:

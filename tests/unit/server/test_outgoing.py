@@ -42,6 +42,11 @@ from lockgate.testing.receiver import Receiver
         "https://[::ffff:127.0.0.1]/",
         "https://[2002:7f00:1::]/",
         "https://[64:ff9b::a00:1]/",
+        "https://.example.com/",
+        f"https://{'a' * 64}.example.com/",
+        "https://example.com/ü",
+        "https://exa mple.com/",
+        "https://example.com/a b",
     ],
 )
 def test_what_is_not_public_https_is_refused_without_asking_anybody(url: str) -> None:
@@ -50,7 +55,8 @@ def test_what_is_not_public_https_is_refused_without_asking_anybody(url: str) ->
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com/hook?a=b", "https://93.184.215.14/", "https://[2606:4700::1]:8443/"]
+    "url",
+    ["https://example.com/hook?a=b", "https://exämple.com/", "https://93.184.215.14/", "https://[2606:4700::1]:8443/"],
 )
 def test_public_https_is_sendable(url: str) -> None:
     assert require_sendable(url, private_allowed=False).scheme == "https"

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from lockgate.errors import InvalidInput
 from lockgate.metadata import admission, aliases, rollouts, traffic
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import approver, viewer
@@ -45,6 +46,8 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
             traffic.set_traffic(tx, request.traffic)
         reason = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {moved.reason}"
         for alias, version in request.aliases.items():
+            if version != moved.version:  # which alone was admitted, when the rollout began
+                raise InvalidInput(f"a rollout of version {moved.version} cannot point {alias!r} at version {version}.")
             aliases.set_alias(tx, moved.model, alias, version, reason=reason)
         for alias, version in request.withdrawn.items():
             # Whoever set it anew meanwhile meant another version.

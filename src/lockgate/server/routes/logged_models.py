@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping
 
+from lockgate.errors import InvalidInput
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
 from lockgate.metadata.limits import require_unique
@@ -18,6 +19,9 @@ from lockgate.wire.mlflow.runs import Metric, number_out
 from lockgate.wire.operation import Empty
 
 _PAGE = 50  # where a client says 0
+_MOST_EXPERIMENTS = 10_000
+_MOST_DATASETS = 100
+_MOST_ORDERS = 32
 
 
 def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.LoggedModelMessage:
@@ -75,6 +79,13 @@ def delete_logged_model_tag(ctx: Context, request: wire.DeleteLoggedModelTag) ->
 
 
 def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire.LoggedModelPage:
+    for name, given, most in (
+        ("experiment_ids", request.experiment_ids, _MOST_EXPERIMENTS),
+        ("datasets", request.datasets, _MOST_DATASETS),
+        ("order_by", request.order_by, _MOST_ORDERS),
+    ):
+        if len(given) > most:
+            raise InvalidInput(f"A search of logged models takes at most {most} {name}. Received {len(given)}.")
     with ctx.read() as connection:
         page = logged_model_search.search_logged_models(
             connection,

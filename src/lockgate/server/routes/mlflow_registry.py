@@ -141,7 +141,7 @@ def update_version(ctx: Context, request: wire.UpdateVersion) -> wire.VersionMes
 
 def delete_version(ctx: Context, request: wire.OneModelVersion) -> Empty:
     with ctx.write() as tx:
-        versions.delete_version(tx, request.name, version_number(request.version))
+        aliases.delete_version(tx, request.name, version_number(request.version))
     return Empty()
 
 

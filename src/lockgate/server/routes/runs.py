@@ -151,7 +151,10 @@ def log_run_model(ctx: Context, request: wire.LogRunModel) -> Empty:
         runs.require_active_run(tx.connection, request.id)
         runs.hold_run(tx, request.id)
         tags = dict(runs.tags_of(tx.connection, [request.id]).get(request.id, ()))
-        known = msgspec.json.decode(tags.get(_MODEL_HISTORY_TAG, "[]"), type=list[msgspec.Raw])
+        try:
+            known = msgspec.json.decode(tags.get(_MODEL_HISTORY_TAG, "[]"), type=list[msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError) as error:  # anybody may set the tag
+            raise InvalidInput(f"the tag {_MODEL_HISTORY_TAG} of this run is no list in JSON: {error}.") from error
         history = msgspec.json.encode([*known, described]).decode()
         require_text(history, TAG_LENGTH, _MODEL_HISTORY_TAG)  # half a JSON text would be no JSON text
         runs.set_run_tags(tx, request.id, {_MODEL_HISTORY_TAG: history})
@@ -232,7 +235,7 @@ def _described_model(text: str) -> dict[str, object]:
     """What of an MLmodel becomes a tag. Raises InvalidInput for what is no description of a model."""
     try:
         model = msgspec.json.decode(text, type=dict[str, object])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput(f"Malformed model info: model_json is not a JSON object: {error}.") from error
     missing = sorted({"artifact_path", "flavors", "utc_time_created", "run_id"} - model.keys())
     if missing:
