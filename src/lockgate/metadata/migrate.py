@@ -52,7 +52,7 @@ def migrate(where: Where, *, at_ms: int) -> Migration:
         engine.dispose()
 
 
-def run_migrations(engine: Engine) -> None:
+def run_migrations(engine: Engine, *, to: str = HEAD) -> None:
     """Every revision that the database lacks, all of them or none; of two at once the second finds nothing to do."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
@@ -60,7 +60,7 @@ def run_migrations(engine: Engine) -> None:
     with _script_directory() as script:
 
         def missing(revision: Any, context: Any) -> Any:  # alembic's own types are private
-            return script._upgrade_revs(HEAD, revision)
+            return script._upgrade_revs(to, revision)
 
         with engine.connect().execution_options(**DECISION) as connection, connection.begin():
             require_unicode(connection)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, MetaData, insert, select
 
 from lockgate.errors import Conflict, NotFound
 from lockgate.metadata import migrate as module
-from lockgate.metadata.database import open_engine
-from lockgate.metadata.migrate import Migration, migrate
+from lockgate.metadata.database import DECISION, Where, open_engine
+from lockgate.metadata.migrate import Migration, migrate, run_migrations
 from lockgate.metadata.postgres_address import parse_address
-from lockgate.metadata.schema import HEAD, current_revision, open_database
+from lockgate.metadata.schema import HEAD, KNOWN, current_revision, open_database
 
 
 def test_database_at_head_is_left_alone(tmp_path: Path) -> None:
@@ -29,6 +30,48 @@ def test_older_database_is_copied_and_upgraded(tmp_path: Path) -> None:
     assert done.backup == tmp_path / "a.db.empty-5.backup"
     assert done.backup.is_file()
     open_database(path).close()
+
+
+def first_rows(connection: Connection, *, fill: bool = False) -> dict[str, dict[str, Any]]:
+    """A row of every table that has one; with `fill` one is put into those that have none."""
+    schema = MetaData()
+    schema.reflect(connection)
+    rows: dict[str, dict[str, Any]] = {}
+    for table in schema.sorted_tables:  # those that others point at first
+        row = {}
+        for column in table.columns:
+            parent = next((key.column for key in column.foreign_keys), None)
+            plain = "x" if column.type.python_type is str else column.type.python_type(1)
+            row[column.name] = plain if parent is None else rows.get(parent.table.name, {}).get(parent.name)
+        if fill and connection.execute(select(table)).first() is None:
+            connection.execute(insert(table), row)
+        if (found := connection.execute(select(table)).mappings().first()) is not None:
+            rows[table.name] = dict(found)
+    del rows["alembic_version"]
+    return rows
+
+
+@pytest.mark.parametrize("revision", KNOWN[:-1])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_rows_of_every_earlier_revision_are_there_after_the_upgrade(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str, revision: str
+) -> None:
+    where: Where = tmp_path / "a.db"
+    if kind == "postgres":
+        where = parse_address(request.getfixturevalue("new_postgres_url"))
+    engine = open_engine(where)
+    run_migrations(engine, to=revision)
+    with engine.connect().execution_options(**DECISION) as connection, connection.begin():
+        before = first_rows(connection, fill=True)
+    engine.dispose()
+    assert len(before) > 20
+    assert migrate(where, at_ms=5)[:2] == (revision, HEAD)
+    database = open_database(where)
+    with database.read() as connection:
+        after = first_rows(connection)
+    database.close()
+    for table, row in before.items():
+        assert {name: after[table][name] for name in row} == row
 
 
 def test_failed_upgrade_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
