@@ -216,9 +216,10 @@ class Tracking:
 
 def _proxied(uri: str) -> str:
     """The path below the artifact root. Raises InvalidInput for files that are kept elsewhere."""
-    if not uri.startswith(artifacts.PROXY_SCHEME):
+    path = artifacts.proxied_path(uri)
+    if path is None:
         raise InvalidInput(f"the files at {uri} are not kept by Lockgate.")
-    return uri.removeprefix(artifacts.PROXY_SCHEME).strip("/")
+    return path
 
 
 def _join(folder: str, name: str) -> str:

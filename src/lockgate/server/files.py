@@ -12,7 +12,7 @@ from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, DirectAccess, OpenArtifact
 from lockgate.server.artifacts.upload import CheckedUpload, Checksum
 from lockgate.server.context import Context
-from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, PROXY_SCHEME
+from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, proxied_path
 
 _PIECE = 1 << 20
 _WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
@@ -118,9 +118,10 @@ def store_file(ctx: Context, path: str, local: Path) -> None:
 
 
 def _location(uri: str, owner: str) -> Location:
-    if not uri.startswith(PROXY_SCHEME):
+    path = proxied_path(uri)
+    if path is None:
         raise InvalidInput(f"the files of {owner} are kept at {uri}, which this server cannot list.")
-    return Location(uri, uri.removeprefix(PROXY_SCHEME).strip("/"))
+    return Location(uri, path)
 
 
 def _list_released(ctx: Context, path: str, digest: str, inner: str) -> tuple[ArtifactFile, ...]:

@@ -7,7 +7,7 @@ from lockgate.metadata.versions import get_version
 from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.context import Context
 from lockgate.server.routes.mlflow_registry import version_location, version_number
-from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
+from lockgate.wire.mlflow.artifacts import proxied_path
 from lockgate.wire.mlflow.registry import OneModelVersion
 
 
@@ -22,6 +22,7 @@ def version_file(ctx: Context, given: Mapping[str, str]) -> str:
     with ctx.read() as connection:
         row = get_version(connection, wanted.name, version_number(wanted.version))
         location = version_location(connection, row)
-    if not location.startswith(PROXY_SCHEME):
+    root = proxied_path(location)
+    if root is None:
         raise InvalidInput(f"the files of {wanted.name}@{version} are at {location}, which this server does not open.")
-    return f"{location.removeprefix(PROXY_SCHEME).strip('/')}/{path}"
+    return f"{root}/{path}"

@@ -1,10 +1,11 @@
 """Deleting for good what was deleted before: rows, then folders."""
 
+from lockgate.errors import InvalidInput
 from lockgate.metadata import purge as rows
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import admin
 from lockgate.wire import purge as wire
-from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
+from lockgate.wire.mlflow.artifacts import proxied_path
 
 # A call stays short, and a write transaction shorter: others write meanwhile.
 _ROWS, _FOLDERS = 50, 200
@@ -38,11 +39,14 @@ def _delete_folders(ctx: Context) -> tuple[int, int]:
         doomed = rows.list_doomed(connection, limit=_FOLDERS)
     deleted = elsewhere = 0
     for doomed_id, uri in doomed:
-        path = uri.removeprefix(PROXY_SCHEME).strip("/")
-        if not uri.startswith(PROXY_SCHEME) or not path:
+        path = proxied_path(uri)
+        try:
+            if not path:  # nor is the root itself ours to delete
+                elsewhere += 1
+            elif ctx.artifacts.delete(path):
+                deleted += 1
+        except InvalidInput:  # no path that anything could have been kept at; the next folders must not wait for it
             elsewhere += 1
-        elif ctx.artifacts.delete(path):
-            deleted += 1
         with ctx.write(decision=False) as tx:
             rows.strike_off(tx, doomed_id)
     return deleted, elsewhere

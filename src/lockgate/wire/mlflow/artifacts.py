@@ -1,5 +1,7 @@
 """Files of runs and models. Their bytes stream through the artifact proxy and are no messages."""
 
+import re
+
 from lockgate.wire.mlflow.runs import OfRun
 from lockgate.wire.operation import Empty, Message, Operation, mlflow
 
@@ -12,6 +14,16 @@ DIGEST_HEADER = "x-lockgate-digest"  # BLAKE3 of the whole file, 64 hexadecimal 
 # MLflow's words: its client finds out by them that it must send a file through the server.
 NO_PARTS = "Multipart upload is not supported for the current artifact repository"
 NO_PRESIGNED_DOWNLOAD = "Multipart download is not supported for the current artifact repository"
+_PROXIED = re.compile(r"mlflow-artifacts:(?://[^/]*)?/*")
+
+
+def proxied_path(uri: str) -> str | None:
+    """The path below the server's artifact root; None for a URI that does not lead through the server.
+
+    >>> proxied_path("mlflow-artifacts:/0/files"), proxied_path("mlflow-artifacts://models:5000/0/files")
+    ('0/files', '0/files')
+    """
+    return _PROXIED.sub("", uri, count=1).strip("/") if uri.startswith(PROXY_SCHEME) else None
 
 
 class FileInfo(Message, frozen=True, kw_only=True):
