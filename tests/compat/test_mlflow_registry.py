@@ -163,6 +163,17 @@ def test_stages_called_like_environments_obey_them(client: MlflowClient, served)
     ]
 
 
+def test_stages_follow_the_aliases_of_environments(client: MlflowClient, served) -> None:
+    versions = [release(served, passed=True) for _ in range(2)]
+    served.client.registry.declare_environments("churn", {"staging": 0, "production": 0}, may_loosen=False)
+    for version in versions:
+        served.client.registry.set_alias("churn", "production", version, reason="canary was fine")
+        assert [found.version for found in client.get_latest_versions("churn", ["Production"])] == [str(version)]
+    assert client.get_model_version("churn", str(versions[0])).current_stage == "Archived"
+    client.delete_registered_model_alias("churn", "production")
+    assert client.get_latest_versions("churn", ["Production"]) == []
+
+
 def test_a_registry_without_releases_is_as_free_as_mlflow_s(client: MlflowClient) -> None:
     client.create_registered_model("plain")
     client.create_model_version("plain", "s3://b/x")

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, delete, insert, select
 from lockgate.entities import AliasChange
 from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.environments import list_environments
 from lockgate.metadata.events import append_event
 from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases
-from lockgate.metadata.versions import get_version, version_aliases
+from lockgate.metadata.versions import get_version, set_stage, version_aliases
 
 _VALID = re.compile(r"[\w.-]{1,255}")
 # These would be read as a version (models:/m/1, v1) or as the newest one.
@@ -39,6 +40,7 @@ def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") 
         .on_conflict_do_update(index_elements=["name", "alias"], set_={"version": version})
     )
     _record(tx, name, alias, before, version, reason)
+    _restage(tx, name, alias, before, version)
     return True
 
 
@@ -50,6 +52,7 @@ def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> None:
         return
     tx.connection.execute(delete(aliases).where(aliases.c.name == name, aliases.c.alias == alias))
     _record(tx, name, alias, before, None, reason)
+    _restage(tx, name, alias, before, None)
 
 
 def delete_version(tx: Tx, name: str, version: int) -> None:
@@ -103,6 +106,17 @@ def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
         )
         for row in connection.execute(query)
     )
+
+
+def _restage(tx: Tx, name: str, alias: str, before: int | None, after: int | None) -> None:
+    """MLflow's stages say the same as the environments that are called like them, for clients that go by stages."""
+    stage = alias.capitalize()
+    if stage not in ("Staging", "Production") or alias not in (e.name for e in list_environments(tx.connection, name)):
+        return
+    if before is not None:
+        set_stage(tx, name, before, "Archived")
+    if after is not None:
+        set_stage(tx, name, after, stage)
 
 
 def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None, reason: str) -> None:

@@ -185,6 +185,11 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
             .where(t.name == name, t.stage == stage, t.version != version)
             .values(stage="Archived", updated_at=tx.at)
         )
+    set_stage(tx, name, version, stage)
+
+
+def set_stage(tx: Tx, name: str, version: int, stage: str) -> None:
+    """One of `STAGES`, whatever stages the others are in."""
     _update(tx, name, version, stage=stage)
     touch_model(tx, name)
     append_event(tx, "version.staged", f"{name}@{version}", {"stage": stage})
