@@ -106,7 +106,7 @@ _ENTITIES: Mapping[str, str] = {
 
 _TOKEN = re.compile(
     r"""\s*(?:
-    (?P<string>'(?:''|\\'|[^'])*')
+    (?P<string>'(?:[^'\\]|\\.|'')*')
   | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
   | (?P<operator><=|>=|!=|=|<|>)
   | (?P<punctuation>[(),])
@@ -254,7 +254,7 @@ class _Parser:
         if token.kind == "number":
             return _number(token.text)
         if token.kind == "string":
-            return re.sub(r"\\'|''", "'", token.text[1:-1])
+            return re.sub(r"\\(.)|''", lambda found: found[1] or "'", token.text[1:-1])
         if token.kind == "name" and token.text.startswith('"'):
             return token.text[1:-1]
         raise self._invalid(f"expected a value in quotes or a number, found {token.text}")
