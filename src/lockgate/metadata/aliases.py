@@ -115,7 +115,7 @@ def _restage(tx: Tx, name: str, alias: str, before: int | None, after: int | Non
         return
     if before is not None:
         set_stage(tx, name, before, "Archived")
-    if after is not None:
+    if after is not None and get_version(tx.connection, name, after)["stage"] != stage:  # it may have come by its stage
         set_stage(tx, name, after, stage)
 
 

@@ -22,8 +22,8 @@ from lockgate.metadata import aliases, logged_models, models, runs, versions
 from lockgate.wire.mlflow.registry import CreateVersion
 
 _PROMPT_SOURCES = ("dummy-source", "prompt-template")
-# What this server itself would open for a reader.
 _MOST_DIGITS = 18  # of a version; more make none that there is
+# What this server itself would open for a reader.
 _KEPT_HERE = ("", "file", "mlflow-artifacts")
 
 
