@@ -19,7 +19,7 @@ _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def audit(app: App, since: str | None, model: str | None, user: str | None, limit: int, as_json: bool) -> None:
-    """Print every decision that was made or refused: who, what, on what, when, from where.
+    """Print every write that was made or refused: who, what, on what, when, from where.
 
     Metrics, params, tags of runs and files are measurements, not decisions, and are not listed one by one. There is no
     address where a command worked on the project's own state.

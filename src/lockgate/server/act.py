@@ -11,6 +11,7 @@ from lockgate.entities import Scalar
 from lockgate.errors import LockgateError
 from lockgate.hashing import is_digest
 from lockgate.server.needs import Need, subject_of
+from lockgate.wire.mlflow.runs import OfRun
 
 # Fields that say on what something was done. A list of what is written, so that no secret ever is.
 _TELLING = frozenset(
@@ -23,7 +24,7 @@ _MAX_TEXT = 256
 
 
 class Act:
-    """`is_decision` becomes true with the first transaction whose effect somebody may ask about."""
+    """`is_decision` becomes true with the first transaction that is one, so that its failure is told as well."""
 
     __slots__ = ("is_decision", "need", "operation", "request")
 
@@ -41,6 +42,12 @@ class Act:
 
     def details(self) -> dict[str, Scalar]:
         return dict(_telling(self.request))
+
+    def measured(self) -> tuple[str, str]:
+        """What a measurement is of, a run or a logged model. Raises InvalidInput where the request names none."""
+        if isinstance(self.request, OfRun):
+            return "run_id", self.request.id
+        return "model_id", self.request.model_id
 
 
 def _telling(record: msgspec.Struct) -> Iterator[tuple[str, Scalar]]:

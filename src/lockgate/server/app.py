@@ -24,7 +24,7 @@ from lockgate.config import Settings
 from lockgate.errors import InvalidInput
 from lockgate.metadata.modes import WouldWait
 from lockgate.server import origin
-from lockgate.server.admitted import ADMITTED, Guarded
+from lockgate.server.admitted import ADMITTED
 from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.courier import Courier
@@ -33,11 +33,9 @@ from lockgate.server.health import health_routes
 from lockgate.server.located_files import located_routes
 from lockgate.server.login import Login
 from lockgate.server.meter import MEASURED, Measured, Meter
-from lockgate.server.needs import contributor, viewer
 from lockgate.server.pages import page_routes
 from lockgate.server.perform import perform, perform_at_once
 from lockgate.server.proxy import ArtifactProxy
-from lockgate.server.subjects import of_file
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
 from lockgate.server.workers import Workers
@@ -74,9 +72,8 @@ class Api:
                     self._fixed[route.operation.method, path] = route
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
-        proxy = Guarded(self._files, read=viewer(of_file), write=contributor(of_file))
-        routes += [HttpRoute(f"{path}/{{path:path}}", proxy, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
-        routes += located_routes(proxy)
+        routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
+        routes += located_routes(self._files)
         routes += unserved_routes()
         routes += health_routes(context, self._meter)
         self.router = Router([*routes, *page_routes(), *further])

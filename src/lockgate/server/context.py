@@ -1,7 +1,7 @@
 """What every handler is handed: where the records and files are, what time it is, and who asks."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ from sqlalchemy import Connection
 
 from lockgate.clock import Clock
 from lockgate.config import Settings, read_secret
+from lockgate.entities import Scalar
 from lockgate.metadata.audit import DONE, append_audit
 from lockgate.metadata.database import Database, Tx, Where
+from lockgate.metadata.modes import WouldWait
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.server.act import Act
@@ -23,6 +25,7 @@ from lockgate.server.artifacts.store import ArtifactStore
 from lockgate.server.caller import Caller
 from lockgate.server.needs import Need
 from lockgate.server.recent import Recent
+from lockgate.server.told import Told
 from lockgate.store.store import Store
 from lockgate.wire.operation import Operation, Req, Res
 
@@ -38,6 +41,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     caller: Caller
     recent: Recent
+    told: Told
     act: Act | None = None  # the operation that is being carried out
     may_wait: bool = True  # what may not (the event loop) gets WouldWait where a transaction would
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
@@ -54,21 +58,43 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def write(self, *, decision: bool = True, is_single: bool = False) -> AbstractContextManager[Tx]:
         """One write transaction in the caller's name, with its line in the audit.
 
-        `decision` False is for measurements, which are not audited row by row; for `is_single` see `Database`.
+        `decision` False is for measurements, which get a line an hour (`Told`); for `is_single` see `Database`. Raises
+        WouldWait where that line is due and there is no time for it.
         """
-        at = self.clock.now_ms()
-        tx = self.database.write(at=at, by=self.user, decision=decision, is_single=is_single, may_wait=self.may_wait)
-        return tx if self.act is None or not decision else self._audited(tx, self.act)
+        at, act = self.clock.now_ms(), self.act
+        if act is not None and decision:
+            return self._audited(at, act)
+        if act is not None and not act.is_decision:  # or the decision has its line, and this only ends it
+            measured = act.measured()
+            key = self.user, self.caller.address, act.operation, measured
+            if not self.told.knows(key, at=at):
+                return self._telling(at, act, measured, key)
+        return self.database.write(at=at, by=self.user, decision=decision, is_single=is_single, may_wait=self.may_wait)
 
     @contextmanager
-    def _audited(self, transaction: AbstractContextManager[Tx], act: Act) -> Iterator[Tx]:
-        with transaction as tx:
+    def _audited(self, at: int, act: Act) -> Iterator[Tx]:
+        with self.database.write(at=at, by=self.user, may_wait=self.may_wait) as tx:
             act.is_decision = True
             subject = act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
             yield tx
-            self.audit(tx, act, subject=subject, outcome=DONE)
+            self.audit(tx, act, subject=subject, outcome=DONE, details=act.details())
 
-    def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str) -> None:
+    @contextmanager
+    def _telling(self, at: int, act: Act, measured: tuple[str, str], key: Hashable) -> Iterator[Tx]:
+        if not self.may_wait:
+            raise WouldWait("the audit is to be told of it.")
+        with self.database.write(at=at, by=self.user, decision=False) as tx:
+            yield tx
+            # Not which metric or tag: the line stands for all of the hour.
+            self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=dict([measured]))
+        self.told.add(key, at=at)
+
+    def tell(self, act: Act) -> None:
+        """Write the line of what is no transaction, such as an upload."""
+        with self.database.write(at=self.clock.now_ms(), by=self.user, decision=False) as tx:
+            self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=act.details())
+
+    def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str, details: Mapping[str, Scalar]) -> None:
         """Write one line of the audit."""
         append_audit(
             tx,
@@ -76,7 +102,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             address=self.caller.address,
             subject=subject,
             outcome=outcome,
-            details=act.details(),
+            details=details,
             keep_days=self.audit_days,
         )
 
@@ -89,11 +115,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act) -> "Context":
-        return replace(self, act=act)
-
-    def at_once(self) -> "Context":
-        return replace(self, may_wait=False)
+    def doing(self, act: Act, *, may_wait: bool = True) -> "Context":
+        return replace(self, act=act, may_wait=may_wait)
 
     def close(self) -> None:
         self.database.close()
@@ -121,6 +144,7 @@ def open_context(
         clock=clock,
         caller=Caller(user),
         recent=Recent(clock),
+        told=Told(),
     )
 
 

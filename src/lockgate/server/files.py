@@ -8,11 +8,14 @@ from lockgate.errors import InvalidInput, NotFound, PermissionDenied
 from lockgate.hashing import is_digest
 from lockgate.metadata import logged_models, runs
 from lockgate.metadata.releases import is_released
+from lockgate.server.act import Act
 from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, DirectAccess, OpenArtifact
 from lockgate.server.artifacts.upload import CheckedUpload, Checksum
 from lockgate.server.context import Context
-from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, proxied_path
+from lockgate.server.needs import contributor
+from lockgate.server.subjects import of_artifact
+from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, OneArtifact, proxied_path
 
 _PIECE = 1 << 20
 _WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
@@ -84,7 +87,20 @@ def begin_upload(
 ) -> CheckedUpload:
     """Raises PermissionDenied for released content, InvalidInput for a path that cannot be written."""
     require_writable(path)
-    return CheckedUpload(ctx.artifacts, path, size_bytes=size_bytes, checksums=checksums, limit_bytes=limit_bytes)
+
+    return CheckedUpload(
+        ctx.artifacts,
+        path,
+        size_bytes=size_bytes,
+        checksums=checksums,
+        limit_bytes=limit_bytes,
+        when_whole=lambda: ctx.tell(upload_act(path)),  # first: nothing may be there without a line in the audit
+    )
+
+
+def upload_act(path: str) -> Act:
+    """An upload as the audit sees it."""
+    return Act("artifacts.upload", contributor(of_artifact), OneArtifact(artifact_path=path))
 
 
 def delete_files(ctx: Context, path: str) -> None:

@@ -1,7 +1,7 @@
 """Carrying out an operation, over HTTP and in this process alike: rights, then the handler; what fails is audited.
 
 What succeeds is audited where it is written, in the same transaction (`Context.write`). What is refused or fails has
-no transaction left and gets one of its own. Measurements are not audited, nor are reads.
+no transaction left and gets one of its own. Reads are not audited.
 """
 
 import logging
@@ -30,14 +30,15 @@ def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table ho
         return _carry_out(route, ctx.doing(act), request)
     except Exception as error:
         if act.is_decision or (isinstance(error, PermissionDenied) and route.need.role != "viewer"):
-            _audit_failure(ctx, act, error)
+            audit_failure(ctx, act, error)
         raise
 
 
 def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
     """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
     try:
-        return _carry_out(route, ctx.at_once(), request)
+        act = Act(route.operation.name, route.need, request)
+        return _carry_out(route, ctx.doing(act, may_wait=False), request)
     except PermissionDenied as error:
         raise WouldWait("what is refused is audited, which is a decision.") from error
 
@@ -59,12 +60,13 @@ def require_storable(request: msgspec.Struct) -> None:
         raise InvalidInput("the request has a text with a NUL character, which cannot be stored.")
 
 
-def _audit_failure(ctx: Context, act: Act, error: Exception) -> None:
+def audit_failure(ctx: Context, act: Act, error: Exception) -> None:
+    """Tell the audit that `act` came to nothing, in a transaction of its own."""
     if isinstance(error, DataDamaged) or (isinstance(error, LockgateError) and error.retry_helps):
         return  # the database itself is in trouble, and nothing was decided
     outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
     try:
         with ctx.database.write(at=ctx.clock.now_ms(), by=ctx.user) as tx:
-            ctx.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome)
+            ctx.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome, details=act.details())
     except LockgateError:
         log.exception("%s by %s ended with %s, which could not be audited", act.operation, ctx.user, outcome)

@@ -13,15 +13,18 @@ from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from lockgate.errors import InvalidInput, LockgateError
+from lockgate.errors import InvalidInput, LockgateError, PermissionDenied
 from lockgate.server import files
-from lockgate.server.admitted import ADMITTED
+from lockgate.server.admitted import admitted, require_for
 from lockgate.server.answer import Answer, answer_struct
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
 from lockgate.server.meter import MEASURED
+from lockgate.server.needs import Need, contributor, viewer
+from lockgate.server.perform import audit_failure
 from lockgate.server.ranges import OutsideOfFile, wanted_range
+from lockgate.server.subjects import of_file
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
 
 log = logging.getLogger("lockgate.server")
@@ -51,15 +54,28 @@ class ArtifactProxy:
         self._pool.shutdown(wait=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: Context = scope[ADMITTED]
+        context = admitted(scope)
         scope[MEASURED].operation = f"artifact:{scope['method']}"
-        path = scope["path_params"]["path"]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] == "PUT":
-            info = await self._receive(context, path, headers, receive)
+            info = await self._admit_and_receive(context, scope["path_params"], headers, receive)
             await Answer(answer_struct({}), headers=_facts(info)).send(send)
-        else:
-            await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
+            return
+        await _require(viewer(of_file), context, scope["path_params"])
+        path = scope["path_params"]["path"]
+        await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
+
+    async def _admit_and_receive(
+        self, context: Context, path_params: dict[str, str], headers: dict[str, str], receive: Receive
+    ) -> ArtifactInfo:
+        """Who is refused is told to the audit, as with operations."""
+        path = path_params["path"]
+        try:
+            await _require(contributor(of_file), context, path_params)
+            return await self._receive(context, path, headers, receive)
+        except PermissionDenied as error:
+            await asyncio.to_thread(audit_failure, context, files.upload_act(path), error)
+            raise
 
     async def _receive(self, context: Context, path: str, headers: dict[str, str], receive: Receive) -> ArtifactInfo:
         body = _Body(receive)
@@ -131,6 +147,11 @@ class ArtifactProxy:
     async def _off(self, function: Callable[[], T]) -> T:
         """Files block: never on the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+async def _require(need: Need, context: Context, path_params: dict[str, str]) -> None:
+    if context.caller.rights is not None:
+        await asyncio.to_thread(require_for, need, context, path_params)
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -11,7 +11,7 @@ from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
 from lockgate.config import Settings
 from lockgate.entities import AuditEntry
-from lockgate.errors import NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.audit import list_audit
 from lockgate.metadata.events import append_event, newest_events
 from lockgate.metadata.runs import create_run
@@ -84,12 +84,66 @@ def test_refusal_of_a_measurement_is_told(team) -> None:
     assert told_of == [("eve", "mlflow:POST:runs/log-metric")] * 4
 
 
-def test_measurements_are_not_told_one_by_one(client: Client, context: Context) -> None:
+def test_measurements_are_told_once_an_hour_for_each_user_operation_and_run(team) -> None:
+    context = team.asked.context
+    ann, bob = team.add("ann", "contributor"), team.add("bob", "contributor")
+    for run_id in ("a" * 32, "b" * 32):
+        with context.write() as tx:
+            create_run(tx, run_id, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    before = len(entries(context))
+
+    def log(token: str, run_id: str, *, key: str = "m") -> int:
+        metric = json.dumps({"run_id": run_id, "key": key, "value": 1, "timestamp": 1}).encode()
+        return team.ask(token, "POST", f"{MLFLOW}/runs/log-metric", metric)[0]
+
+    def told_since() -> list[tuple[str, object]]:
+        return [(entry.by, entry.details["run_id"]) for entry in entries(context)[before:]]
+
+    hour = [("ann", "a" * 32), ("bob", "a" * 32), ("ann", "b" * 32)]
+    for n in range(3):
+        assert [log(ann, "a" * 32, key=f"m{n}"), log(bob, "a" * 32), log(ann, "b" * 32)] == [200] * 3
+    assert told_since() == hour
+    assert {(entry.operation, entry.subject, entry.outcome, entry.address) for entry in entries(context)[before:]} == {
+        ("mlflow:POST:runs/log-metric", "Default", "OK", "127.0.0.1")
+    }
+    tag = json.dumps({"run_id": "a" * 32, "key": "k", "value": "v"}).encode()
+    assert team.ask(ann, "POST", f"{MLFLOW}/runs/set-tag", tag)[0] == 200
+    assert told_since() == [*hour, ("ann", "a" * 32)]
+    team.pass_time(3600)
+    assert [log(ann, "a" * 32), log(ann, "a" * 32)] == [200] * 2
+    assert told_since() == [*hour, ("ann", "a" * 32), ("ann", "a" * 32)]
+
+
+def test_measurement_that_failed_leaves_the_line_to_the_next(client: Client, context: Context) -> None:
     run_id = client.tracking.create_run("0")
     before = entries(context)
-    client.tracking.log_metrics(run_id, {"m": 1.0})
-    client.tracking.log_batch(run_id, params={"p": "1"}, tags={"t": "1"})
-    assert entries(context) == before
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            client.tracking.log_batch(run_id, params={"p": "1", "": "no key"})
+        assert entries(context) == before
+    client.tracking.log_batch(run_id, params={"p": "1"})
+    (line,) = entries(context)[len(before) :]
+    assert told(line) == ("server", "mlflow:POST:runs/log-batch", "Default", "OK", {"run_id": run_id})
+
+
+def test_upload_is_told_and_so_is_one_that_is_refused(team) -> None:
+    context = team.asked.context
+    ann, eve = team.add("ann", "contributor"), team.add("eve", "viewer")
+    before = len(entries(context))
+    proxy = "/api/2.0/mlflow-artifacts/artifacts"
+    assert team.ask(ann, "PUT", f"{proxy}/0/r/artifacts/model.pkl", b"1")[0] == 200
+    assert team.ask(ann, "PUT", f"{proxy}/0/r/artifacts/model.pkl", b"2")[0] == 200
+    assert team.ask(eve, "PUT", f"{proxy}/0/r/artifacts/model.pkl", b"3")[0] == 403
+    assert team.ask(ann, "PUT", f"{proxy}/content/{'a' * 64}/model.pkl", b"3")[0] == 403
+    assert team.ask(ann, "PUT", f"{proxy}/0/../../model.pkl", b"3")[0] == 400
+    assert team.ask(eve, "GET", f"{proxy}/0/r/artifacts/model.pkl")[:2] == (200, b"2")
+    of_file = {"artifact_path": "0/r/artifacts/model.pkl"}
+    assert [told(entry) for entry in entries(context)[before:]] == [
+        ("ann", "artifacts.upload", "Default", "OK", of_file),
+        ("ann", "artifacts.upload", "Default", "OK", of_file),
+        ("eve", "artifacts.upload", "Default", "PERMISSION_DENIED", of_file),
+        ("ann", "artifacts.upload", "", "PERMISSION_DENIED", {"artifact_path": f"content/{'a' * 64}/model.pkl"}),
+    ]
 
 
 def test_command_on_the_projects_own_state_is_told_without_an_address(client: Client, context: Context) -> None:

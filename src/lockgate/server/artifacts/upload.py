@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from blake3 import blake3
@@ -61,9 +61,13 @@ class CheckedUpload:
         size_bytes: int | None = None,
         checksums: Sequence[Checksum] = (),
         limit_bytes: int | None = None,
+        when_whole: Callable[[], None] | None = None,
     ) -> None:
-        """Raises InvalidInput for a path that cannot be written, PayloadTooLarge for an announced size."""
+        """`when_whole` is called before the file becomes visible. Raises InvalidInput for a path that cannot be
+        written, PayloadTooLarge for an announced size.
+        """
         self._path = path
+        self._when_whole = when_whole
         self._limit = limit_bytes
         self._announced_size = size_bytes
         self._checksums = checksums
@@ -96,6 +100,8 @@ class CheckedUpload:
                     f"received {found.hex()}; nothing was stored.",
                     hint="send it again",
                 )
+        if self._when_whole is not None:
+            self._when_whole()
         digest = self._blake3.hexdigest()
         return self._upload.commit(digest)._replace(digest=digest)
 

@@ -45,8 +45,7 @@ def list_proxy(ctx: Context, request: wire.ListProxy) -> wire.ProxyFiles:
 
 def delete_proxy(ctx: Context, request: wire.OneArtifact) -> Empty:
     files.require_writable(request.artifact_path)
-    with ctx.write():
-        pass  # the line in the audit comes first: nothing may vanish without one
+    _tell(ctx)
     files.delete_files(ctx, request.artifact_path)
     return Empty()
 
@@ -78,14 +77,14 @@ def presign_upload(ctx: Context, request: wire.PresignUpload) -> wire.PresignedU
         location = files.model_location(ctx, request.model_id)
     direct, path = _direct(ctx, location, request.path, "upload")
     files.require_writable(path)
+    _tell(ctx)
     return wire.PresignedUrl(presigned_url=direct.upload_url(path, expires_s=_lifetime(request.expiration)))
 
 
 def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
     """Raises NotImplementedHere where files must go through the server."""
-    begun = _direct_parts(ctx).begin_parts(
-        _target(request.artifact_path, request.path), request.num_parts, expires_s=_PART_URL_S
-    )
+    direct, path = _direct_parts(ctx, request)
+    begun = direct.begin_parts(path, request.num_parts, expires_s=_PART_URL_S)
     return wire.CreatedParts(
         upload_id=begun.upload_id,
         credentials=tuple(
@@ -95,14 +94,21 @@ def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
 
 
 def complete_parts(ctx: Context, request: wire.CompleteParts) -> Empty:
-    parts = [Part(part.part_number, part.etag) for part in request.parts]
-    _direct_parts(ctx).complete_parts(_target(request.artifact_path, request.path), request.upload_id, parts)
+    direct, path = _direct_parts(ctx, request)
+    direct.complete_parts(path, request.upload_id, [Part(part.part_number, part.etag) for part in request.parts])
     return Empty()
 
 
 def abort_parts(ctx: Context, request: wire.AbortParts) -> Empty:
-    _direct_parts(ctx).abort_parts(_target(request.artifact_path, request.path), request.upload_id)
+    direct, path = _direct_parts(ctx, request)
+    direct.abort_parts(path, request.upload_id)
     return Empty()
+
+
+def _tell(ctx: Context) -> None:
+    """The line in the audit comes first: nothing may appear or vanish without one."""
+    with ctx.write():
+        pass
 
 
 def _list_below(ctx: Context, location: files.Location, path: str, token: str) -> wire.RunArtifacts:
@@ -133,17 +139,16 @@ def _direct(ctx: Context, location: files.Location, path: str, way: str) -> tupl
     return direct, target
 
 
-def _direct_parts(ctx: Context) -> DirectAccess:
+def _direct_parts(
+    ctx: Context, request: wire.CreateParts | wire.CompleteParts | wire.AbortParts
+) -> tuple[DirectAccess, str]:
+    """And where the client's local file goes. Raises NotImplementedHere, PermissionDenied for released content."""
     if ctx.artifacts.direct is None:
         raise NotImplementedHere(wire.NO_PARTS)
-    return ctx.artifacts.direct
-
-
-def _target(folder: str, local: str) -> str:
-    """Where a client's local file goes. Raises PermissionDenied for released content."""
-    path = f"{folder.rstrip('/')}/{basename(local)}"
+    path = f"{request.artifact_path.rstrip('/')}/{basename(request.path)}"
     files.require_writable(path)
-    return path
+    _tell(ctx)
+    return ctx.artifacts.direct, path
 
 
 def _lifetime(expires_s: int) -> int:

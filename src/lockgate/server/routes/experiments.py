@@ -59,13 +59,13 @@ def restore_experiment(ctx: Context, request: wire.ExperimentId) -> Empty:
 
 
 def set_experiment_tag(ctx: Context, request: wire.SetExperimentTag) -> Empty:
-    with ctx.write(decision=False) as tx:
+    with ctx.write() as tx:
         experiments.set_experiment_tag(tx, experiment_number(request.experiment_id), request.key, request.value)
     return Empty()
 
 
 def delete_experiment_tag(ctx: Context, request: wire.DeleteExperimentTag) -> Empty:
-    with ctx.write(decision=False) as tx:
+    with ctx.write() as tx:
         experiments.delete_experiment_tag(tx, experiment_number(request.experiment_id), request.key)
     return Empty()
 

@@ -27,7 +27,7 @@ _MOST_ORDERS = 32
 def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.LoggedModelMessage:
     model_id = new_model_id()
     require_unique([param.key for param in request.params])
-    with ctx.write(decision=False) as tx:
+    with ctx.write() as tx:
         logged_models.create_logged_model(
             tx,
             model_id,
