@@ -21,10 +21,9 @@ _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 def audit(app: App, since: str | None, model: str | None, user: str | None, limit: int, as_json: bool) -> None:
     """Print every write that was made or refused: who, what, on what, when, from where.
 
-    Metrics, params, tags of runs and files are measurements, not decisions, and are not listed one by one. There is no
-    address where a command worked on the project's own state.
+    What training logs is listed once an hour for each run, not value by value. There is no address
+    where a command worked on the project's own state.
 
-    \b
     Example: lockgate audit --since 7d --model churn
     """
     from lockgate.cli.output import format_time, print_json
