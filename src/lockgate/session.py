@@ -1,6 +1,5 @@
-"""The run that a training script logs to: found or made on first use, ended with the script."""
+"""The run that a training script logs to: found or begun on first use, ended with the script."""
 
-import contextlib
 import getpass
 import logging
 import random
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lockgate.client.client import Client
-from lockgate.client.outbox.batch import End
+from lockgate.client.outbox.batch import End, Tags
 from lockgate.client.outbox.outbox import Outbox, outbox_folder
-from lockgate.client.outbox.segment import Header
+from lockgate.client.outbox.segment import Begin, Header
 from lockgate.clock import SystemClock
 from lockgate.config import Settings, load_settings
 from lockgate.connect import connect
 from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.ids import new_run_id
 from lockgate.project import STATE_FOLDER, find_project, load_project
 
 log = logging.getLogger("lockgate.session")
@@ -32,7 +32,12 @@ class Place(NamedTuple):
     state: Path | None
     user: str
     run_id: str
-    is_ours: bool  # we made the run, so we end it
+    begin: Begin | None = None  # of a run that nobody gave us
+    is_ours: bool = False  # we began the run, so we end it
+
+    @property
+    def header(self) -> Header:
+        return Header(self.run_id, self.settings.uri, "" if self.state is None else str(self.state), self.begin)
 
     def connect(self) -> Client:
         """A new client."""
@@ -47,6 +52,13 @@ class Opened(NamedTuple):
     outbox: Outbox
     params: dict[str, str]
 
+    def make_run(self) -> None:
+        """For what needs the run at once. Raises what the server says, or that there is none."""
+        if (begin := self.place.begin) is not None:
+            self.client.tracking.begin_run(
+                self.place.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at
+            )
+
 
 class Session:
     """The run that this process logs to, one at a time. `inherited` is that of the process we were forked from."""
@@ -59,7 +71,7 @@ class Session:
         self._is_held = False
 
     def open(self, name: str = "") -> Opened:
-        """The run, its client and its outbox; made by the first call."""
+        """The run, its client and its outbox; begun by the first call, which does not wait for the server."""
         opened = self._opened
         if opened is None:
             with self._lock:
@@ -109,39 +121,37 @@ class Session:
         return Session(self._environ, self._opened.place._replace(is_ours=False))
 
     def _open(self, name: str) -> Opened:
-        place, client = self._enter(name)
-        folder = outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home())
+        place = self._inherited or self._enter(name)
+        client = place.connect()
         outbox = Outbox(
-            folder,
-            Header(place.run_id, place.settings.uri),
+            outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home()),
+            place.header,
             client.tracking,
             limit_bytes=place.settings.outbox_mb << 20,
             clock=SystemClock(),
             rng=random.Random(),
         )
+        if place.is_ours:  # the first record, so that the run is begun soon, whatever the script does next
+            script = Path(sys.argv[0]).name or "python"
+            tags = {"mlflow.user": place.user, "mlflow.source.type": "LOCAL", "mlflow.source.name": script}
+            outbox.append(Tags(tags))
         return Opened(place, client, outbox, {})
 
-    def _enter(self, name: str) -> tuple[Place, Client]:
-        if self._inherited is not None:
-            return self._inherited, self._inherited.connect()
+    def _enter(self, name: str) -> Place:
         settings = load_settings(environ=self._environ, home=Path.home())
         user = settings.user or getpass.getuser()
         given = self._environ.get("LOCKGATE_RUN_ID")
-        if given:
+        if given and not settings.uri:
+            raise InvalidInput("LOCKGATE_RUN_ID is set, and LOCKGATE_URI, which must name its server, is not.")
+        try:
+            root = find_project(Path.cwd())
+        except NotFound:
             if not settings.uri:
-                raise InvalidInput("LOCKGATE_RUN_ID is set, and LOCKGATE_URI, which must name its server, is not.")
-            place = Place(settings, _state_here(), user, given, is_ours=False)
-            return place, place.connect()
-        folder = load_project(find_project(Path.cwd()))
-        place = Place(settings, folder.state, user, "", is_ours=True)
-        client = place.connect()
-        experiment = client.tracking.ensure_experiment(folder.project.model)
-        script = Path(sys.argv[0]).name or "python"
-        tags = {"mlflow.user": user, "mlflow.source.type": "LOCAL", "mlflow.source.name": script}
-        return place._replace(run_id=client.tracking.create_run(experiment, run_name=name, tags=tags)), client
-
-
-def _state_here() -> Path | None:
-    with contextlib.suppress(NotFound):
-        return find_project(Path.cwd()) / STATE_FOLDER
-    return None
+                raise
+            root = None
+        state = None if root is None else root / STATE_FOLDER
+        if given:
+            return Place(settings, state, user, given)
+        experiment = "Default" if root is None else load_project(root).project.model
+        begin = Begin(experiment, name, SystemClock().now_ms())
+        return Place(settings, state, user, new_run_id(), begin, is_ours=True)

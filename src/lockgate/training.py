@@ -1,7 +1,7 @@
 """What `import lockgate` gives a training script: metrics, parameters, artifacts and models on a run.
 
 Inside `lockgate run` everything goes to the run of the pipeline, whose address and id are in the environment. Outside
-of it the project's own records are opened in this process, and a run is made on first use and finished when the script
+of it the project's own records are opened in this process, and a run is begun on first use and finished when the script
 ends. The calls may come from any thread, and from forked workers, which log to the run of the process they come from.
 
 Metrics, params and tags never wait for the server: a call returns when its values are in a file (`client/outbox`), from
@@ -26,10 +26,12 @@ from lockgate.client.outbox.batch import Metrics, Params, Tags
 from lockgate.client.outbox.values import numbers, parts, texts, whole
 from lockgate.clock import SystemClock
 from lockgate.entities import Scalar
-from lockgate.errors import InvalidInput
+from lockgate.errors import DeadlineExceeded, InvalidInput
 from lockgate.session import Session
 
 log = logging.getLogger("lockgate.training")
+
+_FOUND_WITHIN_S = 2.0
 
 _clock = SystemClock()
 _session = Session(os.environ)
@@ -42,6 +44,7 @@ _failed = threading.Event()
 def start_run(name: str = "") -> "contextlib.AbstractContextManager[str]":
     """A block that is one run; its value is the run's id. Not needed inside `lockgate run`, and harmless there.
 
+    Waits until others can find the run, for two seconds at most: where the server is away, it will know the run later.
     The end of the block waits until everything was sent (the setting `outbox_wait_s`); what then remains is named in a
     warning and sent later. It raises InvalidInput for what the server refused, such as a param that has another value.
     """
@@ -112,8 +115,9 @@ def log_artifact(path: str | Path, artifact_path: str = "") -> None:
     local = Path(path)
     if not local.exists():
         raise InvalidInput(f"there is no file or folder {local} to log.")
-    place, client, *_ = _session.open()
-    run_id = place.run_id
+    opened = _session.open()
+    opened.make_run()
+    client, run_id = opened.client, opened.place.run_id
     if local.is_file():
         client.tracking.upload_artifact(run_id, local, artifact_path)
         return
@@ -133,10 +137,11 @@ def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str 
     from lockgate.models.save import save_model
 
     target = Path(path)
-    place, client, *_ = _session.open()
-    run_id = place.run_id
+    opened = _session.open()
+    run_id = opened.place.run_id
     save_model(model, target, example=data, flavor=flavor, metadata={"lockgate_run_id": run_id})
-    client.tracking.upload_artifact(run_id, target / "MLmodel", target.name)
+    opened.make_run()
+    opened.client.tracking.upload_artifact(run_id, target / "MLmodel", target.name)
     return target
 
 
@@ -145,9 +150,11 @@ def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str 
 
 @contextlib.contextmanager
 def _run_block(name: str) -> Iterator[str]:
-    run_id = _session.open(name).place.run_id
+    opened = _session.open(name)
+    with contextlib.suppress(DeadlineExceeded):
+        opened.outbox.flush(_FOUND_WITHIN_S)
     try:
-        yield run_id
+        yield opened.place.run_id
     except BaseException:
         if (refused := _session.finish("FAILED")) is not None:
             log.error("%s", refused)

@@ -5,7 +5,7 @@ import pytest
 
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.wire.mlflow import logged_models
 from lockgate.wire.mlflow.runs import Metric
 
@@ -134,3 +134,20 @@ def test_logged_models_of_a_run_are_listed_newest_first(
     client.transport.put_file(f"{root}/MLmodel", tmp_path / "MLmodel")
     client.tracking.download_logged_model(found[0], tmp_path / "model")
     assert (tmp_path / "model" / "MLmodel").read_text() == "flavors: {}"
+
+
+def test_run_is_begun_once_however_often_it_is_said(client: Client) -> None:
+    run_id = "0123456789abcdef" * 2
+    for name in ("first", "again"):
+        client.tracking.begin_run(run_id, experiment="churn", run_name=name, at=5)
+    info = client.tracking.get_run(run_id).info
+    assert (info.run_name, info.start_time, info.status) == ("first", 5, "RUNNING")
+    assert info.experiment_id == client.tracking.ensure_experiment("churn")
+
+
+def test_run_of_another_experiment_is_not_begun(client: Client) -> None:
+    run_id = client.tracking.create_run("0")
+    with pytest.raises(AlreadyExists, match=f"{run_id} is here already, in the experiment 0"):
+        client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)
+    with pytest.raises(InvalidInput, match="cannot be an id"):
+        client.tracking.begin_run("../up", experiment="churn", run_name="", at=5)

@@ -1,6 +1,7 @@
 """A training script that says `import lockgate`, run as a user runs it: in a process of its own."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -198,6 +199,62 @@ def test_script_ends_without_its_server_and_says_where_the_values_are(script: Sc
     assert f"bytes of logged values remain in {tmp_path / 'waiting'}" in done.stderr
     assert "lockgate runs flush" in done.stderr
     assert [path.suffix for path in (tmp_path / "waiting").iterdir()] == [".segment"]
+
+
+@pytest.mark.parametrize("server", ["away", "silent"])
+@pytest.mark.parametrize("end", ["", "import os; os.kill(os.getpid(), 9)"])
+def test_script_begins_its_run_without_its_server(script: Script, tmp_path: Path, server: str, end: str) -> None:
+    code = f"""
+import lockgate
+for step in range(3):
+    lockgate.log_metrics({{"loss": 1.0}}, step=step)
+lockgate.set_tag("team", "crm")
+print("logged", flush=True)
+{end}
+"""
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # takes connections, and never says a word
+        port = listening.getsockname()[1]
+        if server == "away":
+            listening.close()
+        done = script(code, LOCKGATE_URI=f"http://127.0.0.1:{port}", LOCKGATE_OUTBOX_WAIT_S="0")
+        assert done.stdout == "logged\n", done.stderr
+        assert done.returncode == (-9 if end else 0)
+
+    context = open_context(tmp_path / "elsewhere", user="server", clock=SystemClock())
+    app = make_app(context)
+    with serve_in_thread(app, port=port), Client(LocalTransport(context), SystemClock()) as client:
+        flushed = script("import sys, runpy; sys.argv[1:] = ['runs', 'flush']; runpy.run_module('lockgate')")
+        assert flushed.stdout == "1 sent, 0 kept, 0 refused.\n", flushed.stderr
+        run = only_run(client)
+        assert run.info.status == ("RUNNING" if end else "FINISHED")
+        assert len(client.tracking.metric_history(run.info.run_id, "loss")) == 3
+        assert {item.key: item.value for item in run.data.tags}["team"] == "crm"
+    app.close()
+
+
+def test_run_of_a_block_can_be_found_inside_of_it(script: Script, records) -> None:
+    done = script(
+        """
+import sqlite3, lockgate
+with lockgate.start_run("a") as run_id:
+    print(sqlite3.connect(".lockgate/lockgate.db").execute("SELECT run_id FROM runs").fetchone()[0] == run_id)
+"""
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_script_outside_of_a_project_logs_to_the_experiment_default(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "lockgate.yaml").unlink()
+    context = open_context(tmp_path / "elsewhere", user="server", clock=SystemClock())
+    app = make_app(context)
+    with serve_in_thread(app) as server, Client(LocalTransport(context), SystemClock()) as client:
+        done = script(LOGS, LOCKGATE_URI=server.url, XDG_STATE_HOME=str(tmp_path / "home"))
+        assert done.returncode == 0, done.stderr
+        (run,) = client.tracking.search_runs(["0"]).runs
+        assert run.info.status == "FINISHED"
+        assert {item.key: item.value for item in run.data.params} == {"depth": "3", "eta": "0.1"}
+        assert [item.path for item in client.tracking.list_artifacts(run.info.run_id, "docs")] == ["docs/notes.txt"]
+    app.close()
 
 
 def test_outside_of_a_project_values_wait_in_the_users_folder(script: Script, tmp_path: Path) -> None:

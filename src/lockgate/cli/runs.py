@@ -101,8 +101,11 @@ def flush(app: App, as_json: bool) -> None:
     found = Leftovers([], [], [])
     with ExitStack() as opened:
         servers = _Servers(app, opened)
+        installation = app.settings.uri or str(app.folder.state.resolve())
         for folder in _outboxes(app):
-            some = deliver_leftovers(folder, app.client.tracking, open_server=servers.tracking)
+            some = deliver_leftovers(
+                folder, app.client.tracking, installation=installation, open_server=servers.tracking
+            )
             found.sent.extend(some.sent)
             found.kept.extend(some.kept)
             found.refused.extend(some.refused)

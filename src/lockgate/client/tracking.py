@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 from lockgate.client.transport import Transport
 from lockgate.clock import Clock
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
+from lockgate.wire.adoption import BEGIN_RUN, BeginRun
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.purge import PURGE, Purge, Purged
@@ -48,6 +49,14 @@ class Tracking:
             tags=_tags(tags or {}),
         )
         return self._transport.call(runs.CREATE_RUN, request).run.info.run_id
+
+    def begin_run(self, run_id: str, *, experiment: str, run_name: str, at: int) -> None:
+        """A run whose id the caller chose, `ids.new_run_id()`; nothing where it is there already.
+
+        Raises AlreadyExists where it is another experiment's, InvalidInput where the experiment is deleted.
+        """
+        request = BeginRun(run_id=run_id, experiment=experiment, run_name=run_name, start_time=at)
+        self._transport.call(BEGIN_RUN, request)
 
     def log_batch(
         self,

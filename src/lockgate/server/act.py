@@ -16,7 +16,7 @@ from lockgate.wire.mlflow.runs import OfRun
 # Fields that say on what something was done. A list of what is written, so that no secret ever is.
 _TELLING = frozenset(
     {"model", "name", "new_name", "version", "alias", "environment", "stage", "key", "reason", "comment"}
-    | {"run_id", "experiment_id", "model_id", "rollout_id", "to_state", "alert_id", "window_id"}
+    | {"run_id", "experiment", "experiment_id", "model_id", "rollout_id", "to_state", "alert_id", "window_id"}
     | {"user", "username", "role", "pattern", "is_admin", "token_id", "note", "webhook_id"}
     | {"artifact_path"}
 )

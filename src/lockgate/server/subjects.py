@@ -15,7 +15,7 @@ from lockgate.metadata.admission import CHAMPION
 from lockgate.metadata.environments import list_environments
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
-from lockgate.wire import delivery, monitoring, registry
+from lockgate.wire import adoption, delivery, monitoring, registry
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 from lockgate.wire.mlflow import registry as mlflow_registry
 
@@ -102,6 +102,10 @@ def of_experiment_name(connection: Connection, request: experiments.ExperimentNa
 def of_new_experiment(connection: Connection, request: experiments.CreateExperiment) -> Names:
     """Where files are kept is the installation's business: a location could be another experiment's folder."""
     return () if request.artifact_location else (request.name,)
+
+
+def of_begun_run(connection: Connection, request: adoption.BeginRun) -> Names:
+    return (request.experiment,)
 
 
 def of_experiment_rename(connection: Connection, request: experiments.UpdateExperiment) -> Names:

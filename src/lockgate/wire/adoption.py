@@ -1,8 +1,8 @@
-"""Runs and logged models that come from another server and keep the ids they had there."""
+"""Runs and logged models under ids that the client says: of another server, or of training code that begins a run."""
 
 from lockgate.wire.mlflow.logged_models import CreateLoggedModel
-from lockgate.wire.mlflow.runs import CreateRun
-from lockgate.wire.operation import Message, own
+from lockgate.wire.mlflow.runs import CreateRun, Int64
+from lockgate.wire.operation import Empty, Message, own
 
 
 class AdoptRun(CreateRun, frozen=True, kw_only=True):
@@ -17,11 +17,21 @@ class AdoptLoggedModel(CreateLoggedModel, frozen=True, kw_only=True):
     model_id: str
 
 
+class BeginRun(Message, frozen=True, kw_only=True):
+    """A run of the experiment of that name, which is made where there is none. Harmless to repeat."""
+
+    run_id: str
+    experiment: str
+    run_name: str = ""
+    start_time: Int64
+
+
 class Adopted(Message, frozen=True, kw_only=True, omit_defaults=False):
     """Where its files belong."""
 
     artifact_uri: str
 
 
+BEGIN_RUN = own("tracking", "begin_run", BeginRun, Empty)
 ADOPT_RUN = own("tracking", "adopt_run", AdoptRun, Adopted)
 ADOPT_LOGGED_MODEL = own("tracking", "adopt_logged_model", AdoptLoggedModel, Adopted)

@@ -58,6 +58,10 @@ def deliver(
     until = segment.size
     while segment.sent < until and (batch := gather(segment.read(), segment.sent)).end > segment.sent:
         with alone:
+            if segment.is_untouched and (begin := segment.header.begin) is not None:
+                tracking.begin_run(
+                    segment.header.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at
+                )
             _send(batch, segment.header.run_id, tracking, refuse)
             size = batch.end - segment.sent
             segment.mark_sent(batch.end)

@@ -1,7 +1,8 @@
 """Segments of processes that are gone (killed, or ended before their server came back), sent by whoever comes next.
 
 A run's id is random, so the records that know it are the right ones: a segment goes to the installation that finds it
-if that knows the run, and otherwise to the server it was meant for.
+if that knows the run, and otherwise to the server it was meant for. Where its process began the run by itself, perhaps
+nobody knows it yet: then it goes to the installation that it was meant for.
 """
 
 import logging
@@ -39,14 +40,16 @@ def deliver_leftovers(
     folder: Path,
     tracking: Tracking,
     *,
+    installation: str = "",
     open_server: Callable[[str], Tracking] | None = None,
     run_id: str | None = None,
     alone: AbstractContextManager[object] | None = None,
 ) -> Leftovers:
     """Send what lies in an outbox and belongs to no running process; of one run or of all.
 
-    `open_server` leads to the server of an address; without it only runs that `tracking` knows are sent. Never raises
-    what a server says: that is in `kept`. `alone` is held around each batch.
+    `installation` is that of `tracking`, as in `Header`. `open_server` leads to the server of an address; without it
+    only runs that `tracking` knows, or is to know, are sent. Never raises what a server says: that is in `kept`.
+    `alone` is held around each batch.
     """
     found = Leftovers([], [], [])
     blocked: set[str] = set()
@@ -65,7 +68,8 @@ def deliver_leftovers(
             blocked.add(origin)
             continue
         try:
-            _deliver(segment, _tracking_for(segment.header, tracking, open_server), found, alone)
+            server = _tracking_for(segment.header, tracking, installation, open_server)
+            _deliver(segment, server, found, alone)
         except LockgateError as error:
             blocked.add(origin)
             found.kept.append(Kept(path, segment.header.run_id, error))
@@ -85,7 +89,11 @@ def _deliver(
     found.sent.append(segment.path)
 
 
-def _tracking_for(header: Header, tracking: Tracking, open_server: Callable[[str], Tracking] | None) -> Tracking:
+def _tracking_for(
+    header: Header, tracking: Tracking, installation: str, open_server: Callable[[str], Tracking] | None
+) -> Tracking:
+    if header.begin is not None and header.installation == installation:
+        return tracking
     try:
         tracking.get_run(header.run_id)
     except NotFound:

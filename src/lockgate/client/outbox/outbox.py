@@ -63,7 +63,7 @@ class Outbox:
         self._waiting: deque[Framed] = deque()
         self._is_writing = False
         self._has_warned = False
-        self._sender = Sender(folder, tracking, clock=clock, rng=rng)
+        self._sender = Sender(folder, tracking, installation=header.installation, clock=clock, rng=rng)
         self._sender.start()
 
     @property

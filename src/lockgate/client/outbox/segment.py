@@ -37,11 +37,25 @@ Framed = NewType("Framed", bytes)
 Item = tuple[bytes, int]  # a record, and where the next one starts
 
 
+class Begin(msgspec.Struct, frozen=True):
+    """A run that its process began by itself: it is made with the first records that are delivered."""
+
+    experiment: str
+    run_name: str
+    at: int
+
+
 class Header(msgspec.Struct, frozen=True):
-    """Where the records belong; an empty `uri` is the installation that the file lies in."""
+    """Where the records belong: the server at `uri`; where that is empty, the project whose state is in `state`."""
 
     run_id: str
     uri: str
+    state: str = ""
+    begin: Begin | None = None
+
+    @property
+    def installation(self) -> str:
+        return self.uri or self.state
 
 
 _header_decoder = msgspec.json.Decoder(Header)
@@ -59,7 +73,7 @@ class Segment:
         self._fd = fd
         self._map = mmap.mmap(fd, 0)
         try:
-            self.header, self._sent = _read_start(self._map)
+            self.header, self._sent, self._first = _read_start(self._map)
         except ValueError:
             self._map.close()
             raise
@@ -111,6 +125,11 @@ class Segment:
     @property
     def sent(self) -> int:
         return self._sent
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing in it was acknowledged."""
+        return self._sent == self._first
 
     def has_room(self, record: Framed) -> bool:
         return self.size + len(record) <= len(self._map)
@@ -177,10 +196,11 @@ def _whole(data: bytes, offset: int) -> list[Item]:
     return found
 
 
-def _read_start(data: mmap.mmap) -> tuple[Header, int]:
-    """Raises ValueError."""
+def _read_start(data: mmap.mmap) -> tuple[Header, int, int]:
+    """What `sent` and the first record follow. Raises ValueError."""
     with contextlib.suppress(struct.error, msgspec.DecodeError):
         magic, sent, length = _START.unpack_from(data)
         if magic == _MAGIC:
-            return _header_decoder.decode(data[_START.size : _START.size + length]), sent
+            first = _START.size + length
+            return _header_decoder.decode(data[_START.size : first]), sent, first
     raise ValueError("not a segment")

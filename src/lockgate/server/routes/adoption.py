@@ -1,14 +1,18 @@
-"""Taking in runs and logged models of another server under the ids they had there."""
+"""Taking in runs and logged models under the ids that the client says."""
 
 import re
 
+from sqlalchemy import Connection
+
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
-from lockgate.metadata import logged_models, runs
+from lockgate.metadata import experiments, logged_models, runs
 from lockgate.metadata.limits import require_unique
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.needs import admin
+from lockgate.server.needs import admin, contributor
 from lockgate.server.numbers import experiment_number
+from lockgate.server.subjects import of_begun_run
 from lockgate.wire import adoption as wire
+from lockgate.wire.operation import Empty
 
 # Ids are names of folders as well; these are what the columns hold.
 _RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}", re.ASCII)
@@ -40,6 +44,28 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
         return wire.Adopted(artifact_uri=runs.get_run(tx.connection, request.run_id)["artifact_uri"])
 
 
+def begin_run(ctx: Context, request: wire.BeginRun) -> Empty:
+    """Raises AlreadyExists where there is a run of that id in another experiment."""
+    _require_id(request.run_id, _RUN_ID)
+    with ctx.read() as connection:
+        if _is_begun(connection, request):  # most often: no decision, and no line in the audit
+            return Empty()
+    with ctx.write() as tx:
+        if _is_begun(tx.connection, request):
+            return Empty()
+        found = experiments.find_experiment(tx.connection, request.experiment)
+        runs.create_run(
+            tx,
+            request.run_id,
+            experiment_id=found["experiment_id"] if found else experiments.create_experiment(tx, request.experiment),
+            run_name=request.run_name or f"run-{request.run_id[:8]}",
+            user_id=ctx.user,
+            start_time=request.start_time,
+            tags={},
+        )
+    return Empty()
+
+
 def adopt_logged_model(ctx: Context, request: wire.AdoptLoggedModel) -> wire.Adopted:
     _require_id(request.model_id, _MODEL_ID)
     require_unique([param.key for param in request.params])
@@ -66,12 +92,24 @@ def adopt_logged_model(ctx: Context, request: wire.AdoptLoggedModel) -> wire.Ado
         return wire.Adopted(artifact_uri=made["artifact_uri"])
 
 
+def _is_begun(connection: Connection, request: wire.BeginRun) -> bool:
+    try:
+        there = runs.get_run(connection, request.run_id)["experiment_id"]
+    except NotFound:
+        return False
+    found = experiments.find_experiment(connection, request.experiment)
+    if found is None or found["experiment_id"] != there:
+        raise AlreadyExists(f"the run {request.run_id} is here already, in the experiment {there}.")
+    return True
+
+
 def _require_id(text: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(text):
         raise InvalidInput(f"{text[:60]!r} cannot be an id here: it does not match {pattern.pattern}.")
 
 
 ROUTES: tuple[AnyRoute, ...] = (
+    Route(wire.BEGIN_RUN, begin_run, contributor(of_begun_run)),
     Route(wire.ADOPT_RUN, adopt_run, admin()),
     Route(wire.ADOPT_LOGGED_MODEL, adopt_logged_model, admin()),
 )

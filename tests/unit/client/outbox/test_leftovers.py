@@ -5,7 +5,7 @@ import pytest
 from lockgate.client.client import Client
 from lockgate.client.outbox.batch import Metrics, Params, Record, Tags, encode
 from lockgate.client.outbox.leftovers import deliver_leftovers
-from lockgate.client.outbox.segment import Header, Segment, frame
+from lockgate.client.outbox.segment import Begin, Header, Segment, frame
 from lockgate.client.tracking import Tracking
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
@@ -62,6 +62,24 @@ def test_run_goes_to_the_records_that_know_it_or_to_its_server(client: Client, r
         assert asked == ["http://far"]
         assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]
         assert [item.step for item in server.tracking.metric_history(far, "m")] == [2]
+
+
+def test_run_that_nobody_knows_yet_is_begun_where_it_was_meant_to(client: Client, tmp_path: Path, folder: Path) -> None:
+    ours, theirs, far = "a" * 32, "b" * 32, "c" * 32
+    begin = Begin("churn", "a name", 5)
+    leave(folder, f"{ours}-aa-000000", Header(ours, "", "/ours", begin), Metrics(1, 1, {"m": 1.0}))
+    leave(folder, f"{ours}-aa-000001", Header(ours, "", "/ours", begin), Metrics(1, 2, {"m": 1.0}))
+    leave(folder, f"{theirs}-aa-000000", Header(theirs, "", "/theirs", begin), Metrics(1, 1, {"m": 1.0}))
+    leave(folder, f"{far}-aa-000000", Header(far, "http://far", "/ours", begin), Metrics(1, 1, {"m": 1.0}))
+    found = deliver_leftovers(folder, client.tracking, installation="/ours")
+    assert len(found.sent) == 2
+    assert {kept.run_id: type(kept.error) for kept in found.kept} == {theirs: NotFound, far: NotFound}
+    info = client.tracking.get_run(ours).info
+    assert (info.run_name, info.start_time, info.status) == ("a name", 5, "RUNNING")
+    assert [item.step for item in client.tracking.metric_history(ours, "m")] == [1, 2]
+    with connect(Settings(), state=tmp_path / "other", user="ann", clock=SystemClock()) as server:
+        deliver_leftovers(folder, client.tracking, open_server=lambda uri: server.tracking)
+        assert [item.step for item in server.tracking.metric_history(far, "m")] == [1]
 
 
 def test_what_cannot_be_sent_is_kept_with_its_reason(client: Client, run_id: str, folder: Path, line) -> None:
