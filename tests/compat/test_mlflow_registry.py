@@ -131,6 +131,35 @@ def test_a_version_that_no_gate_has_judged_does_not_enter_an_environment(client:
     with pytest.raises(MlflowException, match="no gate has judged version 2 of churn") as error:
         client.set_registered_model_alias("churn", "production", outside.version)
     assert error.value.error_code == "INVALID_STATE"
+    assert "To go on: have a stage of lockgate.yaml make it" in str(error.value)
+
+
+def test_production_is_an_environment_of_every_model_with_releases(client: MlflowClient, served) -> None:
+    refused, passed = release(served, passed=False), release(served, passed=True)
+    for move in (
+        lambda: client.set_registered_model_alias("churn", "production", str(refused)),
+        lambda: client.transition_model_version_stage("churn", str(refused), "Production"),
+    ):
+        with pytest.raises(MlflowException, match="refused by its gates") as error:
+            move()
+        assert error.value.error_code == "INVALID_STATE"
+    client.set_registered_model_alias("churn", "staging", str(refused))  # nobody said that it is an environment
+    client.set_registered_model_alias("churn", "production", str(passed))
+    assert client.get_model_version("churn", str(passed)).current_stage == "Production"
+
+
+@pytest.mark.parametrize("stage", ["Archived", "Staging", "None"])
+def test_version_that_leaves_its_stage_leaves_the_environment(client: MlflowClient, served, stage: str) -> None:
+    version = str(release(served, passed=True))
+    served.client.registry.declare_environments("churn", {"production": 0}, may_loosen=False)
+    client.transition_model_version_stage("churn", version, "Production")
+    client.transition_model_version_stage("churn", version, "Production")  # which leaves nothing
+    assert dict(client.get_registered_model("churn").aliases) == {"production": "1"}
+    client.transition_model_version_stage("churn", version, stage)
+    assert client.get_model_version("churn", version).current_stage == stage
+    assert dict(client.get_registered_model("churn").aliases) == {}
+    newest = served.client.registry.alias_history("churn")[0]
+    assert (newest.from_version, newest.to_version, newest.reason) == (1, None, f"moved to stage {stage}")
 
 
 def test_missing_approvals_keep_a_version_out(client: MlflowClient, served) -> None:

@@ -8,36 +8,27 @@
 What an environment takes: a version that its gates let pass, or that was brought there with `--override`, approved by
 as many people as `lockgate.yaml` asks for. What it served before may always come back: a rollback asks nobody. An alias
 stands for an environment when it has its name; `champion` stands for the last one, and `challenger` for what may try
-to become it. A model that no project has declared environments for is held only to what its gates did say, and one
-without any release to nothing: it is a registry of MLflow and nothing else.
+to become it. A model that no project has declared environments for has one, `production`, and is held only to what its
+gates did say; one without any release is held to nothing: it is a registry of MLflow and nothing else.
 """
 
-from typing import NamedTuple
-
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from lockgate.entities import Release, Rollout
 from lockgate.errors import GateFailed, NotFound, PermissionDenied
 from lockgate.metadata.approvals import list_approvals
-from lockgate.metadata.environments import list_environments
-from lockgate.metadata.releases import get_release
-from lockgate.metadata.tables import releases, rollouts
+from lockgate.metadata.environments import KnownEnvironment, environments_of, list_environments
+from lockgate.metadata.releases import HOW_TO_RELEASE, get_release, has_releases
+from lockgate.metadata.tables import rollouts
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-
-
-class _Door(NamedTuple):
-    """What an alias stands for: an environment, and the approvals that it needs."""
-
-    environment: str
-    approvals: int
 
 
 def require_alias_admitted(connection: Connection, model: str, alias: str, version: int) -> None:
     """Raises GateFailed or PermissionDenied where `alias` stands for an environment that may not take the version."""
     door = _door(connection, model, alias)
-    if door is not None and not _has_served(connection, model, version, door.environment):
-        require_admitted(connection, model, version, door.environment, approvals=door.approvals, override_reason=None)
+    if door is not None and not _has_served(connection, model, version, door.name):
+        require_admitted(connection, model, version, door.name, approvals=door.approvals, override_reason=None)
 
 
 def require_admitted(
@@ -78,20 +69,19 @@ def require_rollout_admitted(connection: Connection, rollout: Rollout) -> None:
 def stage_environment(connection: Connection, model: str, stage: str) -> str | None:
     """The environment that one of MLflow's stages stands for: the one of its name, in lower case."""
     name = stage.lower()
-    return name if any(item.name == name for item in list_environments(connection, model)) else None
+    return name if any(item.name == name for item in environments_of(connection, model)) else None
 
 
-def _door(connection: Connection, model: str, alias: str) -> _Door | None:
-    known = list_environments(connection, model)
+def _door(connection: Connection, model: str, alias: str) -> KnownEnvironment | None:
+    """What an alias stands for, and the approvals that it needs there."""
+    known = environments_of(connection, model)
     for item in known:
         if item.name == alias:
-            return _Door(item.name, item.approvals)
-    if alias not in (CHAMPION, CHALLENGER) or not _has_releases(connection, model):
+            return item
+    if alias not in (CHAMPION, CHALLENGER) or not has_releases(connection, model):
         return None
     # The challenger has not entered anything yet: it needs its gates' word and nobody's approval.
-    last = known[-1] if known else None
-    environment = last.name if last else "production"
-    return _Door(environment, last.approvals if last and alias == CHAMPION else 0)
+    return known[-1] if alias == CHAMPION else known[-1]._replace(approvals=0)
 
 
 def _require_passed(connection: Connection, model: str, version: int, environment: str) -> None:
@@ -103,7 +93,9 @@ def _require_passed(connection: Connection, model: str, version: int, environmen
     if verdict is None:
         if not list_environments(connection, model):
             return  # no project has said that this model is promoted by gates
-        raise GateFailed(f"no gate has judged version {version} of {model}.", hint=override)
+        raise GateFailed(
+            f"no gate has judged version {version} of {model}.", hint=HOW_TO_RELEASE if release is None else override
+        )
     reasons = "; ".join(f"{check.gate} ({check.reason})" for check in verdict.refusals)
     raise GateFailed(f"version {version} of {model} was refused by its gates: {reasons}.", hint=override)
 
@@ -119,7 +111,3 @@ def _has_served(connection: Connection, model: str, version: int, environment: s
     t = rollouts.c
     query = select(t.rollout_id).where(t.model == model, t.environment == environment, t.version == version)
     return connection.scalar(query.where(t.state == "succeeded").limit(1)) is not None
-
-
-def _has_releases(connection: Connection, model: str) -> bool:
-    return bool(connection.scalar(select(func.count()).select_from(releases).where(releases.c.name == model)))

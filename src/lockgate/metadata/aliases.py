@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select
 from lockgate.entities import AliasChange
 from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.environments import list_environments
+from lockgate.metadata.environments import environments_of
 from lockgate.metadata.events import append_event
 from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
@@ -111,11 +111,12 @@ def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
 def _restage(tx: Tx, name: str, alias: str, before: int | None, after: int | None) -> None:
     """MLflow's stages say the same as the environments that are called like them, for clients that go by stages."""
     stage = alias.capitalize()
-    if stage not in ("Staging", "Production") or alias not in (e.name for e in list_environments(tx.connection, name)):
+    if stage not in ("Staging", "Production") or alias not in (e.name for e in environments_of(tx.connection, name)):
         return
-    if before is not None:
+    # A version that comes or goes by its stage is there already.
+    if before is not None and get_version(tx.connection, name, before)["stage"] == stage:
         set_stage(tx, name, before, "Archived")
-    if after is not None and get_version(tx.connection, name, after)["stage"] != stage:  # it may have come by its stage
+    if after is not None and get_version(tx.connection, name, after)["stage"] != stage:
         set_stage(tx, name, after, stage)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, select
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Tx
 from lockgate.metadata.models import ensure_model
+from lockgate.metadata.releases import has_releases
 from lockgate.metadata.tables import environments
 
 _MAX_NAME = 100
@@ -49,6 +50,12 @@ def declare_environments(tx: Tx, model: str, approvals: Mapping[str, int], *, ma
                 for position, (name, needed) in enumerate(wanted.items())
             ],
         )
+
+
+def environments_of(connection: Connection, model: str) -> tuple[KnownEnvironment, ...]:
+    """As declared; a model with releases that none were declared for has one, `production`."""
+    declared = list_environments(connection, model)
+    return declared or ((KnownEnvironment("production", 0),) if has_releases(connection, model) else ())
 
 
 def list_environments(connection: Connection, model: str) -> tuple[KnownEnvironment, ...]:

@@ -11,6 +11,8 @@ from lockgate.metadata.models import ensure_model
 from lockgate.metadata.tables import releases
 from lockgate.metadata.versions import create_version, get_version
 
+HOW_TO_RELEASE = "have a stage of lockgate.yaml make it: lockgate run judges and releases what its stages make"
+
 _decoder = msgspec.json.Decoder(Release)
 
 
@@ -42,7 +44,7 @@ def get_release(connection: Connection, name: str, version: int) -> Release:
     record = connection.scalar(query)
     if record is None:
         get_version(connection, name, version)
-        raise NotFound(f"{name}@{version} was registered from outside: it has no release record.")
+        raise NotFound(f"{name}@{version} was registered from outside: it has no release record.", hint=HOW_TO_RELEASE)
     return _decoder.decode(record)
 
 
@@ -51,6 +53,10 @@ def list_releases(connection: Connection, name: str, *, limit: int) -> tuple[Rel
     t = releases.c
     query = select(t.record).where(t.name == name).order_by(t.version.desc()).limit(limit)
     return tuple(_decoder.decode(record) for record in connection.scalars(query))
+
+
+def has_releases(connection: Connection, name: str) -> bool:
+    return connection.scalar(select(releases.c.version).where(releases.c.name == name).limit(1)) is not None
 
 
 def find_release(connection: Connection, name: str, content_digest: str) -> Release | None:

@@ -131,10 +131,11 @@ def test_the_challenger_needs_its_gates_and_nobody_s_approval(write) -> None:
 def test_without_declared_environments_only_a_refusal_counts(write) -> None:
     with write() as tx:
         refused, unjudged = release(tx, passed=False), release(tx, passed=None)
-        require_alias_admitted(tx.connection, "m", "champion", unjudged)
-        require_alias_admitted(tx.connection, "m", "production", refused)  # nobody said that it is an environment
-        with pytest.raises(GateFailed):
-            require_alias_admitted(tx.connection, "m", "champion", refused)
+        require_alias_admitted(tx.connection, "m", "staging", refused)  # nobody said that it is an environment
+        for alias in ("champion", "production"):
+            require_alias_admitted(tx.connection, "m", alias, unjudged)
+            with pytest.raises(GateFailed):
+                require_alias_admitted(tx.connection, "m", alias, refused)
         declare_environments(tx, "m", {"production": 0}, may_loosen=False)
         with pytest.raises(GateFailed, match="no gate has judged"):
             require_alias_admitted(tx.connection, "m", "champion", unjudged)

@@ -172,13 +172,17 @@ def version_location(connection: Connection, row: RowMapping) -> str:
 
 
 def transition_stage(ctx: Context, request: wire.TransitionStage) -> wire.VersionMessage:
-    """MLflow's stages are past; where one is called like an environment, moving into it moves that alias as well."""
+    """MLflow's stages are past; where one is called like an environment, that alias comes and goes with it."""
     version = version_number(request.version)
     with ctx.write() as tx:
+        before = versions.get_version(tx.connection, request.name, version)["stage"]
+        left = admission.stage_environment(tx.connection, request.name, before)
         versions.move_to_stage(
             tx, request.name, version, request.stage, archive_existing=request.archive_existing_versions
         )
         environment = admission.stage_environment(tx.connection, request.name, request.stage)
+        if left not in (None, environment) and aliases.find_alias(tx.connection, request.name, left) == version:
+            aliases.delete_alias(tx, request.name, left, reason=f"moved to stage {request.stage}")
         if environment is not None:
             _move_alias(tx, request.name, environment, version, reason=f"moved to stage {request.stage}")
         return _answer_version(tx.connection, request.name, version)
