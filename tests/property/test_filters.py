@@ -37,7 +37,7 @@ EXAMPLES = (
     Example("0" * 32, "plain", 10),
     Example("1" * 32, "One", 20, 30, {"a": 0.5, "b b": -1.0}, {"p": "1", "q": LONG}, {"t": "x"}),
     Example("2" * 32, "two", 20, 25, {"a": math.nan}, {"p": "2", "q": LONG + "y"}, {"t": "X%"}),
-    Example("3" * 32, "it's", 30, None, {"a": math.inf, "b b": 2.0}, {"p": ""}, {"t": "a_b", "u": "\\"}),
+    Example("3" * 32, "it's", 30, None, {"a": math.inf, "b b": 2.0}, {"p": ""}, {"t": "a_b", "u": "\\", "v": "C:\\x"}),
     Example("4" * 32, "two", 40, 41, {"a": -math.inf, "b b": 0.5}, {"p": "1"}, {"u": "x"}),
     Example("5" * 32, "ONE", 50, 30, {"b b": math.nan}, {"q": LONG}, {"t": "x", "u": "é"}),
     Example("6" * 32, "six", 60, 90, {"a": 2.0}, {"p": "10", "q": ""}, {}),
@@ -67,7 +67,27 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 NUMBERS = st.sampled_from([-1.0, -1, 0, 0.5, 1, 2, 2.0, 20, 25, 30, 41.5, 1e300])
 TEXTS = st.sampled_from(
-    ["", "1", "2", "10", "x", "X%", "a_b", "%", "_", "x%", "%o%", "\\", "it's", "two", "é", LONG, LONG + "y", "ON_"]
+    [
+        "",
+        "1",
+        "2",
+        "10",
+        "x",
+        "X%",
+        "a_b",
+        "%",
+        "_",
+        "x%",
+        "%o%",
+        "\\",
+        "C:\\x",
+        "it's",
+        "two",
+        "é",
+        LONG,
+        LONG + "y",
+        "ON_",
+    ]
 )
 NUMBER_NAMES = st.sampled_from(
     [
@@ -79,7 +99,7 @@ NUMBER_NAMES = st.sampled_from(
     ]
 )
 TEXT_NAMES = st.sampled_from(
-    [Name("param", "p"), Name("param", "q"), Name("tag", "t"), Name("tag", "u"), Name("", "run_name")]
+    [Name("param", "p"), Name("param", "q"), Name("tag", "t"), Name("tag", "u"), Name("tag", "v"), Name("", "run_name")]
 )
 PRESENCE = st.builds(Comparison, NUMBER_NAMES | TEXT_NAMES, st.sampled_from(["IS NULL", "IS NOT NULL"]), st.none())
 OF_NUMBERS = st.one_of(
@@ -131,7 +151,11 @@ def rendered_comparison(comparison: Comparison) -> str:
 
 
 def rendered_value(value: str | int | float) -> str:
-    return repr(value) if not isinstance(value, str) else "'" + re.sub(r"[\\']", lambda m: "\\" + m[0], value) + "'"
+    if not isinstance(value, str):
+        return repr(value)
+    # Backslashes count before a quote or the end only.
+    doubled = re.sub(r"\\+(?='|\Z)", lambda found: found[0] * 2, value)
+    return "'" + doubled.replace("'", "\\'") + "'"
 
 
 # -- the naive reading ------------------------------------------------------------------------------------------------

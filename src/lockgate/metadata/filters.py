@@ -7,7 +7,9 @@
                 name [NOT] LIKE value  |  name [NOT] ILIKE value
                 name [NOT] IN (value, ...)  |  name [NOT] BETWEEN value AND value
                 name IS [NOT] NULL
-    name        [entity.]key, the key in backticks or double quotes where it holds anything but letters, digits, _ . - /
+    name        [entity.]key, the key in backticks or quotes where it holds anything but letters, digits, _ . - /
+    value       a number, or a text in single quotes: in it '' and \\' are a quote, and a backslash is one but where it
+                stands before a quote or the end, where two are one
     operator    =  !=  >  >=  <  <=
 
 `metrics.auc > 0.9 AND (tags.team = 'a' OR NOT params.depth IN ('1', '2'))`
@@ -106,14 +108,15 @@ _ENTITIES: Mapping[str, str] = {
 
 _TOKEN = re.compile(
     r"""\s*(?:
-    (?P<string>'(?:[^'\\]|\\.|'')*')
+    (?P<string>'(?:[^'\\]|\\+(?![\\'])|(?:\\\\)*\\'|(?:\\\\)+(?=')|'')*')
   | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
   | (?P<operator><=|>=|!=|=|<|>)
   | (?P<punctuation>[(),])
-  | (?P<name>(?:[A-Za-z_][\w]*\.)?(?:`[^`]+`|"[^"]*")|[A-Za-z_][\w./\-]*)
+  | (?P<name>(?:[A-Za-z_]\w*\.)?(?:`[^`]+`|"[^"]*")|[A-Za-z_]\w*\.'[^']+'|[A-Za-z_][\w./\-]*)
     )""",
     re.VERBOSE,
 )
+_ESCAPED = re.compile(r"((?:\\\\)*)\\'|((?:\\\\)+)$|((?:\\\\)*)''")
 _INTEGER = re.compile(r"[-+]?\d+")
 # Each may be a join, and SQLite joins 64 tables at most.
 _MOST_ORDERS = 32
@@ -254,7 +257,7 @@ class _Parser:
         if token.kind == "number":
             return _number(token.text)
         if token.kind == "string":
-            return re.sub(r"\\(.)|''", lambda found: found[1] or "'", token.text[1:-1])
+            return _ESCAPED.sub(_unescaped, token.text[1:-1])
         if token.kind == "name" and token.text.startswith('"'):
             return token.text[1:-1]
         raise self._invalid(f"expected a value in quotes or a number, found {token.text}")
@@ -285,6 +288,13 @@ def _number(text: str) -> int | float:
     return float(text)
 
 
+def _unescaped(found: re.Match[str]) -> str:
+    pairs, last, doubled = found.groups()
+    if last is not None:
+        return "\\" * (len(last) // 2)
+    return "\\" * (len(pairs or doubled or "") // 2) + "'"
+
+
 def _tokenize(text: str) -> list[_Token]:
     tokens, position = [], 0
     end = len(text.rstrip())
@@ -301,7 +311,7 @@ def _tokenize(text: str) -> list[_Token]:
 
 
 def _unquote(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] in '`"' and text[-1] == text[0] else text
+    return text[1:-1] if len(text) > 1 and text[0] in "`\"'" and text[-1] == text[0] else text
 
 
 def _invalid(text: str, why: str) -> InvalidInput:

@@ -1,3 +1,4 @@
+import re
 from contextlib import suppress
 
 import pytest
@@ -162,7 +163,34 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse_filter(text)
 
 
-@given(st.text(max_size=30).filter(lambda value: "\\" not in value and "\0" not in value))
-def test_any_value_survives_quoting(value: str) -> None:
-    quoted = value.replace("'", "''")
-    assert parse_filter(f"params.a = '{quoted}'") == Comparison(Name("param", "a"), "=", value)
+TEXTS = st.text(max_size=30).filter(lambda value: "\0" not in value) | st.text("\\'x", max_size=8)
+
+
+@given(st.lists(TEXTS, min_size=2, max_size=2), st.sampled_from(["''", "\\'"]))
+def test_any_value_survives_quoting(values: list[str], quote: str) -> None:
+    doubled = [re.sub(r"\\+(?='|\Z)", lambda found: found[0] * 2, value) for value in values]
+    first, second = (text.replace("'", quote) for text in doubled)
+    found = parse_filter(f"params.a IN ('{first}', '{second}')")
+    assert found == Comparison(Name("param", "a"), "IN", tuple(values))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (r"'C:\dir\file'", r"C:\dir\file"),
+        (r"'\\host\share'", r"\\host\share"),
+        (r"'C:\dir\\'", "C:\\dir\\"),
+        (r"'it\'s'", "it's"),
+        (r"'\\'", "\\"),
+        (r"'\\\''", "\\'"),
+    ],
+)
+def test_backslash_is_a_letter_but_before_a_quote_or_the_end(written: str, value: str) -> None:
+    assert parse_filter(f"tags.t = {written}") == Comparison(Name("tag", "t"), "=", value)
+
+
+def test_key_may_stand_in_single_quotes_after_its_entity() -> None:
+    assert parse_filter("params.'my key' = 'a'") == Comparison(Name("param", "my key"), "=", "a")
+    assert parse_order(["metrics.'my key' DESC"]) == [Order(Name("metric", "my key"), ascending=False)]
+    with pytest.raises(InvalidInput):
+        parse_filter("'my key' = 'a'")
