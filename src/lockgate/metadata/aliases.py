@@ -13,6 +13,7 @@ from lockgate.errors import Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.environments import environments_of
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import REASON_LENGTH, require_text
 from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases
@@ -130,7 +131,7 @@ def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None
             "to_version": after,
             "changed_at": tx.at,
             "changed_by": tx.by,
-            "reason": reason,
+            "reason": require_text(reason, REASON_LENGTH, "reason"),
         },
     )
     kind = "prompt_alias" if is_prompt(tx.connection, name) else "model_version_alias"

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 from lockgate.entities import Approval
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import REASON_LENGTH, require_text
 from lockgate.metadata.tables import approvals
 from lockgate.metadata.versions import get_version
 
@@ -35,7 +36,7 @@ def approve(tx: Tx, approval: Approval) -> Approval:
             "environment": approval.environment,
             "approver": approval.approver,
             "approved_at": approval.approved_at,
-            "comment": approval.comment,
+            "comment": require_text(approval.comment, REASON_LENGTH, "comment"),
         },
     )
     details = {"environment": approval.environment, "approver": approval.approver, "comment": approval.comment}

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import registered_model_tags, registered_models, releases
 from lockgate.metadata.tags import require_valid_tag
@@ -35,7 +36,7 @@ def create_model(tx: Tx, name: str, *, description: str = "", tags: Mapping[str,
         insert(registered_models),
         {
             "name": name,
-            "description": description,
+            "description": require_text(description, DESCRIPTION_LENGTH, "description"),
             "created_at": tx.at,
             "updated_at": tx.at,
             "created_by": tx.by,
@@ -112,7 +113,7 @@ def delete_model_tag(tx: Tx, name: str, key: str) -> None:
 
 def describe_model(tx: Tx, name: str, description: str) -> None:
     get_model(tx.connection, name)
-    touch_model(tx, name, description=description)
+    touch_model(tx, name, description=require_text(description, DESCRIPTION_LENGTH, "description"))
 
 
 def rename_model(tx: Tx, name: str, new_name: str) -> None:

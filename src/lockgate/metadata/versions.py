@@ -20,6 +20,7 @@ from sqlalchemy import (
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import DESCRIPTION_LENGTH, VERSION_LENGTHS, require_text
 from lockgate.metadata.models import PROMPT_MARKS, is_prompt, next_version, touch_model
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import aliases, model_version_tags, model_versions
@@ -46,6 +47,9 @@ def create_version(
 
     `location` is where the files are when `source` only names another version or a logged model.
     """
+    made_of = {"source": source, "run_id": run_id, "run_link": run_link, "model_id": model_id}
+    for what, text in made_of.items():
+        require_text(text, VERSION_LENGTHS[what], what)
     version = next_version(tx, name)
     tx.connection.execute(
         insert(model_versions),
@@ -55,11 +59,8 @@ def create_version(
             "created_at": tx.at,
             "updated_at": tx.at,
             "created_by": tx.by,
-            "description": description,
-            "source": source,
-            "run_id": run_id,
-            "run_link": run_link,
-            "model_id": model_id,
+            "description": require_text(description, DESCRIPTION_LENGTH, "description"),
+            **made_of,
             "stage": "None",
             "location": location,
         },
@@ -170,7 +171,7 @@ def delete_version_tag(tx: Tx, name: str, version: int, key: str) -> None:
 
 
 def describe_version(tx: Tx, name: str, version: int, description: str) -> None:
-    _update(tx, name, version, description=description)
+    _update(tx, name, version, description=require_text(description, DESCRIPTION_LENGTH, "description"))
 
 
 def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existing: bool) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, u
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx
+from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import ACTIVE, DISABLED, MLFLOW_EVENTS, OWN_EVENTS
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import webhook_events, webhooks
@@ -28,7 +29,7 @@ def create_webhook(
         {
             **row,
             "webhook_id": webhook_id,
-            "description": description,
+            "description": require_text(description, DESCRIPTION_LENGTH, "description"),
             "secret": secret,
             "created_at": tx.at,
             "updated_at": tx.at,
@@ -52,6 +53,7 @@ def update_webhook(
 ) -> None:
     """Change what is not None. Raises NotFound, InvalidInput."""
     get_webhook(tx.connection, webhook_id)
+    require_text(description or "", DESCRIPTION_LENGTH, "description")
     given = {"name": name, "url": url, "status": status, "description": description, "secret": secret}
     changed = _valid({key: value for key, value in given.items() if value is not None})
     tx.connection.execute(

@@ -5,8 +5,9 @@ from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.aliases import alias_history, delete_version, list_aliases, set_alias
 from lockgate.metadata.approvals import approve, list_approvals
 from lockgate.metadata.events import list_events
-from lockgate.metadata.models import create_model, delete_model, rename_model
-from lockgate.metadata.versions import create_version, latest_versions, move_to_stage
+from lockgate.metadata.limits import DESCRIPTION_LENGTH
+from lockgate.metadata.models import create_model, delete_model, describe_model, rename_model
+from lockgate.metadata.versions import create_version, describe_version, latest_versions, move_to_stage
 
 
 def test_number_is_never_given_twice(write) -> None:
@@ -60,3 +61,23 @@ def test_promotion_archives_the_others_when_asked(write) -> None:
 def test_version_needs_its_model(write) -> None:
     with pytest.raises(NotFound), write() as tx:
         create_version(tx, "nothing", source="s")
+
+
+def test_texts_have_an_end(write) -> None:
+    long = "x" * (DESCRIPTION_LENGTH + 1)
+    with write() as tx:
+        create_model(tx, "m", description=long[1:])
+        create_version(tx, "m", source="s")
+        for refused, what in (
+            (lambda: create_model(tx, "n", description=long), "description"),
+            (lambda: describe_model(tx, "m", long), "description"),
+            (lambda: create_version(tx, "m", source="s", description=long), "description"),
+            (lambda: describe_version(tx, "m", 1, long), "description"),
+            (lambda: create_version(tx, "m", source=long), "source"),
+            (lambda: create_version(tx, "m", source="s", run_link=long), "run_link"),
+            (lambda: create_version(tx, "m", source="s", run_id=long), "run_id"),
+            (lambda: create_version(tx, "m", source="s", model_id=long), "model_id"),
+            (lambda: set_alias(tx, "m", "x", 1, reason=long), "reason"),
+        ):
+            with pytest.raises(InvalidInput, match=f"'{what}' exceeds the maximum length"):
+                refused()
