@@ -8,7 +8,8 @@ removed user and a changed role count within that second, in every server of the
 at once, because nobody is refused by an old copy.
 
 A token is looked up and compared in microseconds. A password costs scrypt, so for some minutes a digest of a right one,
-keyed with a secret of this process, stands for it. Failures are slowed down by user and by address.
+keyed with a secret of this process, stands for it. Failures are slowed down by user and by address, and those of tokens
+apart: a program with an old token must not keep the people out who share its address.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from lockgate.clock import Clock
-from lockgate.errors import Unauthenticated, Unavailable
+from lockgate.errors import TooManyRequests, Unauthenticated, Unavailable
 from lockgate.metadata.access import KnownUser, read_directory, read_revision
 from lockgate.metadata.database import Database
 from lockgate.server.bearer import is_same_secret, read_token
@@ -52,6 +53,7 @@ class Login:
         self._remembered: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # proof -> (hash, until)
         self._by_user = Throttle(clock, per_minute=FAILURES_PER_USER)
         self._by_address = Throttle(clock, per_minute=FAILURES_PER_ADDRESS)
+        self._tokens_by_address = Throttle(clock, per_minute=FAILURES_PER_ADDRESS)
         # One at a time: a flood of guesses must not take the cores and the memory that requests need.
         self._verifier = ThreadPoolExecutor(1, thread_name_prefix="lockgate-login")
         self._waiting = 0
@@ -110,7 +112,7 @@ class Login:
             if known.expires_at is None or self._clock.now_ms() < known.expires_at:
                 return directory.users[known.user]
             raise _refusal("this token has expired.")
-        self._by_address.take(address)
+        self._tokens_by_address.take(address)
         raise _refusal("this token is not known here.")
 
     async def _by_password(self, credentials: str, address: str) -> KnownUser:
@@ -120,8 +122,12 @@ class Login:
         proof = hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")
         if known and self._remembers(proof, stored):
             return known
-        self._by_address.take(address)
-        self._by_user.take(name)
+        self._by_user.take(name)  # first: one program with an old password must not use up the address
+        try:
+            self._by_address.take(address)
+        except TooManyRequests:
+            self._by_user.give_back(name)
+            raise
         is_right = await self._verify(password, stored or self._nobody)
         if known is None or not is_right:
             raise _refusal("the user name or the password is wrong.")

@@ -155,6 +155,18 @@ def test_guesses_at_tokens_are_slowed_down_by_address_and_good_tokens_are_not(te
     assert team.ask(token, "GET", WHO)[0] == 200
 
 
+def test_program_with_an_old_secret_keeps_nobody_out_who_shares_its_address(team) -> None:
+    team.add("bob", "viewer", password=PASSWORD)
+    team.add("eve", "viewer", password=PASSWORD)
+    for _ in range(FAILURES_PER_ADDRESS + 2):
+        team.ask(f"lockgate_{'0' * 12}_{'0' * 64}", "GET", WHO)
+    for _ in range(FAILURES_PER_USER):
+        assert team.log_in("bob", "an old password")[0] == 401
+    for _ in range(FAILURES_PER_ADDRESS):
+        assert team.log_in("bob", "an old password")[0] == 429
+    assert team.log_in("eve", PASSWORD)[0] == 200
+
+
 def test_a_running_server_asks_for_a_login_a_second_after_the_first_user_and_never_stops(team) -> None:
     assert team.asked.ask("GET", WHO)[0] == 401
     team.client.access.remove_user("ada")
