@@ -16,6 +16,7 @@ RESULTS_A_STAGE = 5
 _ALL = 2**31 - 1
 _PAGE = 1000
 _DAY_MS = 86_400_000
+_SHOWN = 20
 
 
 @click.command
@@ -74,6 +75,12 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
             f"{purged.runs} runs, {purged.logged_models} logged models and {purged.experiments} experiments {verb} for "
             f"good; {purged.kept} are kept because registered versions were made from them."
         )
+        if purged.elsewhere:
+            shown = "".join(f"\n  {uri}" for uri in purged.elsewhere[:_SHOWN])
+            more = f"\n  and {hidden} more (--json)" if (hidden := len(purged.elsewhere) - _SHOWN) > 0 else ""
+            click.echo(
+                f"{len(purged.elsewhere)} folders are not kept by Lockgate and are yours to delete:{shown}{more}"
+            )
     click.echo(
         f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {len(forgotten)} old results {verb}; "
         f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."

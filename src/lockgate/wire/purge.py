@@ -13,7 +13,7 @@ class Purge(Message, frozen=True, kw_only=True):
 class Purged(Message, frozen=True, kw_only=True, omit_defaults=False):
     """One call deletes a limited number: `more` says that another one would find something to do.
 
-    `kept` counts runs and logged models that registered versions were made from; `elsewhere` counts folders that
+    `kept` counts runs and logged models that registered versions were made from; `elsewhere` names folders that
     Lockgate does not keep and so leaves alone.
     """
 
@@ -22,7 +22,7 @@ class Purged(Message, frozen=True, kw_only=True, omit_defaults=False):
     experiments: int
     kept: int
     folders: int = 0
-    elsewhere: int = 0
+    elsewhere: tuple[str, ...] = ()
     more: bool = False
 
 

@@ -82,3 +82,18 @@ def test_experiment_goes_with_its_runs_and_models_however_many(app: App, tmp_pat
     assert (done["runs"], done["logged_models"], done["experiments"], done["more"]) == (121, 1, 1, False)
     assert files_of(app) == set()
     assert app.client.tracking.ensure_experiment("gone") != experiment  # the name is free, the id is never given again
+
+
+def test_folders_that_lockgate_does_not_keep_are_named(app: App) -> None:
+    request = experiments.CreateExperiment(name="far", artifact_location="s3://bucket/x")
+    far = app.client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+    deleted = [app.client.tracking.create_run(far, run_name=f"r{i}") for i in range(25)]
+    for run_id in deleted:
+        delete(app, run_id)
+    app.clock.sleep(2 * DAY_S)
+    said = call(app, "--deleted-before", "1").splitlines()
+    assert "25 folders are not kept by Lockgate and are yours to delete:" in said
+    named = [line.strip() for line in said if "s3://" in line]
+    assert len(named) == 20
+    assert set(named) <= {f"s3://bucket/x/{run_id}" for run_id in deleted}
+    assert "  and 5 more (--json)" in said

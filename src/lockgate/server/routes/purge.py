@@ -33,23 +33,23 @@ def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
     )
 
 
-def _delete_folders(ctx: Context) -> tuple[int, int]:
+def _delete_folders(ctx: Context) -> tuple[int, tuple[str, ...]]:
     """(deleted, kept elsewhere); also of an earlier call that was cut short."""
     with ctx.read() as connection:
         doomed = rows.list_doomed(connection, limit=_FOLDERS)
-    deleted = elsewhere = 0
+    deleted, elsewhere = 0, []
     for doomed_id, uri in doomed:
         path = proxied_path(uri)
         try:
             if not path:  # nor is the root itself ours to delete
-                elsewhere += 1
+                elsewhere.append(uri)
             elif ctx.artifacts.delete(path):
                 deleted += 1
         except InvalidInput:  # no path that anything could have been kept at; the next folders must not wait for it
-            elsewhere += 1
+            elsewhere.append(uri)
         with ctx.write(decision=False) as tx:
             rows.strike_off(tx, doomed_id)
-    return deleted, elsewhere
+    return deleted, tuple(elsewhere)
 
 
 ROUTES: tuple[AnyRoute, ...] = (Route(wire.PURGE, purge, admin()),)
