@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 
 _HOUR_MS = 3_600_000
-_MAX_KEPT = 100_000
+_MAX_KEPT = 20_000
 
 
 class Told:
