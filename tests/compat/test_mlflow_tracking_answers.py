@@ -93,6 +93,9 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("experiments/set-experiment-tag", {**OF, "key": "../a", "value": "v"}, BAD),
         ("experiments/set-experiment-tag", {"experiment_id": "x", "key": "a", "value": "v"}, BAD),
         ("experiments/delete-experiment-tag", {**OF, "key": "none"}, MISSING),
+        ("experiments/delete-experiment-tag", OF, BAD),
+        ("experiments/delete-experiment-tag", {"experiment_id": "99999", "key": "a"}, MISSING),
+        ("experiments/delete-experiment-tag", {"experiment_id": "x", "key": "a"}, BAD),
         ("experiments/delete", {"experiment_id": "99999"}, MISSING),
         ("experiments/restore", OF, MISSING),
         ("experiments/search", {"max_results": 0}, BAD),
@@ -156,6 +159,7 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("logged-models", {}, BAD),
         ("logged-models", {"experiment_id": "99999"}, MISSING),
         ("logged-models", {**OF, "name": "a/b"}, BAD),
+        ("logged-models/m-nope/params", {"model_id": "m-nope", "params": [{"key": "p", "value": "1"}]}, MISSING),
         ("logged-models/search", {}, BAD),
         ("logged-models/search", {"experiment_ids": ["0"], "filter": "name > 'a'"}, BAD),
         ("logged-models/search", {"experiment_ids": ["0"], "order_by": [{"field_name": "params.a"}]}, BAD),
@@ -280,6 +284,49 @@ def test_logged_model_has_mlflows_fields(ask: Ask, experiment: str, run: str) ->
     assert verdict(ask("DELETE", f"logged-models/{model_id}", {})) == OK
     assert verdict(ask("GET", f"logged-models/{model_id}", {})) == MISSING
     assert verdict(ask("GET", f"logged-models/{model_id}", {"allow_deleted": "true"})) == OK
+
+
+def test_deleted_tag_of_an_experiment_is_gone(ask: Ask, experiment: str) -> None:
+    of = {"experiment_id": experiment}
+    for key in ("team", "stage"):
+        ask("POST", "experiments/set-experiment-tag", {**of, "key": key, "value": "v"})
+    assert ask("POST", "experiments/delete-experiment-tag", {**of, "key": "team"}) == (200, {})
+    assert ask("GET", "experiments/get", of)[1]["experiment"]["tags"] == [{"key": "stage", "value": "v"}]
+    assert verdict(ask("POST", "experiments/delete-experiment-tag", {**of, "key": "team"})) == MISSING
+    ask("POST", "experiments/delete", of)
+    assert verdict(ask("POST", "experiments/delete-experiment-tag", {**of, "key": "stage"})) == BAD
+
+
+@pytest.fixture
+def model_id(ask: Ask, experiment: str) -> str:
+    return str(ask("POST", "logged-models", {"experiment_id": experiment, "name": "m"})[1]["model"]["info"]["model_id"])
+
+
+def test_param_of_a_logged_model_is_said_once(ask: Ask, model_id: str) -> None:
+    """MLflow's own server takes no value a second time, the same one neither, and wants the id in the body as well."""
+    path = f"logged-models/{model_id}/params"
+    said = [{"key": "depth", "value": "3"}, {"key": "empty", "value": ""}]
+    assert ask("POST", path, {"model_id": model_id, "params": said}) == (200, {})
+    assert ask("POST", path, {"params": said}) == (200, {})
+    assert ask("POST", path, {"params": []}) == ask("POST", path, {}) == (200, {})
+    other = [{"key": "new", "value": "1"}, {"key": "depth", "value": "4"}]
+    status, answer = ask("POST", path, {"params": other})
+    assert (status, answer["error_code"]) == BAD
+    assert f"The param 'depth' of logged model {model_id} is '3' and cannot become '4'" in answer["message"]
+    assert ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"] == said
+    ask("DELETE", f"logged-models/{model_id}", {})
+    assert verdict(ask("POST", path, {"params": said})) == MISSING
+
+
+def test_param_of_a_logged_model_has_the_limits_of_a_run_s(ask: Ask, model_id: str) -> None:
+    path = f"logged-models/{model_id}/params"
+    for key in ("", "a//b", "a?", "k" * 251):
+        assert verdict(ask("POST", path, {"params": [{"key": key, "value": "1"}]})) == BAD, key
+    assert verdict(ask("POST", path, {"params": [{"key": "n", "value": 5}]})) == BAD
+    for length in (6001, 6005):  # what is cut is compared as it is kept
+        assert verdict(ask("POST", path, {"params": [{"key": "k" * 250, "value": "x" * length}]})) == OK
+    (kept,) = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"]
+    assert kept == {"key": "k" * 250, "value": "x" * 6000}
 
 
 def test_param_and_tag_that_are_too_long_are_cut(ask: Ask, run: str) -> None:

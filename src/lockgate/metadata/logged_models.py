@@ -10,8 +10,9 @@ from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.limits import TAG_LENGTH, cut_text, require_key, require_text
 from lockgate.metadata.metrics import ModelPoint, Point
+from lockgate.metadata.params import say_once
 from lockgate.metadata.tables import (
     logged_model_metrics,
     logged_model_params,
@@ -79,16 +80,23 @@ def delete_logged_model(tx: Tx, model_id: str) -> None:
 
 def log_logged_model_params(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput. Raises NotFound."""
-    known = dict(logged_params_of(tx.connection, [model_id]).get(model_id, ()))
-    for key, value in values.items():
-        if known.get(key, value) != value:
-            raise InvalidInput(f"Changing param values is not allowed: {key!r} of model {model_id} is logged already.")
-    _upsert_pairs(tx, logged_model_params, model_id, values, "Param")
+    get_logged_model(tx.connection, model_id)
+    say_once(tx, logged_model_params, "logged model", model_id, values)
 
 
 def set_logged_model_tags(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
     """Set or overwrite. Raises NotFound, or InvalidInput for what cannot be stored."""
-    _upsert_pairs(tx, logged_model_tags, model_id, values, "Tag")
+    get_logged_model(tx.connection, model_id)
+    if not values:
+        return
+    for key in values:
+        require_key(key, "Tag")
+    values = {key: cut_text(value, TAG_LENGTH, key) for key, value in values.items()}
+    statement = upsert(tx.is_sqlite, logged_model_tags)
+    statement = statement.on_conflict_do_update(
+        index_elements=["model_id", "key"], set_={"value": statement.excluded.value}
+    )
+    tx.connection.execute(statement, [{"model_id": model_id, "key": k, "value": v} for k, v in values.items()])
 
 
 def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
@@ -147,21 +155,6 @@ def _update(tx: Tx, model_id: str, **values: str) -> None:
 def _require_name(name: str) -> None:
     if any(character in _NOT_IN_NAMES for character in require_text(name, TAG_LENGTH, "name")):
         raise InvalidInput(f"Invalid model name ({name!r}) provided. It cannot contain any of {_NOT_IN_NAMES}")
-
-
-def _upsert_pairs(tx: Tx, table: object, model_id: str, values: Mapping[str, str], what: str) -> None:
-    get_logged_model(tx.connection, model_id)
-    if not values:
-        return
-    limit = PARAM_LENGTH if table is logged_model_params else TAG_LENGTH
-    for key in values:
-        require_key(key, what)
-    values = {key: cut_text(value, limit, key) for key, value in values.items()}
-    statement = upsert(tx.is_sqlite, table)
-    statement = statement.on_conflict_do_update(
-        index_elements=["model_id", "key"], set_={"value": statement.excluded.value}
-    )
-    tx.connection.execute(statement, [{"model_id": model_id, "key": k, "value": v} for k, v in values.items()])
 
 
 def _pairs(connection: Connection, table: object, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -10,14 +10,14 @@ from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.params import say_once
 from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
 _COLUMNS = tuple(column.name for column in runs.c)  # the first is the id
 _SOME_RUNS = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE run_id IN ?"
-_SOME_PARAMS = "SELECT key, value FROM params WHERE run_id = ? AND key IN ?"
 # For metrics, of which thousands a second are written.
 IN_ACTIVE_RUN = driver.Given("SELECT lifecycle_stage FROM runs WHERE run_id = ?", ACTIVE)
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
@@ -117,20 +117,7 @@ def set_run_stage(tx: Tx, run_id: str, *, deleted: bool) -> None:
 
 def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput and nothing is written."""
-    for key in values:
-        require_key(key, "Param")
-    values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
-    known = dict(driver.rows_among(tx.connection, _SOME_PARAMS, run_id, among=list(values)))
-    for key, value in values.items():
-        if known.get(key, value) != value:
-            raise InvalidInput(
-                f"Changing param values is not allowed. The param {key!r} of run {run_id} is {_shown(known[key])} and "
-                f"cannot become {_shown(value)}.",
-                hint="params are logged once a run; log what changes as a metric or a tag",
-            )
-    rows = [{"run_id": run_id, "key": k, "value": v} for k, v in values.items() if k not in known]
-    if rows:
-        tx.connection.execute(insert(params), rows)
+    say_once(tx, params, "run", run_id, values)
 
 
 def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
@@ -164,10 +151,6 @@ def params_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[
 def tags_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """(key, value) by run, sorted by key."""
     return _pairs(connection, "run_tags", run_ids)
-
-
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= 100 else f"{value[:100]}...")
 
 
 def _pairs(connection: Connection, table: str, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -12,6 +12,7 @@ from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, Stora
 from lockgate.metadata import sqlite_engine
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
 from lockgate.metadata.metrics import Point, history, latest_of, log_points
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced, WouldWait
@@ -152,27 +153,37 @@ def test_measurement_may_not_append_events(database: Database) -> None:
         append_event(tx, "model.created", "m")
 
 
-def test_param_that_two_say_at_once_has_one_value(where: Where) -> None:
+@pytest.mark.parametrize("kind", ["run", "logged model"])
+def test_param_that_two_say_at_once_has_one_value(where: Where, kind: str) -> None:
     databases = [open_database(where) for _ in range(THREADS)]
     with databases[0].write(at=1, by="a") as tx:
-        create_run(tx, "r" * 32, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+        of_nobody = {"model_type": "", "source_run_id": "", "params": {}, "tags": {}}
+        create_logged_model(tx, "m-1", experiment_id=0, name="m", **of_nobody)
+    accepted: list[tuple[str, str]] = []
     refused: list[str] = []
 
     def work(number: int) -> None:
         def say(i: int) -> None:
             with databases[number].write(at=1, by="a", decision=False) as tx:
-                log_params(tx, "r" * 32, {f"p{i}": str(number), "same": "x"})
+                values = {f"p{i}": str(number), "same": "x"}
+                if kind == "run":
+                    log_params(tx, RUN, values)
+                else:
+                    log_logged_model_params(tx, "m-1", values)
 
         for i in range(20):
             try:
                 repeat_when_raced(lambda i=i: say(i))
+                accepted.append((f"p{i}", str(number)))
             except InvalidInput:
                 refused.append(f"p{i}")
 
     assert together(*[lambda number=number: work(number) for number in range(THREADS)]) == []
     assert sorted(refused) == sorted(f"p{i}" for i in range(20) for _ in range(THREADS - 1))
     with databases[0].read() as connection:
-        assert len(params_of(connection, ["r" * 32])["r" * 32]) == 21
+        found = params_of(connection, [RUN])[RUN] if kind == "run" else logged_params_of(connection, ["m-1"])["m-1"]
+    assert sorted(found) == sorted([*accepted, ("same", "x")])
     for database in databases:
         database.close()
 

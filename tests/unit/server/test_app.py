@@ -9,6 +9,7 @@ from lockgate import __version__
 from lockgate.server.context import Context
 
 RUNS = "/api/2.0/mlflow/runs"
+MODELS = "/api/2.0/mlflow/logged-models"
 
 
 def test_health_version_and_metrics(asked) -> None:
@@ -150,6 +151,38 @@ def test_many_at_once_are_all_recorded(asked) -> None:
     assert statuses == [200] * 90
     _, answer, _ = asked.ask("GET", f"{RUNS}/get?run_id={run_id}")
     assert [metric["value"] for metric in answer["run"]["data"]["metrics"]] == [14] * 6
+
+
+@pytest.mark.parametrize("kind", ["run", "logged model"])
+def test_of_clients_that_say_a_param_at_once_one_is_told_that_it_is_kept(asked, kind: str) -> None:
+    if kind == "run":
+        owner = {"run_id": asked.ask("POST", f"{RUNS}/create", b"{}")[1]["run"]["info"]["run_id"]}
+        read, say = f"{RUNS}/get?run_id={owner['run_id']}", f"{RUNS}/log-batch"
+    else:
+        made = asked.ask("POST", MODELS, b'{"experiment_id": "0"}')[1]["model"]
+        owner = {"model_id": made["info"]["model_id"]}
+        read, say = f"{MODELS}/{owner['model_id']}", f"{MODELS}/{owner['model_id']}/params"
+    kept: list[dict[str, str]] = []
+    statuses: list[int] = []
+    start = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        start.wait()
+        for i in range(15):
+            param = {"key": f"p{i:02d}", "value": str(number)}
+            status, _, _ = asked.ask("POST", say, json.dumps({**owner, "params": [param]}).encode())
+            statuses.append(status)
+            if status == 200:
+                kept.append(param)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200] * 15 + [400] * 45
+    (found,) = asked.ask("GET", read)[1].values()
+    assert found["data"]["params"] == sorted(kept, key=lambda param: param["key"])
 
 
 def test_metric_that_has_to_wait_for_another_writer_keeps_nobody_else_waiting(asked, context: Context) -> None:

@@ -1,0 +1,38 @@
+"""Params, of runs and of logged models: a value is said once and stays."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Table, insert
+
+from lockgate.errors import InvalidInput
+from lockgate.metadata import driver
+from lockgate.metadata.database import Tx
+from lockgate.metadata.limits import PARAM_LENGTH, cut_text, require_key
+
+
+def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str]) -> None:
+    """Write params of `owner`, whose id is the first column of the table; `of` says in a message what it is.
+
+    The same value again is fine, another one raises InvalidInput and nothing is written. Who comes between with a value
+    of his own fails the transaction with Raced, so that the next look finds it.
+    """
+    for key in values:
+        require_key(key, "Param")
+    values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
+    id_column = table.c[0].name
+    query = f"SELECT key, value FROM {table.name} WHERE {id_column} = ? AND key IN ?"
+    known = dict(driver.rows_among(tx.connection, query, owner, among=list(values)))
+    for key, value in values.items():
+        if known.get(key, value) != value:
+            raise InvalidInput(
+                f"Changing param values is not allowed. The param {key!r} of {of} {owner} is {_shown(known[key])} and "
+                f"cannot become {_shown(value)}.",
+                hint=f"params are logged once a {of}; log what changes as a metric or a tag",
+            )
+    rows = [{id_column: owner, "key": k, "value": v} for k, v in values.items() if k not in known]
+    if rows:
+        tx.connection.execute(insert(table), rows)
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 100 else f"{value[:100]}...")
