@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 _LIMIT_S = 60.0
+_LOOK_FOR_THE_END_EVERY_S = 0.02
 
 
 class Received(NamedTuple):
@@ -55,7 +56,9 @@ class Receiver:
         self._received = received
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_LOOK_FOR_THE_END_EVERY_S,), daemon=True
+        )
         self._thread.start()
 
     def wait(self) -> Received:

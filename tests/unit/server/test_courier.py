@@ -1,19 +1,26 @@
-"""Deliveries to a real receiver: signed, repeated with the same id, and given up in the end."""
+"""Deliveries to a real receiver of what was really done: signed, repeated with the same id, and given up in the end."""
 
 import base64
 import hashlib
 import hmac
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
 
+from lockgate.client.client import Client
+from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
+from lockgate.config import Settings
+from lockgate.entities import Alert, Approval, Check, Content, Release, Rollout, RolloutTransition, Verdict
 from lockgate.metadata import models, outbox, webhooks
+from lockgate.server.app import make_app
 from lockgate.server.context import Context
 from lockgate.server.courier import Courier, deliver, sign, waiting
-from lockgate.testing.receiver import Receiver
+from lockgate.server.run import serve_in_thread
+from lockgate.testing.receiver import Received, Receiver
+from lockgate.wire.mlflow import registry as mlflow
 
 
 @pytest.fixture
@@ -60,14 +67,18 @@ def test_signature_is_the_one_of_mlflow() -> None:
     assert sign("s3cret", "d1", "1700000000", '{"a": "é"}') == "v1,6wb49t8Dd2J5aIWvLaCaK47a6Q1uReKKRUwuvuUPk58="
 
 
+def signature(got: Received, *, secret: bytes) -> str:
+    """As a receiver computes it."""
+    signed = f"{got.headers['x-mlflow-delivery-id']}.{got.headers['x-mlflow-timestamp']}.{got.body}"
+    return f"v1,{base64.b64encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest()).decode()}"
+
+
 def test_a_receiver_can_check_who_sent_it(ctx: Context, receiver: Receiver) -> None:
     subscribe(ctx, receiver.url)
     happen(ctx)
     assert deliver_due(ctx)
     got = receiver.wait()
-    signed = f"{got.headers['x-mlflow-delivery-id']}.{got.headers['x-mlflow-timestamp']}.{got.body}"
-    expected = base64.b64encode(hmac.new(b"s3cret", signed.encode(), hashlib.sha256).digest()).decode()
-    assert got.headers["x-mlflow-signature"] == f"v1,{expected}"
+    assert got.headers["x-mlflow-signature"] == signature(got, secret=b"s3cret")
     assert got.headers["x-mlflow-timestamp"] == "1700000000"
     assert got.headers["content-type"] == "application/json"
     assert got.event == "registered_model.created"
@@ -157,3 +168,179 @@ def test_what_was_not_tried_when_it_stops_is_due_at_once(ctx: Context, receiver:
     assert receiver.take_all() == []
     assert deliver_due(ctx)
     assert receiver.wait().event == "registered_model.created"
+
+
+# -- what is really done ----------------------------------------------------------------------------------------------
+
+
+def release(client: Client, verdict: Verdict | None = None) -> Release:
+    content = Content(kind="tree", digest="a" * 64, size_bytes=10, files=2)
+    return client.registry.create_release(
+        Release(
+            model="churn",
+            version=0,
+            content=content,
+            run_id="r" * 32,
+            created_at=5,
+            created_by="ann",
+            flavor="sklearn",
+            verdict=verdict,
+            commit="abc",
+        )
+    )
+
+
+def start_rollout(client: Client) -> Rollout:
+    return client.delivery.create_rollout(
+        Rollout(
+            rollout_id="r1",
+            model="churn",
+            environment="production",
+            version=release(client).version,
+            baseline_version=None,
+            strategy="canary",
+            steps=(5, 100),
+            bake_s=60.0,
+            false_rollback_rate=0.01,
+            state="pending",
+            step=-1,
+            revision=0,
+            created_at=1,
+            created_by="ann",
+            updated_at=1,
+        )
+    )
+
+
+# Each does something with the client and returns what is to be told of it.
+Deed = Callable[[Client], dict[str, object]]
+
+
+def own(subject: str, details: dict[str, object]) -> dict[str, object]:
+    return {"subject": subject, "by": "ann", "details": details}
+
+
+def finish_a_run(client: Client) -> dict[str, object]:
+    run_id = client.tracking.create_run("0")
+    client.tracking.finish_run(run_id, "FAILED")
+    return own(run_id, {"status": "FAILED"})
+
+
+def register_a_version(client: Client) -> dict[str, object]:
+    client.registry.ensure_model("churn")
+    request = mlflow.CreateVersion(name="churn", source="s3://b/x", run_id="r", description="d")
+    client.transport.call(mlflow.CREATE_VERSION, request)
+    return {"name": "churn", "version": "1", "source": "s3://b/x", "run_id": "r", "tags": {}, "description": "d"}
+
+
+def make_a_release(client: Client) -> dict[str, object]:
+    release(client)
+    return own("churn@1", {"digest": "a" * 64, "commit": "abc"})
+
+
+def let_gates_decide(client: Client) -> dict[str, object]:
+    checks = (
+        Check(gate="auc", kind="bound", status="failed", reason="too low"),
+        Check(gate="size", kind="bound", status="passed", reason="small"),
+    )
+    verdict = Verdict(passed=False, checks=checks, metrics={}, champion_version=None, rows=10, decided_at=1)
+    release(client)  # of which no gate said anything
+    release(client, verdict)
+    return own("churn@2", {"passed": False, "refused_by": "auc"})
+
+
+def approve_a_version(client: Client) -> dict[str, object]:
+    release(client)
+    word = Approval(model="churn", version=1, environment="production", approver="bob", approved_at=1, comment="fine")
+    for _ in range(2):
+        client.registry.approve(word)
+    return own("churn@1", {"environment": "production", "approver": "bob", "comment": "fine"})
+
+
+def move_an_alias(client: Client) -> dict[str, object]:
+    release(client)
+    for _ in range(2):
+        client.registry.set_alias("churn", "champion", 1, reason="better")
+    return own("churn", {"alias": "champion", "from": None, "to": 1, "reason": "better"})
+
+
+def begin_a_rollout(client: Client) -> dict[str, object]:
+    start_rollout(client)
+    return own("churn/production", {"rollout_id": "r1", "version": 1, "strategy": "canary"})
+
+
+def advance_a_rollout(client: Client) -> dict[str, object]:
+    rollout = start_rollout(client)
+    moved = replace(rollout, state="progressing", step=0, revision=1)
+    move = RolloutTransition(
+        rollout_id="r1",
+        revision=1,
+        from_state="pending",
+        to_state="progressing",
+        step=0,
+        at=2,
+        by="ann",
+        reason="first step",
+        evidence={"requests": 100},
+    )
+    client.delivery.advance_rollout(moved, move, traffic=None)
+    details = {
+        "rollout_id": "r1",
+        "version": 1,
+        "from": "pending",
+        "to": "progressing",
+        "step": 0,
+        "reason": "first step",
+    }
+    return own("churn/production", details)
+
+
+ALERT = Alert(alert_id="a1", model="churn", environment="production", kind="drift", summary="age", opened_at=1)
+
+
+def open_an_alert(client: Client) -> dict[str, object]:
+    for alert in (ALERT, replace(ALERT, alert_id="a2")):
+        client.monitoring.open_alert(alert)
+    return own("churn/production", {"alert_id": "a1", "kind": "drift", "summary": "age"})
+
+
+def close_an_alert(client: Client) -> dict[str, object]:
+    client.monitoring.open_alert(ALERT)
+    for at in (9, 10):
+        client.monitoring.close_alerts("churn", "production", "drift", at=at)
+    return own("churn/production", {"alert_id": "a1", "kind": "drift"})
+
+
+DEEDS: dict[str, Deed] = {
+    "run.finished": finish_a_run,
+    "model_version.created": register_a_version,
+    "release.created": make_a_release,
+    "gate.decided": let_gates_decide,
+    "version.approved": approve_a_version,
+    "alias.moved": move_an_alias,
+    "rollout.created": begin_a_rollout,
+    "rollout.changed": advance_a_rollout,
+    "alert.opened": open_an_alert,
+    "alert.closed": close_an_alert,
+}
+
+
+def test_every_event_of_our_own_is_done_here() -> None:
+    assert set(outbox.OWN_EVENTS) <= set(DEEDS)
+
+
+@pytest.mark.parametrize("event", DEEDS)
+def test_what_is_done_over_http_is_told_once_and_signed(ctx: Context, receiver: Receiver, event: str) -> None:
+    app = make_app(ctx, settings=Settings(webhook_private_addresses=True))
+    with serve_in_thread(app) as server, Client(HttpTransport(server.url, user="ann"), ctx.clock) as client:
+        client.webhooks.add_webhook("hook", receiver.url, [event], secret="s3cret")
+        told = DEEDS[event](client)
+        with app.courier():
+            got = receiver.wait()
+    app.close()
+    assert not deliver_due(ctx)
+    assert receiver.take_all() == []
+    assert got.headers["x-mlflow-signature"] == signature(got, secret=b"s3cret")
+    entity, _, action = event.partition(".")
+    timestamp = "2023-11-14T22:13:20+00:00"
+    assert got.message == {"entity": entity, "action": action, "timestamp": timestamp, "data": told}
