@@ -12,6 +12,7 @@ from lockgate.config import Settings
 from lockgate.entities import Release
 
 mlflow = pytest.importorskip("mlflow")
+from mlflow.entities.multipart_upload import MultipartUploadPart  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
@@ -132,6 +133,32 @@ def test_client_that_insists_on_parts_falls_back_to_the_server(
     assert Path(client.download_artifacts(run_id, "large.bin", str(tmp_path / "back"))).read_bytes() == data
 
 
+def test_upload_in_parts_that_is_given_up_leaves_nothing(
+    client: MlflowClient, served, run_id: str, is_direct: bool, tmp_path: Path
+) -> None:
+    local, store = tmp_path / "large.bin", served.context.artifacts
+    repository = get_artifact_repository(client.get_run(run_id).info.artifact_uri)
+    if not is_direct:
+        with pytest.raises(requests.HTTPError, match="501"):
+            repository.abort_multipart_upload(str(local), "some-upload", "models")
+        return
+
+    def under_way() -> int:
+        return len(store.call("list_multipart_uploads", "").get("Uploads", ()))
+
+    begun = repository.create_multipart_upload(str(local), 2, "models")
+    other = repository.create_multipart_upload(str(local), 1, "models")
+    assert [requests.put(part.url, data=b"x" * PART).status_code for part in begun.credentials] == [200, 200]
+    assert under_way() == 2
+    for _ in range(2):  # whoever is not sure says it again
+        repository.abort_multipart_upload(str(local), begun.upload_id, "models")
+    assert under_way() == 1
+    assert client.list_artifacts(run_id) == client.list_artifacts(run_id, "models") == []
+    part = MultipartUploadPart(1, requests.put(other.credentials[0].url, data=b"small").headers["ETag"])
+    repository.complete_multipart_upload(str(local), other.upload_id, [part], "models")
+    assert [item.path for item in client.list_artifacts(run_id, "models")] == ["models/large.bin"]
+
+
 def test_model_is_logged_and_loaded(client: MlflowClient) -> None:
     pandas = pytest.importorskip("pandas")
 
@@ -161,7 +188,9 @@ def test_release_is_downloaded_although_it_is_kept_in_the_content_store(
     assert (Path(back) / "MLmodel").read_text() == "flavors: {}"
 
 
-def test_presigned_urls_of_runs_and_models(client: MlflowClient, served, run_id: str, is_direct: bool) -> None:
+def test_presigned_urls_of_runs_and_models(
+    client: MlflowClient, served, run_id: str, is_direct: bool, tmp_path: Path
+) -> None:
     from mlflow.utils.rest_utils import http_request
 
     def ask(way: str, **body: object):
@@ -182,6 +211,14 @@ def test_presigned_urls_of_runs_and_models(client: MlflowClient, served, run_id:
     assert ask("download", run_id=run_id, path="../x").status_code == 400
     assert ask("download", run_id=run_id, path="f", expiration=604801).status_code == 400
     assert ask("upload", run_id=run_id, model_id="m", path="f").status_code == 400
+    model = client.create_logged_model("0")
+    url = ask("upload", model_id=model.model_id, path="code/a.py").json()["presigned_url"]
+    assert requests.put(url, data=b"pass").status_code == 200
+    assert [item.path for item in client.list_logged_model_artifacts(model.model_id, "code")] == ["code/a.py"]
+    back = mlflow.artifacts.download_artifacts(f"{model.artifact_location}/code/a.py", dst_path=str(tmp_path))
+    assert Path(back).read_text() == "pass"
+    assert ask("upload", model_id="m-nope", path="f").status_code == 404
+    assert ask("upload", model_id=model.model_id, path="../f").status_code == 400
 
 
 @pytest.mark.slow

@@ -280,7 +280,7 @@ def advance_a_rollout(client: Client) -> dict[str, object]:
         step=0,
         at=2,
         by="ann",
-        reason="first step",
+        reason="begun",
         evidence={"requests": 100},
     )
     client.delivery.advance_rollout(moved, move, traffic=None)
