@@ -1,6 +1,7 @@
 """The released mlflow client on what Lockgate's registry adds: prompts, copies, folders, and gates that hold."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,33 @@ def test_folders_hold_models(client: MlflowClient, served) -> None:
     found = client.search_registered_models("name LIKE 'team/%'", order_by=["name ASC"])
     assert [model.name for model in found] == ["team/churn", "team/copy"]
     assert [model.name for model in served.client.registry.list_models("team/")] == ["team/churn", "team/copy"]
+
+
+def test_model_in_a_folder_is_registered_and_downloaded_by_alias(client: MlflowClient, tmp_path: Path) -> None:
+    """The client takes a slash in a name for the next part of a URI, and refuses one where it sets an alias."""
+    name = "team%2Fchurn"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {}")
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(tmp_path / "model"), "model")
+    first = mlflow.register_model(f"runs:/{run.info.run_id}/model", name, tags={"k": "v"})
+    second = mlflow.register_model(f"runs:/{run.info.run_id}/model", name)
+    assert [(made.name, made.version) for made in (first, second)] == [("team/churn", "1"), ("team/churn", "2")]
+    client.set_registered_model_alias(name, "best", "1")
+    found = client.get_model_version_by_alias(name, "best")
+    assert (found.name, found.version, found.run_id, found.tags) == ("team/churn", "1", run.info.run_id, {"k": "v"})
+    assert [item.version for item in client.search_model_versions("name = 'team/churn'")] == ["2", "1"]
+    client.transition_model_version_stage(name, "1", "Production")
+    for suffix in ("@best", "/1", "/latest", "/Production"):
+        back = mlflow.artifacts.download_artifacts(
+            f"models:/team%2Fchurn{suffix}", dst_path=str(tmp_path / suffix.strip("@/"))
+        )
+        assert (Path(back) / "MLmodel").read_text() == "flavors: {}", suffix
+    assert mlflow.artifacts.load_text("models:/team%2Fchurn@best/MLmodel") == "flavors: {}"
+    client.delete_registered_model_alias(name, "best")
+    client.delete_model_version(name, "2")
+    client.rename_registered_model(name, "team%2Fother")
+    assert client.get_model_version("team/other", "1").current_stage == "Production"
 
 
 def test_an_environment_does_not_move_past_a_failed_gate(client: MlflowClient, served) -> None:

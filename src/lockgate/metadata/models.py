@@ -171,5 +171,7 @@ def _require_valid(name: str) -> None:
         raise InvalidInput(f"the name of a registered model has at most {_MAX_NAME} characters, not {len(name)}.")
     if any(c in name for c in ":@\\") or any(ord(c) < 32 for c in name):
         raise InvalidInput(f"{name!r} cannot name a registered model: : @ \\ have a meaning in model URIs.")
+    if "%2f" in name.lower():
+        raise InvalidInput(f"{name!r} cannot name a registered model: %2F is how MLflow's clients write a slash.")
     if any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInput(f"{name!r} cannot name a registered model: a folder in it is empty, . or ..")

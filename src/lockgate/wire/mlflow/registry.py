@@ -58,7 +58,7 @@ class ModelName(Message, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if "%2" in self.name:
-            force_setattr(self, "name", self.name.replace("%2F", "/").replace("%2f", "/"))
+            force_setattr(self, "name", _with_slashes(self.name))
 
 
 class CreateRegisteredModel(ModelName, frozen=True, kw_only=True):
@@ -67,7 +67,13 @@ class CreateRegisteredModel(ModelName, frozen=True, kw_only=True):
 
 
 class RenameModel(ModelName, frozen=True, kw_only=True):
+    """`%2F` stands for `/` in the new name as well."""
+
     new_name: Text
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        force_setattr(self, "new_name", _with_slashes(self.new_name))
 
 
 class UpdateModel(ModelName, frozen=True, kw_only=True):
@@ -159,6 +165,10 @@ class OneAlias(ModelName, frozen=True, kw_only=True):
 
 class SetModelAlias(OneAlias, frozen=True, kw_only=True):
     version: Text
+
+
+def _with_slashes(name: str) -> str:
+    return name.replace("%2F", "/").replace("%2f", "/")
 
 
 CREATE_MODEL = mlflow("registered-models/create", "POST", CreateRegisteredModel, RegisteredModelMessage)
