@@ -32,6 +32,23 @@ client.log_text(run.run_id, "hello", "deep/er/a.txt")
 client.create_registered_model("churn")
 client.create_model_version("churn", run.artifact_uri + "/deep", run.run_id)
 """
+# MLflow takes these names, which nobody could ask for in `models:/NAME@ALIAS` and `models:/NAME/VERSION`.
+STRANGE = """
+import os, sys
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
+for name in ("a\\\\b", "churn", "team@old", "zoo"):
+    client.create_registered_model(name)
+    client.create_model_version(name, "s3://bucket/" + name[0])
+for alias in ("1", "best"):
+    client.set_registered_model_alias("churn", alias, "1")
+client.create_model_version("zoo", "models:/team@old/1")
+client.create_model_version("zoo", "s3://bucket/z3")
+client.set_registered_model_alias("zoo", "second", "2")
+client.set_registered_model_alias("zoo", "third", "3")
+"""
 
 
 class Quiet:
@@ -119,11 +136,45 @@ def test_folder_of_runs_comes_in(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "project").iterdir()) == [".lockgate", "lockgate.yaml"]
 
 
+def test_names_that_are_refused_here_are_told_and_the_rest_comes_in(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    store = (tmp_path / "mlruns").as_uri()
+    subprocess.run([sys.executable, "-c", STRANGE, store], check=True, cwd=tmp_path, env=QUIET)
+    for _ in range(2):  # the same command again neither trips over what came the first time nor forgets what did not
+        done = run_import(tmp_path / "project", store)
+        assert done.returncode == 1, done.stderr
+        report = json.loads(done.stdout)
+        assert [line.partition(":")[0] for line in report["refused"]] == [
+            "model a\\b",
+            "alias 1 of churn",
+            "model team@old",
+            "version 2 of zoo",
+            "alias second of zoo",
+        ]
+        assert all(line in done.stderr for line in report["refused"])
+        counts = {what: (count["source"], count["target"]) for what, count in report["counts"].items()}
+        assert {what: counts[what] for what in ("registered models", "versions", "aliases")} == {
+            "registered models": (2, 2),
+            "versions": (3, 3),
+            "aliases": (2, 2),
+        }
+    state = tmp_path / "project" / ".lockgate"
+    with connect(Settings(), state=state, user="tester", clock=SystemClock()) as client:
+        assert [model.name for model in client.registry.list_models()] == ["churn", "zoo"]
+        assert client.registry.list_aliases("churn") == {"best": 1}
+        assert client.registry.list_aliases("zoo") == {"third": 3}
+
+
 def import_store(project: Path, uri: str, *options: str) -> Any:
-    """The counts. mlflow warns of its own future, so it is read in a process of its own, as a user would."""
-    project.mkdir()
-    (project / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
-    command = [sys.executable, "-m", "lockgate", "import", "mlflow", uri, "--json", *options]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, env=QUIET)
+    """The counts."""
+    done = run_import(project, uri, *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["counts"]
+
+
+def run_import(project: Path, uri: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    """mlflow warns of its own future, so it is read in a process of its own, as a user would."""
+    project.mkdir(exist_ok=True)
+    (project / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
+    command = [sys.executable, "-m", "lockgate", "import", "mlflow", uri, "--json", *options]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, env=QUIET)

@@ -75,7 +75,10 @@ def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]
         call(registry.DELETE_VERSION, registry.OneModelVersion(name=there.name, version=filler.version))
     now = {alias.alias: alias.version for alias in there.aliases}
     for alias in model.aliases:
-        if now.get(alias.alias) != alias.version and int(alias.version) in made:
+        if int(alias.version) not in made:
+            book.refused.append(f"alias {alias.alias} of {there.name}: its version {alias.version} is not there.")
+            continue
+        if now.get(alias.alias) != alias.version:
             request = registry.SetModelAlias(name=there.name, alias=alias.alias, version=alias.version)
             try:
                 call(registry.SET_MODEL_ALIAS, request)
