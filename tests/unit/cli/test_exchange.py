@@ -1,6 +1,12 @@
 """`lockgate import mlflow` and `lockgate export mlflow` against servers on loopback."""
 
+import errno
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lockgate.cli.exchange_progress import Lines
 from lockgate.cli.main import lockgate
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
@@ -57,8 +64,77 @@ def test_import_prints_its_progress_and_an_equal_table(server: tuple[str, Client
     one_run(client)
     result = invoke(project, "import", "mlflow", url)
     assert result.return_value == 0
-    assert "runs of 'trial' (2 of 2)" in result.stderr
+    assert "runs of 'trial' (2 of 2)" in result.stderr and "\x1b" not in result.stderr
     assert "metric points" in result.stdout and "differs" not in result.stdout
+
+
+def test_log_gets_a_line_a_phase_and_every_thousand_items(capsys: pytest.CaptureFixture[str]) -> None:
+    with Lines() as progress:
+        for phase in ("runs", "models"):
+            progress.phase(phase)
+            progress.advance(items=0, points=5)
+            for _ in range(2_001):
+                progress.advance(points=2)
+    said, shown = capsys.readouterr()
+    assert (said, shown.splitlines()) == (
+        "",
+        [
+            *("runs", "runs: 1000 done, 2005 points", "runs: 2000 done, 4005 points"),
+            *("models", "models: 1000 done, 2005 points", "models: 2000 done, 4005 points"),
+        ],
+    )
+
+
+BAR = """
+from lockgate.cli.exchange_progress import Bar
+with Bar() as progress:
+    progress.phase("runs of 'a [b]'")
+    progress.advance(points=2_000_000)
+    progress.advance(items=1_500, points=7)
+    progress.phase("logged models")
+    progress.advance(items=3)
+"""
+
+
+def in_terminal(*command: str) -> tuple[str, str]:
+    """What a program prints on stdout, and on a terminal as stderr."""
+    ours, its_own = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=its_own, text=True, env=environment
+    ) as process:
+        os.close(its_own)
+        shown = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        except OSError as error:  # how Linux says that nobody writes any more
+            assert error.errno == errno.EIO
+        finally:
+            os.close(ours)
+        assert process.stdout is not None
+        stdout = process.stdout.read()
+    assert process.returncode == 0, shown
+    return stdout, shown.decode()
+
+
+def test_terminal_shows_what_is_done_until_it_is_over() -> None:
+    stdout, shown = in_terminal("-c", BAR)
+    assert stdout == ""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    for words in ("runs of 'a [b]'", "0 done 0 points", "logged models", "3 done 0 points"):
+        assert words in " ".join(plain.split()), shown
+    assert shown.rstrip().endswith("\x1b[2K")  # the line is gone
+
+
+def test_import_on_a_terminal_shows_a_bar_and_prints_no_lines(server: tuple[str, Client], project: Path) -> None:
+    url, client = server
+    one_run(client)
+    command = ("-m", "lockgate", "-C", str(project), "import", "mlflow", url)
+    stdout, shown = in_terminal(*command)
+    assert "metric points" in stdout and "\x1b" not in stdout
+    assert "runs of 'trial' (2 of 2)" in shown and "\x1b[2K" in shown
+    assert json.loads(in_terminal(*command, "--json")[0])["equal"]
 
 
 def test_there_and_back(server: tuple[str, Client], project: Path) -> None:

@@ -203,11 +203,18 @@ def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled:
     """Versions of a logged model that is deleted at the source have nothing to be made from."""
     request = registry.CreateVersion(name="archive", source=f"models:/{filled.logged_model}", run_id=filled.child)
     sides.source.transport.call(registry.CREATE_VERSION, request)
+    alias = registry.SetModelAlias(name="churn", alias="first", version="1")
+    sides.source.transport.call(registry.SET_MODEL_ALIAS, alias)
     one = logged_models.OneLoggedModel(model_id=filled.logged_model)
     sides.source.transport.call(logged_models.DELETE_LOGGED_MODEL, one)
     report = sides.copy()
     assert not report.is_equal
-    assert sorted(line.partition(":")[0] for line in report.refused) == ["version 1 of churn", "version 2 of archive"]
+    assert sorted(line.partition(":")[0] for line in report.refused) == [
+        "alias first of churn",
+        "version 1 of churn",
+        "version 2 of archive",
+    ]
+    assert counts(report)["aliases"] == (1, 1)
     assert set(versions(sides.target, "churn")) == {"3"}
 
 
