@@ -323,6 +323,7 @@ def test_param_of_a_logged_model_has_the_limits_of_a_run_s(ask: Ask, model_id: s
     for key in ("", "a//b", "a?", "k" * 251):
         assert verdict(ask("POST", path, {"params": [{"key": key, "value": "1"}]})) == BAD, key
     assert verdict(ask("POST", path, {"params": [{"key": "n", "value": 5}]})) == BAD
+    assert verdict(ask("POST", path, {"params": [{"key": "n", "value": "5"}] * 2})) == BAD
     for length in (6001, 6005):  # what is cut is compared as it is kept
         assert verdict(ask("POST", path, {"params": [{"key": "k" * 250, "value": "x" * length}]})) == OK
     (kept,) = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"]

@@ -60,6 +60,7 @@ def delete_logged_model(ctx: Context, request: wire.OneLoggedModel) -> Empty:
 
 
 def log_model_params(ctx: Context, request: wire.LogModelParams) -> Empty:
+    require_unique([param.key for param in request.params])
     with ctx.write(decision=False) as tx:
         values = {param.key: param.value for param in request.params}
         logged_models.log_logged_model_params(tx, request.model_id, values)
