@@ -1,8 +1,9 @@
-"""`lockgate up` as a real process, ended with the test that started it."""
+"""`lockgate up` and servers as real processes, ended with the test that started them."""
 
 import contextlib
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,8 +14,32 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+
+from lockgate.metadata.postgres_address import parse_address
 
 LIMIT_S = 90.0
+SERVER = """
+import sys
+from pathlib import Path
+from lockgate.clock import SystemClock
+from lockgate.config import Settings
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
+state, database, webhooks = sys.argv[1:]
+app = make_app(
+    open_context(Path(state), user="server", clock=SystemClock(), database=database),
+    settings=Settings(webhook_private_addresses=True),
+)
+server = serve_in_thread(app)
+if webhooks == "sent":
+    app.courier().start()
+print(server.port, flush=True)
+sys.stdin.read()
+"""
+# Returns when they are gone.
+END_SESSIONS = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = '{name}'"
 
 
 class Up:
@@ -61,6 +86,33 @@ class Up:
         return children
 
 
+class ServerProcess:
+    """A server that answers at `port`, with its records in `state` or where the setting `database` points."""
+
+    def __init__(self, state: Path, database: str = "", *, sends_webhooks: bool = False) -> None:
+        self._database = database
+        self._name = f"server-{secrets.token_hex(4)}"
+        own = f"{database}&application_name={self._name}" if database else ""
+        words = (str(state), own, "sent" if sends_webhooks else "kept")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        """kill -9. When this returns nothing of it goes on; a second call does nothing."""
+        if self._process.poll() is not None:
+            return
+        self._process.kill()
+        self._process.communicate()
+        if self._database:  # PostgreSQL would go on with whole transactions that it had been sent
+            engine = create_engine(parse_address(self._database))
+            with engine.connect() as connection:
+                connection.exec_driver_sql(END_SESSIONS.format(name=self._name))
+            engine.dispose()
+
+
 def free_port(*, following: int = 0) -> int:
     """With so many free ones after it; below the range from which the system gives ports to connections."""
     for port in random.Random(os.getpid() + time.monotonic_ns()).sample(range(20_000, 32_000), 100):
@@ -91,3 +143,16 @@ def start_up() -> Iterator[Callable[..., Up]]:
     for up in started:
         if up.process.poll() is None:
             up.kill()
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., ServerProcess]]:
+    started: list[ServerProcess] = []
+
+    def start(state: Path, database: str = "", *, sends_webhooks: bool = False) -> ServerProcess:
+        started.append(ServerProcess(state, database, sends_webhooks=sends_webhooks))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()

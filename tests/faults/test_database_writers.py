@@ -5,8 +5,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,6 @@ from lockgate.metadata.tables import model_versions
 
 WRITERS = 8
 SERVERS = 3
-SERVER = """
-import sys, time
-from pathlib import Path
-from lockgate.clock import SystemClock
-from lockgate.server.app import make_app
-from lockgate.server.context import open_context
-from lockgate.server.run import serve_in_thread
-context = open_context(Path(sys.argv[1]), user="server", clock=SystemClock(), database=sys.argv[2])
-print(serve_in_thread(make_app(context)).port, flush=True)
-time.sleep(300)
-"""
 WRITER = """
 import sys
 from pathlib import Path
@@ -55,20 +43,6 @@ with connect(Settings(), state=state, user=me, clock=SystemClock()) as client:
             made = {"run_id": run_id, "created_at": 1, "created_by": me, "flavor": "x"}
             client.registry.create_release(Release(model="shared", version=0, content=content, **made))
 """
-
-
-@contextmanager
-def serving(state: Path, database: str) -> Iterator[int]:
-    """A server process; its port."""
-    command = [sys.executable, "-c", SERVER, str(state), database]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 class Caller:
@@ -154,42 +128,43 @@ def test_sqlite_is_never_locked_for_eight_processes_that_write(tmp_path: Path) -
             assert len(run.data.metrics) == 200
 
 
-def test_servers_on_one_postgresql_lose_no_update_and_give_no_number_twice(tmp_path: Path, postgres_url: str) -> None:
+def test_servers_on_one_postgresql_lose_no_update_and_give_no_number_twice(
+    tmp_path: Path, start_server: Callable[..., Any], postgres_url: str
+) -> None:
     given: list[int] = []
     first_to_say: list[str] = []
     statuses: set[int] = set()
-    with ExitStack() as running:
-        ports = [running.enter_context(serving(tmp_path, postgres_url)) for _ in range(SERVERS)]
-        with Caller(ports[0]) as first:
-            first.mlflow("registered-models/create", name="shared")
-            first.mlflow("model-versions/create", name="shared", source="s3://x")
-            run_id = first.mlflow("runs/create", experiment_id="0")["run"]["info"]["run_id"]
+    ports = [start_server(tmp_path, postgres_url).port for _ in range(SERVERS)]
+    with Caller(ports[0]) as first:
+        first.mlflow("registered-models/create", name="shared")
+        first.mlflow("model-versions/create", name="shared", source="s3://x")
+        run_id = first.mlflow("runs/create", experiment_id="0")["run"]["info"]["run_id"]
 
-        def work(number: int) -> None:
-            with Caller(ports[number % SERVERS]) as caller:
-                write(caller, number)
-                statuses.update(caller.statuses)
+    def work(number: int) -> None:
+        with Caller(ports[number % SERVERS]) as caller:
+            write(caller, number)
+            statuses.update(caller.statuses)
 
-        def write(caller: Caller, number: int) -> None:
-            for step in range(20):
-                metrics = [
-                    {"key": f"m{i}", "value": step, "timestamp": step, "step": step * WRITERS + number}
-                    for i in ((0, 1, 2, 3) if number % 2 else (3, 2, 1, 0))  # in both orders: these would deadlock
-                ]
-                assert caller.mlflow("runs/log-batch", run_id=run_id, metrics=metrics) == {}
-                param = caller.mlflow("runs/log-parameter", run_id=run_id, key=f"p{step}", value=str(number))
-                if param == {}:
-                    first_to_say.append(f"p{step}")
-                made = caller.mlflow("model-versions/create", name="shared", source="s3://x")["model_version"]
-                given.append(int(made["version"]))
-                caller.mlflow("registered-models/alias", name="shared", alias="newest", version=made["version"])
-                entry = json.dumps(
-                    {"run_id": run_id, "artifact_path": f"{number}-{step}", "utc_time_created": "", "flavors": {}}
-                )
-                if step < 2:
-                    assert caller.mlflow("runs/log-model", run_id=run_id, model_json=entry) == {}
+    def write(caller: Caller, number: int) -> None:
+        for step in range(20):
+            metrics = [
+                {"key": f"m{i}", "value": step, "timestamp": step, "step": step * WRITERS + number}
+                for i in ((0, 1, 2, 3) if number % 2 else (3, 2, 1, 0))  # in both orders: these would deadlock
+            ]
+            assert caller.mlflow("runs/log-batch", run_id=run_id, metrics=metrics) == {}
+            param = caller.mlflow("runs/log-parameter", run_id=run_id, key=f"p{step}", value=str(number))
+            if param == {}:
+                first_to_say.append(f"p{step}")
+            made = caller.mlflow("model-versions/create", name="shared", source="s3://x")["model_version"]
+            given.append(int(made["version"]))
+            caller.mlflow("registered-models/alias", name="shared", alias="newest", version=made["version"])
+            entry = json.dumps(
+                {"run_id": run_id, "artifact_path": f"{number}-{step}", "utc_time_created": "", "flavors": {}}
+            )
+            if step < 2:
+                assert caller.mlflow("runs/log-model", run_id=run_id, model_json=entry) == {}
 
-        assert in_threads(work, WRITERS) == []
+    assert in_threads(work, WRITERS) == []
     assert statuses <= {200, 400}  # 400: another value of a param that somebody else had said
     assert sorted(given) == list(range(2, 2 + 20 * WRITERS))
     assert sorted(first_to_say) == sorted(f"p{step}" for step in range(20))
@@ -214,7 +189,7 @@ def check_histories(client: Client, run_id: str) -> None:
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
-    tmp_path: Path, make_postgres: Callable[[], Any], end: str
+    tmp_path: Path, start_server: Callable[..., Any], make_postgres: Callable[[], Any], end: str
 ) -> None:
     postgres = make_postgres()
     postgres.start()
@@ -222,41 +197,40 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
     acknowledged: dict[int, list[int]] = {number: [] for number in range(4)}
     statuses: set[int] = set()
     is_back = threading.Event()
-    with ExitStack() as running:
-        ports = [running.enter_context(serving(tmp_path, database)) for _ in range(2)]
-        with Caller(ports[0]) as first:
-            run_id = first.mlflow("runs/create", experiment_id="0")["run"]["info"]["run_id"]
-            first.mlflow("registered-models/create", name="m")
-        under_way = threading.Barrier(5, timeout=60)
+    ports = [start_server(tmp_path, database).port for _ in range(2)]
+    with Caller(ports[0]) as first:
+        run_id = first.mlflow("runs/create", experiment_id="0")["run"]["info"]["run_id"]
+        first.mlflow("registered-models/create", name="m")
+    under_way = threading.Barrier(5, timeout=60)
 
-        def work(number: int) -> None:
-            with Caller(ports[number % 2]) as caller:
-                write(caller, number)
-                statuses.update(caller.statuses)
+    def work(number: int) -> None:
+        with Caller(ports[number % 2]) as caller:
+            write(caller, number)
+            statuses.update(caller.statuses)
 
-        def write(caller: Caller, number: int) -> None:
-            step, after = 0, 0
-            while after < 20:
-                after += is_back.is_set()
-                metric = {"key": f"m{number}", "value": 1, "timestamp": step, "step": step}
-                assert caller.mlflow("runs/log-metric", run_id=run_id, **metric) == {}
-                acknowledged[number].append(step)
-                if step % 5 == 0:
-                    caller.mlflow("model-versions/create", name="m", source="s3://x")
-                step += 1
-                if step == 20:
-                    under_way.wait()
+    def write(caller: Caller, number: int) -> None:
+        step, after = 0, 0
+        while after < 20:
+            after += is_back.is_set()
+            metric = {"key": f"m{number}", "value": 1, "timestamp": step, "step": step}
+            assert caller.mlflow("runs/log-metric", run_id=run_id, **metric) == {}
+            acknowledged[number].append(step)
+            if step % 5 == 0:
+                caller.mlflow("model-versions/create", name="m", source="s3://x")
+            step += 1
+            if step == 20:
+                under_way.wait()
 
-        def interrupt() -> None:
-            under_way.wait()
-            getattr(postgres, end)()
-            with Caller(ports[0]) as refused:
-                status, answer = refused.get(f"/api/2.0/mlflow/runs/get?run_id={run_id}")
-            assert (status, answer["message"]) == (503, "the metadata database does not answer.")
-            postgres.start()
-            is_back.set()
+    def interrupt() -> None:
+        under_way.wait()
+        getattr(postgres, end)()
+        with Caller(ports[0]) as refused:
+            status, answer = refused.get(f"/api/2.0/mlflow/runs/get?run_id={run_id}")
+        assert (status, answer["message"]) == (503, "the metadata database does not answer.")
+        postgres.start()
+        is_back.set()
 
-        assert in_threads(lambda number: work(number) if number < 4 else interrupt(), 5) == []
+    assert in_threads(lambda number: work(number) if number < 4 else interrupt(), 5) == []
     assert statuses == {200, 503}
     with connect(Settings(database=database), state=tmp_path, user="after", clock=SystemClock()) as client:
         for number, steps in acknowledged.items():

@@ -1,128 +1,179 @@
-"""kill -9 of the server while it works: what it acknowledged is there afterwards, nothing half-done is."""
+"""kill -9 of the server or of its database while it works: what it acknowledged is there, nothing is half-done."""
 
+import contextlib
 import http.client
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.connect import connect
 from lockgate.entities import Content, Release
 
-SERVER = """
-import sys, time
-from pathlib import Path
-from lockgate.clock import SystemClock
-from lockgate.server.app import make_app
-from lockgate.server.context import open_context
-from lockgate.server.run import serve_in_thread
-server = serve_in_thread(make_app(open_context(Path(sys.argv[1]), user="server", clock=SystemClock())))
-print(server.port, flush=True)
-time.sleep(120)
-"""
+WRITERS = 8
+KEYS = 4
+STEPS = 25  # of each key in a batch, which so has 100 metrics
 
 
-@contextmanager
-def running(state: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    process = subprocess.Popen([sys.executable, "-c", SERVER, str(state)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process, int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+def connection_to(port: int) -> contextlib.closing[http.client.HTTPConnection]:
+    return contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
 
 
-def post(connection: http.client.HTTPConnection, path: str, value: dict[str, object]) -> dict[str, object]:
+def post(connection: http.client.HTTPConnection, path: str, value: dict[str, object]) -> tuple[int, Any]:
     connection.request("POST", path, body=json.dumps(value), headers={"Content-Type": "application/json"})
     answer = connection.getresponse()
-    body = json.loads(answer.read())
-    assert answer.status == 200, body
-    return body
+    return answer.status, json.loads(answer.read())
 
 
-@pytest.mark.parametrize("after_s", [0.15, 0.4])
-def test_acknowledged_metrics_survive(tmp_path: Path, after_s: float) -> None:
-    acknowledged: dict[int, int] = {}
-    with running(tmp_path) as (process, port):
-        first = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        run = post(first, "/api/2.0/mlflow/runs/create", {"experiment_id": "0"})["run"]
-        run_id = run["info"]["run_id"]
+def client_of(port: int) -> Client:
+    return connect(Settings(uri=f"http://127.0.0.1:{port}"), state=Path(), user="ann", clock=SystemClock())
 
-        def work(worker: int) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+
+class Writer:
+    """One client, which logs its batches one after the other: metrics alone, or with params and tags."""
+
+    def __init__(self, number: int, run_id: str) -> None:
+        self.acknowledged = 0
+        self._run_id = run_id
+        self._name = f"w{number}"
+        self._keys = [f"{self._name}-{key}" for key in range(KEYS)]
+        self._is_mixed = number % 4 >= 2
+
+    def log_next(self, connection: http.client.HTTPConnection) -> int:
+        """The batch after the last that was acknowledged; the status."""
+        number = self.acknowledged
+        metrics = [
+            {"key": key, "value": step, "timestamp": step, "step": step}
+            for step in range(number * STEPS, (number + 1) * STEPS)
+            for key in self._keys
+        ]
+        body: dict[str, object] = {"run_id": self._run_id, "metrics": metrics}
+        if self._is_mixed:
+            body["params"] = [{"key": f"{self._name}-{number}", "value": "here"}]
+            body["tags"] = [{"key": self._name, "value": str(number)}]
+        status, _ = post(connection, "/api/2.0/mlflow/runs/log-batch", body)
+        self.acknowledged += status == 200
+        return status
+
+    def count_whole(self, client: Client) -> int:
+        """How many of its batches are there; none of them in part."""
+        run = client.tracking.get_run(self._run_id).data
+        histories = [client.tracking.metric_history(self._run_id, key) for key in self._keys]
+        count, rest = divmod(len(histories[0]), STEPS)
+        assert rest == 0
+        assert [[point.step for point in history] for history in histories] == [list(range(count * STEPS))] * KEYS
+        newest = [metric.step for metric in run.metrics if metric.key in self._keys]
+        assert newest == [count * STEPS - 1] * (KEYS if count else 0)
+        params = {param.key for param in run.params if param.key.startswith(self._name)}
+        assert params == {f"{self._name}-{number}" for number in range(count if self._is_mixed else 0)}
+        tags = [tag.value for tag in run.tags if tag.key == self._name]
+        assert tags == ([str(count - 1)] if self._is_mixed and count else [])
+        return count
+
+
+def make_writers(port: int) -> list[Writer]:
+    """Two for each run."""
+    with connection_to(port) as first:
+        made = [post(first, "/api/2.0/mlflow/runs/create", {"experiment_id": "0"})[1] for _ in range(WRITERS // 2)]
+    return [Writer(number, made[number // 2]["run"]["info"]["run_id"]) for number in range(WRITERS)]
+
+
+def log_until_killed(port: int, writers: list[Writer], kill: Callable[[], None], *, after: int) -> set[int]:
+    """All at once, killed after so many batches; what was answered then, which is nothing where the server is gone."""
+    acknowledged = threading.Semaphore(0)
+    answers: set[int] = set()
+
+    def work(writer: Writer) -> None:
+        with connection_to(port) as connection:
             try:
-                for step in range(100_000):
-                    metric = {"run_id": run_id, "key": f"m{worker}", "value": step, "timestamp": step, "step": step}
-                    post(connection, "/api/2.0/mlflow/runs/log-metric", metric)
-                    acknowledged[worker] = step
+                while (status := writer.log_next(connection)) == 200:
+                    acknowledged.release()
             except (OSError, http.client.HTTPException):
-                pass  # the server is gone, as it was meant to be
-            finally:
-                connection.close()
+                return
+        answers.add(status)
 
-        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(3)]
-        for thread in threads:
-            thread.start()
-        time.sleep(after_s)
-        os.kill(process.pid, signal.SIGKILL)
-        for thread in threads:
-            thread.join()
-        first.close()
-    assert acknowledged
-    with connect(Settings(), state=tmp_path, user="after", clock=SystemClock()) as client:
-        for worker, last in acknowledged.items():
-            steps = [metric.step for metric in client.tracking.metric_history(run_id, f"m{worker}")]
-            assert steps[: last + 1] == list(range(last + 1))
-            assert len(steps) <= last + 2  # at most the one that was written and not yet acknowledged
+    threads = [threading.Thread(target=work, args=(writer,)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for _ in range(after):
+        assert acknowledged.acquire(timeout=60), answers
+    kill()
+    for thread in threads:
+        thread.join()
+    return answers
 
 
-def test_release_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def check_and_repeat(port: int, writers: list[Writer]) -> None:
+    """What was not acknowledged is there whole or not at all, and once when it comes again."""
+    with client_of(port) as client, connection_to(port) as connection:
+        for writer in writers:
+            assert writer.count_whole(client) in (writer.acknowledged, writer.acknowledged + 1)
+            assert writer.log_next(connection) == 200
+            assert writer.count_whole(client) == writer.acknowledged
+
+
+@pytest.mark.parametrize("after", [1, 100])
+def test_acknowledged_batches_survive_the_server(
+    tmp_path: Path, start_server: Callable[..., Any], database_setting: str, after: int
+) -> None:
+    server = start_server(tmp_path, database_setting)
+    writers = make_writers(server.port)
+    assert log_until_killed(server.port, writers, server.kill, after=after) == set()
+    check_and_repeat(start_server(tmp_path, database_setting).port, writers)
+
+
+def test_acknowledged_batches_survive_the_database(
+    tmp_path: Path, start_server: Callable[..., Any], make_postgres: Callable[[], Any]
+) -> None:
+    postgres = make_postgres()
+    postgres.start()
+    server = start_server(tmp_path, postgres.create_database())
+    writers = make_writers(server.port)
+    assert log_until_killed(server.port, writers, postgres.kill, after=100) == {503}
+    postgres.start()
+    check_and_repeat(server.port, writers)
+
+
+def test_release_is_there_whole_or_not_at_all(
+    tmp_path: Path, start_server: Callable[..., Any], database_setting: str
+) -> None:
+    server = start_server(tmp_path, database_setting)
+    content = Content(kind="tree", digest="a" * 64, size_bytes=1)
+    release = Release(model="m", version=0, content=content, run_id="", created_at=1, created_by="a", flavor="x")
+    is_under_way = threading.Event()
     acknowledged = 0
-    with running(tmp_path) as (process, port):
-        killer = threading.Timer(0.5, os.kill, (process.pid, signal.SIGKILL))
-        killer.start()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        try:
-            while True:
-                release = {
-                    "model": "m",
-                    "version": 0,
-                    "content": {"kind": "tree", "digest": "a" * 64, "size_bytes": 1},
-                    "run_id": "",
-                    "created_at": 1,
-                    "created_by": "a",
-                    "flavor": "x",
-                }
-                answer = post(connection, "/api/lockgate/1/registry/create-release", {"release": release})
-                acknowledged = answer["release"]["version"]
-        except (OSError, http.client.HTTPException):
-            connection.close()
-        killer.join()
-    assert acknowledged > 0
-    with connect(Settings(), state=tmp_path, user="after", clock=SystemClock()) as client:
+
+    def kill() -> None:
+        is_under_way.wait(60)
+        server.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    body: dict[str, object] = {"release": msgspec.to_builtins(release)}
+    with connection_to(server.port) as connection, contextlib.suppress(OSError, http.client.HTTPException):
+        while True:
+            status, answer = post(connection, "/api/lockgate/1/registry/create-release", body)
+            assert status == 200, answer
+            acknowledged = answer["release"]["version"]
+            if acknowledged == 50:
+                is_under_way.set()
+    killer.join()
+    with client_of(start_server(tmp_path, database_setting).port) as client:
         releases = client.registry.list_releases("m", limit=100_000)
         newest = client.registry.get_model("m").latest_version
         assert newest in (acknowledged, acknowledged + 1)
         assert [release.version for release in releases] == list(range(newest, 0, -1))
         created = [event for event in all_events(client) if event.kind == "release.created"]
         assert len(created) == newest
-        content = Content(kind="tree", digest="b" * 64, size_bytes=1)
-        again = client.registry.create_release(
-            Release(model="m", version=0, content=content, run_id="", created_at=1, created_by="a", flavor="x")
-        )
-        assert again.version == newest + 1
+        assert client.registry.create_release(release).version == newest + 1
 
 
 def all_events(client):
@@ -133,9 +184,9 @@ def all_events(client):
     return found
 
 
-def test_upload_that_the_kill_cut_off_is_not_visible(tmp_path: Path) -> None:
-    with running(tmp_path) as (process, port):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def test_upload_that_the_kill_cut_off_is_not_visible(tmp_path: Path, start_server: Callable[..., Any]) -> None:
+    server = start_server(tmp_path)
+    with connection_to(server.port) as connection:
         connection.putrequest("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/f")
         connection.putheader("Content-Length", str(8 << 20))
         connection.endheaders()
@@ -143,10 +194,7 @@ def test_upload_that_the_kill_cut_off_is_not_visible(tmp_path: Path) -> None:
         limit = time.monotonic() + 10
         while not list((tmp_path / "artifacts").rglob("*partial*")) and time.monotonic() < limit:
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        connection.close()
-    with running(tmp_path) as (_, port):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        server.kill()
+    with connection_to(start_server(tmp_path).port) as connection:
         connection.request("GET", "/api/2.0/mlflow-artifacts/artifacts?path=0")
         assert json.loads(connection.getresponse().read()) == {"files": []}
-        connection.close()
