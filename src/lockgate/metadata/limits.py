@@ -74,6 +74,13 @@ def _without_nul(text: str, path: str) -> str:
     return text
 
 
+def require_limit(limit: int) -> int:
+    """The length of a list. Raises InvalidInput for a negative one, which is an error or no limit to a database."""
+    if limit < 0:
+        raise InvalidInput(f"limit is {limit}, expected at least 0.")
+    return limit
+
+
 def require_unique(keys: Sequence[str]) -> None:
     """Raises InvalidInput for params that are given twice in one request."""
     twice = sorted(key for key, count in Counter(keys).items() if count > 1)

@@ -63,6 +63,8 @@ def _convert(operation: Operation[Req, Res], values: dict[str, Any]) -> Req:
         if missing != text.partition("`")[0]:
             raise InvalidInput(f"Missing value for required parameter '{missing}'.") from error
         raise InvalidInput(f"Invalid value for a parameter: {text}.") from error
+    except UnicodeEncodeError as error:  # half of a surrogate pair, where a text stands for something else
+        raise InvalidInput("the request has a text that is not valid Unicode.") from error
 
 
 def _object(body: bytes) -> dict[str, Any]:

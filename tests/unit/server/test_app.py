@@ -59,6 +59,22 @@ def test_missing_field_is_named_as_mlflow_names_it(asked) -> None:
     assert (status, answer["message"]) == (400, "Missing value for required parameter 'name'.")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "access/list-audit?",
+        "delivery/list-rollouts?model=m&",
+        "events/list-events?",
+        "monitoring/list-windows?model=m&environment=e&",
+        "registry/list-releases?model=m&",
+    ],
+)
+def test_negative_limit_of_a_list_is_refused(asked, path: str) -> None:
+    status, answer, _ = asked.ask("GET", f"/api/lockgate/1/{path}limit=-1")
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer["message"].startswith("limit is -1, expected ")
+
+
 def test_null_and_unknown_fields_and_numbers_as_text_are_taken(asked) -> None:
     body = b'{"experiment_id": "0", "user_id": null, "start_time": "17", "later": {"x": 1}}'
     status, answer, _ = asked.ask("POST", f"{RUNS}/create", body)

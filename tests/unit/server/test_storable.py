@@ -36,6 +36,16 @@ def test_text_that_postgresql_cannot_keep_is_refused(asked: Any, path: str, body
     assert "NUL" in answer["message"] or "Unicode" in answer["message"] or "JSON" in answer["message"]
 
 
+def test_half_of_a_surrogate_pair_in_the_place_of_something_else_is_refused(asked: Any) -> None:
+    headers = {"Content-Type": "application/json"}
+    for path, body in (
+        (f"{MLFLOW}/runs/create", rb'{"experiment_id": "0", "start_time": "\ud800"}'),
+        ("/api/lockgate/1/registry/create-release", rb'{"release": "\ud800"}'),
+    ):
+        status, answer, _ = asked.ask("POST", path, body, headers)
+        assert (status, answer["message"]) == (400, "the request has a text that is not valid Unicode.")
+
+
 def test_nul_in_a_query_is_refused(asked: Any) -> None:
     for path in (
         "experiments/get-by-name?experiment_name=a%00b",

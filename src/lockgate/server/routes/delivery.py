@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata import admission, aliases, rollouts, traffic
+from lockgate.metadata.limits import require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import approver, viewer
 from lockgate.server.subjects import of_model, of_move, of_rollout, of_rollout_id
@@ -33,7 +34,8 @@ def current_rollout(ctx: Context, request: wire.OneEnvironment) -> wire.FoundRol
 
 def list_rollouts(ctx: Context, request: wire.ListRollouts) -> wire.RolloutList:
     with ctx.read() as connection:
-        found = rollouts.list_rollouts(connection, request.model, request.environment, limit=request.limit)
+        limit = require_limit(request.limit)
+        found = rollouts.list_rollouts(connection, request.model, request.environment, limit=limit)
         return wire.RolloutList(rollouts=found)
 
 

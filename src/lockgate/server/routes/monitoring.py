@@ -1,6 +1,7 @@
 """Monitor windows and alerts."""
 
 from lockgate.metadata import alerts, windows
+from lockgate.metadata.limits import require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.subjects import of_alert, of_alert_id, of_model, of_window
@@ -15,7 +16,8 @@ def record_window(ctx: Context, request: wire.WindowMessage) -> wire.WindowMessa
 
 def list_windows(ctx: Context, request: wire.ListWindows) -> wire.WindowList:
     with ctx.read() as connection:
-        found = windows.list_windows(connection, request.model, request.environment, limit=request.limit)
+        limit = require_limit(request.limit)
+        found = windows.list_windows(connection, request.model, request.environment, limit=limit)
         return wire.WindowList(windows=found)
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, RowMapping
 from lockgate.entities import Role
 from lockgate.metadata import admission, aliases, approvals, environments, models, releases, versions
 from lockgate.metadata.database import Tx
+from lockgate.metadata.limits import require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import Sees, approver, contributor, listing, viewer
 from lockgate.server.subjects import of_approval, of_model, of_release, role_to_move_alias
@@ -61,7 +62,7 @@ def get_release(ctx: Context, request: wire.OneVersion) -> wire.ReleaseMessage:
 
 def list_releases(ctx: Context, request: wire.ListReleases) -> wire.ReleaseList:
     with ctx.read() as connection:
-        found = releases.list_releases(connection, request.model, limit=request.limit)
+        found = releases.list_releases(connection, request.model, limit=require_limit(request.limit))
         return wire.ReleaseList(releases=found)
 
 
