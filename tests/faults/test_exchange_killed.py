@@ -38,8 +38,8 @@ class Told:
     def advance(self, *, items=1, points=0):
         print(items, points, flush=True)
 
-url, state, way = sys.argv[1:]
-with connect(Settings(), state=Path(state), user="ann", clock=SystemClock()) as client:
+url, state, database, way = sys.argv[1:]
+with connect(Settings(database=database), state=Path(state), user="ann", clock=SystemClock()) as client:
     destination = (Lockgate if way == "import" else AnyServer)(client.transport)
     source = Endpoint(HttpTransport(url, user="ann"), "the source")
     report = copy(source, Endpoint(client.transport, "the target"), destination, progress=Told(), jobs=2)
@@ -77,24 +77,28 @@ def source(tmp_path: Path) -> Iterator[str]:
     context.close()
 
 
-def start(source: str, state: Path, way: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", IMPORT, source, str(state), way]
+def start(source: str, state: Path, database: str, way: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", IMPORT, source, str(state), database, way]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("way", ["import", "export"])
-def test_killed_copy_goes_on_without_doubles(source: str, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "database_setting"),
+    [("import", "sqlite"), ("import", "postgres"), ("export", "sqlite")],
+    indirect=["database_setting"],
+)
+def test_killed_copy_goes_on_without_doubles(source: str, tmp_path: Path, database_setting: str, way: str) -> None:
     state = tmp_path / "target"
     for steps in (5, 20, 33):
-        with start(source, state, way) as process:
+        with start(source, state, database_setting, way) as process:
             assert process.stdout is not None
             for _ in range(steps):
                 assert process.stdout.readline()
             process.send_signal(signal.SIGKILL)
-    with start(source, state, way) as process:
+    with start(source, state, database_setting, way) as process:
         said, _ = process.communicate()
     assert said.splitlines()[-1] == "equal"
-    with connect(Settings(), state=state, user="ann", clock=SystemClock()) as client:
+    with connect(Settings(database=database_setting), state=state, user="ann", clock=SystemClock()) as client:
         experiment = client.tracking.ensure_experiment("many")
         found = client.tracking.search_runs([experiment], max_results=1000).runs
         assert sorted(run.info.run_name for run in found) == sorted(["long", *(f"run {n}" for n in range(RUNS))])

@@ -23,8 +23,8 @@ LIMIT_S = 60.0
 
 
 @contextmanager
-def serving(state: Path, *, port: int = 0) -> Iterator[RunningServer]:
-    context = open_context(state, user="server", clock=SystemClock())
+def serving(state: Path, database: str = "", *, port: int = 0) -> Iterator[RunningServer]:
+    context = open_context(state, user="server", clock=SystemClock(), database=database)
     app = make_app(context)
     try:
         with serve_in_thread(app, port=port) as server:
@@ -44,10 +44,12 @@ def far(tmp_path: Path) -> Iterator[tuple[Client, int]]:
         yield client, port
 
 
-def test_server_is_stopped_and_started_again_and_again(tmp_path: Path, far: tuple[Client, int]) -> None:
+def test_server_is_stopped_and_started_again_and_again(
+    tmp_path: Path, database_setting: str, far: tuple[Client, int]
+) -> None:
     client, port = far
     steps = itertools.count()
-    with serving(tmp_path / "state", port=port):
+    with serving(tmp_path / "state", database_setting, port=port):
         run_id = client.tracking.create_run("0")
     outbox = Outbox(
         tmp_path / "outbox",
@@ -60,13 +62,13 @@ def test_server_is_stopped_and_started_again_and_again(tmp_path: Path, far: tupl
     for _ in range(3):
         for step in itertools.islice(steps, 3000):  # nobody listens
             outbox.append(Metrics(1, step, {"m": 1.0}))
-        with serving(tmp_path / "state", port=port):
+        with serving(tmp_path / "state", database_setting, port=port):
             for step in itertools.islice(steps, 3000):
                 outbox.append(Metrics(1, step, {"m": 1.0}))
             outbox.flush(LIMIT_S)
             for step in itertools.islice(steps, 3000):  # some are on their way when it stops
                 outbox.append(Metrics(1, step, {"m": 1.0}))
-    with serving(tmp_path / "state", port=port):
+    with serving(tmp_path / "state", database_setting, port=port):
         assert outbox.close(LIMIT_S) is None
         found = sorted(item.step or 0 for item in client.tracking.metric_history(run_id, "m"))
     assert found == list(range(3 * 9000))

@@ -25,17 +25,18 @@ MODEL, PRODUCTION = "churn", "production"
 PLAN = RolloutPlan(strategy="canary", steps=(20, 60, 100), bake="40ms", min_requests=10)
 
 
-def open_client(state: Path) -> Client:
-    return Client(LocalTransport(open_context(state, user="ann", clock=CLOCK)), CLOCK)
+def open_client(state: Path, database: str) -> Client:
+    return Client(LocalTransport(open_context(state, user="ann", clock=CLOCK, database=database)), CLOCK)
 
 
-def start_driver(state: Path, rollout: Rollout) -> int:
+def start_driver(state: Path, database: str, rollout: Rollout) -> int:
     """A process of its own that drives the rollout; its id."""
     process = os.fork()
     if process == 0:
         try:
             target = LocalTarget(state, PRODUCTION)
-            drive(open_client(state), target, rollout, clock=CLOCK, by="driver", production=PRODUCTION, poll_s=0.005)
+            client = open_client(state, database)
+            drive(client, target, rollout, clock=CLOCK, by="driver", production=PRODUCTION, poll_s=0.005)
         finally:
             os._exit(0)
     return process
@@ -53,10 +54,10 @@ def report(folder: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def folder(tmp_path: Path, database_setting: str) -> Folder:
     project = Project(model=MODEL, task="regression", environments={PRODUCTION: Environment(rollout=PLAN)})
     folder = Folder(tmp_path, project)
-    with open_client(folder.state) as client:
+    with open_client(folder.state, database_setting) as client:
         for digest in ("a" * 64, "b" * 64):
             verdict = Verdict(passed=True, checks=(), metrics={}, champion_version=None, rows=1, decided_at=1)
             client.registry.create_release(
@@ -78,14 +79,14 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_rollout_survives_the_death_of_its_drivers(folder: Folder, seed: int) -> None:
+def test_a_rollout_survives_the_death_of_its_drivers(folder: Folder, database_setting: str, seed: int) -> None:
     rng = random.Random(seed)
     serving = folder.state / "serving" / PRODUCTION
-    with open_client(folder.state) as client:
+    with open_client(folder.state, database_setting) as client:
         rollout = deploy(folder, client, model=MODEL, version=2, environment=PRODUCTION, by="ann", clock=CLOCK)
     deaths = 0
     while True:
-        driver = start_driver(folder.state, rollout)
+        driver = start_driver(folder.state, database_setting, rollout)
         kill_at = CLOCK.monotonic() + (rng.uniform(0.01, 0.12) if deaths < 5 else 20)
         while os.waitpid(driver, os.WNOHANG) == (0, 0):
             report(serving)
@@ -95,11 +96,11 @@ def test_a_rollout_survives_the_death_of_its_drivers(folder: Folder, seed: int) 
                 deaths += 1
                 break
             CLOCK.sleep(0.002)
-        with open_client(folder.state) as client:
+        with open_client(folder.state, database_setting) as client:
             now = client.delivery.get_rollout(rollout.rollout_id)
         if is_finished(now):
             break
-    with open_client(folder.state) as client:
+    with open_client(folder.state, database_setting) as client:
         assert now.state == "succeeded"
         transitions = client.delivery.list_transitions(rollout.rollout_id)
         assert [move.to_state for move in transitions] == [*["progressing", "baking"] * 3, "succeeded"]
