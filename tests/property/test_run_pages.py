@@ -48,14 +48,23 @@ def add(database: Database, number: int, row: tuple[int, float | None, str | Non
             log_params(tx, run_id_of(number), {"p": param})
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    if request.param == "sqlite":
-        found = open_database(tmp_path_factory.mktemp("pages") / "lockgate.db")
-    else:
-        found = open_database(parse_address(request.getfixturevalue("postgres").create_database()))
+def filled(folder: Path, setting: str) -> Database:
+    found = open_database(parse_address(setting) if setting else folder / "lockgate.db")
     for number, row in enumerate(ROWS):
         add(found, number, row)
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory, module_database_setting: str) -> Iterator[Database]:
+    found = filled(tmp_path_factory.mktemp("pages"), module_database_setting)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def changing_database(tmp_path: Path, database_setting: str) -> Iterator[Database]:
+    found = filled(tmp_path, database_setting)
     yield found
     found.close()
 
@@ -115,16 +124,13 @@ def test_pages_together_are_the_sorted_whole(
 
 @pytest.mark.parametrize("few", [0, 5000])
 @pytest.mark.parametrize("order", [[], ["metrics.m DESC"], ["params.p ASC"], ["run_name DESC"]])
-def test_no_page_moves_while_runs_come_and_go(tmp_path: Path, order: list[str], few: int) -> None:
-    database = open_database(tmp_path / "lockgate.db")
-    for number, row in enumerate(ROWS):
-        add(database, number, row)
+def test_no_page_moves_while_runs_come_and_go(changing_database: Database, order: list[str], few: int) -> None:
+    database = changing_database
     first, token = page_of(database, order, 4, "", few)
     add(database, 90, (99, 9.0, "zz", "zz"))
     add(database, 91, (1, -9.0, "A", "A"))
     with database.write(at=2, by="ann") as tx:
         set_run_stage(tx, run_id_of(first[-1]), deleted=True)  # the row that the token names
     rest, _ = page_of(database, order, 100, token, few)
-    database.close()
     assert len(set(first) & set(rest)) == 0
     assert set(first) | set(rest) >= set(range(len(ROWS)))

@@ -68,8 +68,8 @@ class Sides:
 
 
 @contextmanager
-def serving(state: Path) -> Iterator[tuple[str, Client]]:
-    context = open_context(state, user="tester", clock=SystemClock())
+def serving(state: Path, database: str) -> Iterator[tuple[str, Client]]:
+    context = open_context(state, user="tester", clock=SystemClock(), database=database)
     app = make_app(context, settings=Settings())
     with serve_in_thread(app) as server:
         yield server.url, Client(LocalTransport(context), SystemClock())
@@ -77,11 +77,14 @@ def serving(state: Path) -> Iterator[tuple[str, Client]]:
     context.close()
 
 
-@pytest.fixture(params=["import", "export"])
+@pytest.fixture(params=["import into sqlite", "import into postgres", "export out of postgres"])
 def sides(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sides]:
-    target = open_context(tmp_path / "target", user="tester", clock=SystemClock())
-    with serving(tmp_path / "source") as (url, source), Client(LocalTransport(target), SystemClock()) as client:
-        yield Sides(request.param, url, source, client)
+    way, *_, kind = request.param.split()
+    ours = request.getfixturevalue("postgres_url") if kind == "postgres" else ""
+    into, out_of = (ours, "") if way == "import" else ("", ours)
+    target = open_context(tmp_path / "target", user="tester", clock=SystemClock(), database=into)
+    with serving(tmp_path / "source", out_of) as (url, source), Client(LocalTransport(target), SystemClock()) as client:
+        yield Sides(way, url, source, client)
 
 
 @dataclass

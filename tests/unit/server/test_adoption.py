@@ -1,13 +1,9 @@
 """Runs and logged models of another server come in under their own ids, once, and from an admin only."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from lockgate.clock import FakeClock
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
-from lockgate.server.context import open_context
+from lockgate.server.context import Context
 from lockgate.server.local import LocalTransport
 from lockgate.server.needs import admin
 from lockgate.server.routes.adoption import ROUTES
@@ -19,10 +15,8 @@ MODEL = "m-0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
-def transport(tmp_path: Path) -> Iterator[LocalTransport]:
-    transport = LocalTransport(open_context(tmp_path, user="ann", clock=FakeClock()))
-    yield transport
-    transport.close()
+def transport(context: Context) -> LocalTransport:
+    return LocalTransport(context)
 
 
 def test_run_has_the_id_user_and_time_it_had(transport: LocalTransport) -> None:

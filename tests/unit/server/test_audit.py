@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from lockgate.metadata.runs import create_run
 from lockgate.server.act import Act
 from lockgate.server.app import make_app
 from lockgate.server.caller import Caller
-from lockgate.server.context import Context, open_context
+from lockgate.server.context import Context
 from lockgate.server.local import LocalTransport
 from lockgate.server.needs import contributor
 from lockgate.server.run import serve_in_thread
@@ -186,9 +185,9 @@ def test_no_secret_is_ever_told(team) -> None:
     assert {"user": "bob", "note": "laptop"} in [entry.details for entry in entries(team.asked.context)]
 
 
-def test_server_forgets_what_is_older_than_it_is_told_to_keep(tmp_path: Path) -> None:
-    clock = FakeClock()
-    context = open_context(tmp_path / "kept", user="server", clock=clock)
+def test_server_forgets_what_is_older_than_it_is_told_to_keep(context: Context) -> None:
+    clock = context.clock
+    assert isinstance(clock, FakeClock)
     app = make_app(context, settings=Settings(audit_days=30))
     with serve_in_thread(app) as server:
         remote = Client(HttpTransport(server.url, user="ann"), clock)
@@ -201,7 +200,6 @@ def test_server_forgets_what_is_older_than_it_is_told_to_keep(tmp_path: Path) ->
         assert [entry.subject for entry in remote.access.list_audit()] == ["third", "second"]
         remote.close()
     app.close()
-    context.close()
 
 
 def test_audit_is_listed_by_model_user_and_time(client: Client, context: Context) -> None:
