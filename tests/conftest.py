@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,17 +54,21 @@ END $$;
 
 
 class Postgres:
-    """A PostgreSQL of our own in `folder`, which must have a short path: the socket lies in it."""
+    """A PostgreSQL of our own in `folder`, which must have a short path: the socket lies in it.
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    It is started by the command `within`, where there is one, which must become it.
+    """
+
+    def __init__(self, folder: Path, programs: Path, *, within: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._within = within
         self._bin = programs
         self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
         if os.getuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
         # Ends what we leave behind when nobody lets us end it: its input closes with our life.
-        self._heir = subprocess.Popen(["sh", "-c", HEIR, folder], stdin=subprocess.PIPE, **self._as_user())
+        self._heir = subprocess.Popen(["sh", "-c", HEIR, folder], stdin=subprocess.PIPE, **self.as_user())
         options = ("-U", "postgres", "--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8")
         self._run("initdb", "-D", str(folder / "data"), *options)
 
@@ -77,7 +81,9 @@ class Postgres:
             assert time.monotonic() < limit, (self.folder / "log").read_text()
             if self._process is None or self._process.poll() is not None:  # the children of a killed one still end
                 with (self.folder / "log").open("ab") as log:
-                    self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+                    self._process = subprocess.Popen(
+                        [*self._within, *command], stdout=log, stderr=log, **self.as_user()
+                    )
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -120,10 +126,10 @@ class Postgres:
             self._process = None
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run([self._bin / program, *arguments], capture_output=True, check=False, **self._as_user())
+        done = subprocess.run([self._bin / program, *arguments], capture_output=True, check=False, **self.as_user())
         assert done.returncode == 0, done.stderr.decode()
 
-    def _as_user(self) -> dict[str, object]:
+    def as_user(self) -> dict[str, object]:
         """PostgreSQL refuses to be started by root."""
         who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
         return {"cwd": self.folder, **who}
@@ -142,13 +148,13 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_postgres() -> Iterator[Callable[[], Postgres]]:
+def make_postgres() -> Iterator[Callable[..., Postgres]]:
     """Another PostgreSQL, not started yet, for a test that stops or kills it."""
     made: list[Postgres] = []
 
-    def make() -> Postgres:
+    def make(*, within: Sequence[str] = ()) -> Postgres:
         programs = postgres_programs()
-        made.append(Postgres(Path(tempfile.mkdtemp(prefix="lockgate-pg-", dir="/tmp")), programs))
+        made.append(Postgres(Path(tempfile.mkdtemp(prefix="lockgate-pg-", dir="/tmp")), programs, within=within))
         return made[-1]
 
     yield make
@@ -157,7 +163,7 @@ def make_postgres() -> Iterator[Callable[[], Postgres]]:
 
 
 @pytest.fixture(scope="session")
-def postgres(make_postgres: Callable[[], Postgres]) -> Postgres:
+def postgres(make_postgres: Callable[..., Postgres]) -> Postgres:
     """The PostgreSQL of this test run (of each worker)."""
     started = make_postgres()
     started.start()
@@ -173,14 +179,23 @@ def shared_database(postgres: Postgres) -> Iterator[tuple[str, Engine]]:
     engine.dispose()
 
 
-@pytest.fixture
-def postgres_url(shared_database: tuple[str, Engine]) -> str:
+@pytest.fixture(scope="session")
+def empty_postgres(shared_database: tuple[str, Engine]) -> Callable[[], str]:
     """The address of a database as it was just made: one for all tests, emptied, because making one takes longer."""
     url, engine = shared_database
-    with engine.connect() as connection:
-        connection.execute(text(EMPTY))
-        connection.execute(experiments.insert(), DEFAULT_EXPERIMENT)
-    return url
+
+    def empty() -> str:
+        with engine.connect() as connection:
+            connection.execute(text(EMPTY))
+            connection.execute(experiments.insert(), DEFAULT_EXPERIMENT)
+        return url
+
+    return empty
+
+
+@pytest.fixture
+def postgres_url(empty_postgres: Callable[[], str]) -> str:
+    return empty_postgres()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,4 +1,4 @@
-"""A server whose disk is full: 507 and a message that says so, nothing half-written, and reading goes on."""
+"""A disk is full, the server's or its database's: 507 and why, nothing half-written, and reading goes on."""
 
 import http.client
 import json
@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,9 @@ SERVER = """
     while True:
         signal.pause()
 """
+# The folder `small` is a disk that only this PostgreSQL sees. Root, who mounts it, could not start PostgreSQL.
+SMALL_DISK = 'mkdir -p small && mount -t tmpfs -o size=16m tmpfs small && exec unshare -U --map-user=65534 "$@"'
+WITHIN_SMALL_DISK = ("unshare", "-mr", "sh", "-c", SMALL_DISK, "sh")
 
 
 @pytest.fixture
@@ -49,6 +53,18 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+@pytest.fixture
+def small_postgres(make_postgres: Callable[..., Any]) -> Any:
+    """A PostgreSQL that has the database `records` on a disk of 16 MB, and its log elsewhere."""
+    postgres = make_postgres(within=WITHIN_SMALL_DISK)
+    if subprocess.run([*WITHIN_SMALL_DISK, "true"], capture_output=True, check=False, **postgres.as_user()).returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    postgres.start()
+    postgres.execute(f"CREATE TABLESPACE small LOCATION '{postgres.folder}/small'")
+    postgres.execute("CREATE DATABASE records TABLESPACE small")
+    return postgres
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, object]]:
@@ -76,21 +92,31 @@ def count(port: int, run_id: str) -> int:
     return len(metrics)
 
 
-def test_writes_are_refused_in_plain_words_while_reading_goes_on(server: tuple[subprocess.Popen[str], int]) -> None:
-    process, port = server
+def create_run(port: int) -> str:
     _, created = ask(port, "POST", "/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}')
-    run_id = created["run"]["info"]["run_id"]  # type: ignore[index]  # JSON
+    return created["run"]["info"]["run_id"]  # type: ignore[index]  # JSON
+
+
+def fill(port: int, run_id: str) -> tuple[int, dict[str, object]]:
+    """Log until it is refused; how many metrics are kept, and the refusal."""
     kept = 0
-    for _ in range(100):
-        status, body = log_batch(port, run_id, kept)
-        if status != 200:
-            break
+    status, body = log_batch(port, run_id, kept)
+    while status == 200:
         kept += 1000
+        assert kept < 100_000, "the disk is not small"
+        status, body = log_batch(port, run_id, kept)
     assert (status, body["error_code"]) == (507, "RESOURCE_EXHAUSTED")
-    assert body["message"] == "the disk is full: nothing of this was recorded."
-    assert body["hint"] == "free some space, then repeat"
     assert kept > 0
     assert count(port, run_id) == kept  # all that was acknowledged, and no half batch
+    return kept, body
+
+
+def test_writes_are_refused_in_plain_words_while_reading_goes_on(server: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = server
+    run_id = create_run(port)
+    kept, body = fill(port, run_id)
+    assert body["message"] == "the disk is full: nothing of this was recorded."
+    assert body["hint"] == "free some space, then repeat"
     status, body = ask(port, "PUT", "/api/2.0/mlflow-artifacts/artifacts/0/a.bin", bytes(4 << 20))
     assert (status, body["error_code"]) == (507, "RESOURCE_EXHAUSTED")
     status, listed = ask(port, "GET", "/api/2.0/mlflow-artifacts/artifacts?path=0")
@@ -101,4 +127,19 @@ def test_writes_are_refused_in_plain_words_while_reading_goes_on(server: tuple[s
     while status != 200:  # until the signal has been heard
         assert status == 507, body
         status, body = log_batch(port, run_id, kept)
+    assert count(port, run_id) == kept + 1000
+
+
+def test_full_disk_of_postgresql_is_told_and_work_goes_on_when_there_is_space(
+    tmp_path: Path, start_server: Callable[..., Any], small_postgres: Any
+) -> None:
+    port = start_server(tmp_path, small_postgres.url("records")).port
+    run_id = create_run(port)
+    small_postgres.execute("CREATE TABLE ballast AS SELECT generate_series(1, 30000)", database="records")  # a megabyte
+    kept, body = fill(port, run_id)
+    assert body["message"] == "the database's disk is full: nothing of this was recorded."
+    assert body["hint"] == "free some space there"
+
+    small_postgres.execute("DROP TABLE ballast", database="records")
+    assert log_batch(port, run_id, kept) == (200, {})
     assert count(port, run_id) == kept + 1000
