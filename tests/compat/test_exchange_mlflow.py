@@ -92,12 +92,15 @@ def run_copy(source: Endpoint, target: Endpoint, destination: Any, *, with_delet
 
 
 @pytest.mark.slow
-def test_store_of_a_real_server_comes_in_and_goes_out(start_peers: Callable[[int], list[Any]], tmp_path: Path) -> None:
+def test_store_of_a_real_server_comes_in_and_goes_out(
+    start_peers: Callable[[int], list[Any]], tmp_path: Path, postgres_url: str
+) -> None:
     peers = start_peers(2)
     (first, second), files = (peer.url for peer in peers), peers[0].folder
     parent = fill(first, tmp_path / "logged")
     source, other = (HttpTransport(url, user="ann") for url in (first, second))
-    with connect(Settings(), state=tmp_path / "state", user="ann", clock=SystemClock()) as client:
+    settings = Settings(database=postgres_url)  # and by the command into SQLite, below
+    with connect(settings, state=tmp_path / "state", user="ann", clock=SystemClock()) as client:
         here = Endpoint(client.transport, "Lockgate")
         imported = run_copy(Endpoint(source, first), here, Lockgate(client.transport))
         assert imported.is_equal, imported
@@ -117,11 +120,11 @@ def test_store_of_a_real_server_comes_in_and_goes_out(start_peers: Callable[[int
     }
 
 
-def test_folder_of_runs_comes_in(tmp_path: Path) -> None:
+def test_folder_of_runs_comes_in(tmp_path: Path, database_setting: str) -> None:
     pytest.importorskip("mlflow")
     folder = tmp_path / "ml runs"
     subprocess.run([sys.executable, "-c", FOLDER, folder.as_uri()], check=True, cwd=tmp_path, env=QUIET)
-    found = import_store(tmp_path / "project", folder.as_uri())
+    found = import_store(tmp_path / "project", folder.as_uri(), database=database_setting)
     assert {what: count["source"] for what, count in found.items() if count["source"]} == {
         "experiments": 2,
         "runs": 1,
@@ -165,16 +168,17 @@ def test_names_that_are_refused_here_are_told_and_the_rest_comes_in(tmp_path: Pa
         assert client.registry.list_aliases("zoo") == {"third": 3}
 
 
-def import_store(project: Path, uri: str, *options: str) -> Any:
+def import_store(project: Path, uri: str, *options: str, database: str = "") -> Any:
     """The counts."""
-    done = run_import(project, uri, *options)
+    done = run_import(project, uri, *options, database=database)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["counts"]
 
 
-def run_import(project: Path, uri: str, *options: str) -> "subprocess.CompletedProcess[str]":
+def run_import(project: Path, uri: str, *options: str, database: str = "") -> "subprocess.CompletedProcess[str]":
     """mlflow warns of its own future, so it is read in a process of its own, as a user would."""
     project.mkdir(exist_ok=True)
     (project / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
     command = [sys.executable, "-m", "lockgate", "import", "mlflow", uri, "--json", *options]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, env=QUIET)
+    environ = {**QUIET, "LOCKGATE_DATABASE": database}
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, env=environ)

@@ -3,11 +3,19 @@
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
@@ -80,11 +88,18 @@ class Stale:
 
 
 class Rollouts(RuleBasedStateMachine):
+    """`empty` gives the setting `database` of an installation without records."""
+
+    def __init__(self, empty: Callable[[], str]) -> None:
+        super().__init__()
+        self.empty = empty
+
     @initialize()
     def start(self) -> None:
         self.state = Path(tempfile.mkdtemp())
         self.clock = FakeClock()
-        self.client = Client(LocalTransport(open_context(self.state, user="ann", clock=self.clock)), self.clock)
+        context = open_context(self.state, user="ann", clock=self.clock, database=self.empty())
+        self.client = Client(LocalTransport(context), self.clock)
         self.folder = Folder(
             self.state,
             Project(model=MODEL, task="regression", environments={PRODUCTION: Environment(rollout=PLAN)}),
@@ -263,7 +278,12 @@ class Rollouts(RuleBasedStateMachine):
         assert len(unfinished) <= 1
 
 
-TestRollouts = Rollouts.TestCase
-TestRollouts.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+FEW = settings(max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def test_rollouts_keep_their_promises_in_sqlite() -> None:
+    run_state_machine_as_test(lambda: Rollouts(lambda: ""), settings=FEW)
+
+
+def test_rollouts_keep_their_promises_in_postgresql(empty_postgres: Callable[[], str]) -> None:
+    run_state_machine_as_test(lambda: Rollouts(empty_postgres), settings=FEW)
