@@ -40,9 +40,9 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 
 
 @pytest.fixture
-def database_setting() -> str:
-    """Files do not depend on it."""
-    return ""
+def database_setting(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """Files hardly depend on it: SQLite goes with the folder, PostgreSQL with S3."""
+    return request.getfixturevalue("postgres_url") if settings.artifacts else ""
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(outside: Path) -> Iterator[RunningServer]:
-    context = open_context(outside / "state", user="a", clock=SystemClock())
+def server(outside: Path, module_database_setting: str) -> Iterator[RunningServer]:
+    context = open_context(outside / "state", user="a", clock=SystemClock(), database=module_database_setting)
     app = make_app(context)
     with serve_in_thread(app) as running:
         yield running
