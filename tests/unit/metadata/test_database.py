@@ -14,6 +14,7 @@ from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_
 from lockgate.metadata.events import append_event, list_events
 from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
 from lockgate.metadata.metrics import Point, history, latest_of, log_points
+from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced, WouldWait
 from lockgate.metadata.postgres_address import parse_address
@@ -222,7 +223,7 @@ def test_half_of_a_surrogate_pair_is_refused(database: Database) -> None:
 def test_text_has_no_length_that_only_one_database_knows(database: Database) -> None:
     with database.write(at=1, by="b" * 5000) as tx:
         create_model(tx, "m")
-        describe_model(tx, "m", "d" * 3_000_000)
+        describe_model(tx, "m", "d" * DESCRIPTION_LENGTH)
 
 
 def test_names_are_in_the_order_of_their_characters(database: Database) -> None:

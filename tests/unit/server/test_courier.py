@@ -280,7 +280,7 @@ def advance_a_rollout(client: Client) -> dict[str, object]:
         step=0,
         at=2,
         by="ann",
-        reason="begun",
+        reason="first step",
         evidence={"requests": 100},
     )
     client.delivery.advance_rollout(moved, move, traffic=None)
