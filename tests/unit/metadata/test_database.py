@@ -12,9 +12,9 @@ from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, Stora
 from lockgate.metadata import sqlite_engine
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
 from lockgate.metadata.metrics import Point, history, latest_of, log_points
-from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced, WouldWait
 from lockgate.metadata.postgres_address import parse_address
