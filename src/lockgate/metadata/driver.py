@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Boolean, Connection, Select, String, Table
 from sqlalchemy.exc import IntegrityError
 
+from lockgate.metadata.binary_arrays import binary_array
 from lockgate.metadata.database import Tx
 from lockgate.metadata.sqlite_engine import driver_of
 
@@ -83,9 +84,14 @@ def _insert_into_postgresql(
 
     tables = tuple(into for into, _ in parts)
     many = any(len(rows) > 1 for _, rows in parts)  # arrays of one value each take PostgreSQL twice as long
-    values = [first]
-    for _, rows in parts:
-        values += first, *(map(_array, zip(*rows, strict=True)) if many else map(_text, rows[0]))
+    values: list[str | bytes] = [first]
+    for into, rows in parts:
+        values.append(first)
+        if many:
+            kinds = (into.table.c[name].type for name in into.columns)
+            values.extend(map(binary_array, kinds, zip(*rows, strict=True)))
+        else:
+            values.extend(map(_text, rows[0]))
 
     def ask(*, all_new: bool) -> str | None:
         statement = _postgres_statement(tables, given, many=many, all_new=all_new)
@@ -138,12 +144,10 @@ def _first(row: Sequence[Any] | None) -> Any:  # whatever the column holds
     return None if row is None else row[0]
 
 
-def _array(values: Sequence[Any]) -> str:  # all texts, or all numbers
+def _array(values: Sequence[str]) -> str:
     """As PostgreSQL reads an array from a text; psycopg takes many times longer to write the same of a list."""
-    if values and isinstance(values[0], str):
-        values = ['"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' for text in values]
-        return f"{{{','.join(values)}}}"
-    return f"{{{','.join(map(repr, values))}}}"
+    quoted = ['"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' for text in values]
+    return f"{{{','.join(quoted)}}}"
 
 
 @lru_cache(64)
@@ -170,8 +174,8 @@ def _postgres_statement(parts: tuple[Insert, ...], given: Given, *, many: bool, 
 
     def place(into: Insert, name: str, suffix: str = "") -> str:
         kind = into.table.c[name].type
-        if isinstance(kind, Boolean):
-            return f"?::INTEGER{suffix}::BOOLEAN{suffix}"
+        if isinstance(kind, Boolean) and not suffix:
+            return "?::INTEGER::BOOLEAN"
         # A text is cast to TEXT: a cast to VARCHAR(n) would cut it without a word.
         return f"?::{'TEXT' if isinstance(kind, String) else kind.compile(dialect)}{suffix}"
 

@@ -1,4 +1,5 @@
 import math
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -128,13 +129,29 @@ def test_single_write_goes_through_when_its_connection_has_forgotten_it(database
 
 
 @pytest.mark.usefixtures("run")
-def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Database, write: Write) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_zero_byte_is_refused_or_kept_and_never_cuts_a_row_in_two(database: Database, write: Write, count: int) -> None:
     into = Insert(run_tags, "run_id", ("key", "value"), KNOWN_IS_FINE)
     try:
         with write() as tx:
-            insert(tx, RUN, (into, [("a\0b", "c\0d")]), given=IN_ACTIVE_RUN)
+            insert(tx, RUN, (into, [("a\0b", "c\0d"), ("other", "v")][:count]), given=IN_ACTIVE_RUN)
     except InvalidInput as error:
-        assert "NUL" in error.message  # PostgreSQL's texts cannot have one
+        assert re.search("NUL|a text is not valid", error.message)  # PostgreSQL's texts cannot have one
         return
     with database.read() as connection:
         assert ("a\0b", "c\0d") in connection.execute(select(run_tags.c.key, run_tags.c.value)).all()
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("row", [("m", 2**63, 1, 1.0, 0), ("\ud800", 1, 1, 1.0, 0)])
+def test_what_a_column_cannot_hold_is_refused(
+    database: Database, count: int, row: tuple[str, int, int, float, int]
+) -> None:
+    into = Insert(latest_metrics, "run_id", ("key", "step", "timestamp", "value", "is_nan"), KNOWN_IS_FINE)
+    rows = [row, ("other", 1, 1, 1.0, 0)][:count]
+    with (
+        pytest.raises(InvalidInput, match=r"too large|not valid"),
+        database.write(at=1, by="a", decision=False, is_single=True) as tx,
+    ):
+        insert(tx, RUN, (into, rows), given=IN_ACTIVE_RUN)
