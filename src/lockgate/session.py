@@ -11,8 +11,10 @@ from typing import Literal, NamedTuple
 
 from lockgate.client.client import Client
 from lockgate.client.outbox.batch import End, Tags
+from lockgate.client.outbox.delivery import begin_run
 from lockgate.client.outbox.outbox import Outbox, outbox_folder
 from lockgate.client.outbox.segment import Begin, Header
+from lockgate.client.outbox.values import text_of
 from lockgate.clock import SystemClock
 from lockgate.config import Settings, load_settings
 from lockgate.connect import connect
@@ -36,8 +38,15 @@ class Place(NamedTuple):
     is_ours: bool = False  # we began the run, so we end it
 
     @property
-    def header(self) -> Header:
-        return Header(self.run_id, self.settings.uri, "" if self.state is None else str(self.state), self.begin)
+    def home(self) -> str | Path:
+        """The address of a server, or the state folder of this project."""
+        return self.settings.uri or self.state or ""
+
+    def header(self, outbox: Path) -> Header:
+        """What the files in `outbox` begin with; in the state folder they move with the project."""
+        state = "" if self.state is None else str(self.state.resolve())
+        is_inside = bool(state) and outbox.resolve().is_relative_to(state)
+        return Header(self.run_id, self.settings.uri, "" if is_inside else state, self.begin)
 
     def connect(self) -> Client:
         """A new client."""
@@ -54,10 +63,7 @@ class Opened(NamedTuple):
 
     def make_run(self) -> None:
         """For what needs the run at once. Raises what the server says, or that there is none."""
-        if (begin := self.place.begin) is not None:
-            self.client.tracking.begin_run(
-                self.place.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at
-            )
+        begin_run(self.place.header(self.outbox.folder), self.client.tracking)
 
 
 class Session:
@@ -122,19 +128,26 @@ class Session:
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)
+        folder = outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home())
         client = place.connect()
         outbox = Outbox(
-            outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home()),
-            place.header,
+            folder,
+            place.header(folder),
             client.tracking,
+            home=place.home,
             limit_bytes=place.settings.outbox_mb << 20,
             clock=SystemClock(),
             rng=random.Random(),
         )
         if place.is_ours:  # the first record, so that the run is begun soon, whatever the script does next
-            script = Path(sys.argv[0]).name or "python"
+            script = Path(sys.argv[0]).name.encode(errors="replace").decode() or "python"
             tags = {"mlflow.user": place.user, "mlflow.source.type": "LOCAL", "mlflow.source.name": script}
-            outbox.append(Tags(tags))
+            try:
+                outbox.append(Tags(tags))
+            except BaseException:
+                outbox.close(0)
+                client.close()
+                raise
         return Opened(place, client, outbox, {})
 
     def _enter(self, name: str) -> Place:
@@ -153,5 +166,5 @@ class Session:
         if given:
             return Place(settings, state, user, given)
         experiment = "Default" if root is None else load_project(root).project.model
-        begin = Begin(experiment, name, SystemClock().now_ms())
+        begin = Begin(experiment, text_of("the run", name), SystemClock().now_ms())
         return Place(settings, state, user, new_run_id(), begin, is_ours=True)

@@ -26,7 +26,7 @@ from lockgate.client.outbox.batch import Metrics, Params, Tags
 from lockgate.client.outbox.values import numbers, parts, texts, whole
 from lockgate.clock import SystemClock
 from lockgate.entities import Scalar
-from lockgate.errors import DeadlineExceeded, InvalidInput
+from lockgate.errors import InvalidInput
 from lockgate.session import Session
 
 log = logging.getLogger("lockgate.training")
@@ -151,9 +151,10 @@ def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str 
 @contextlib.contextmanager
 def _run_block(name: str) -> Iterator[str]:
     opened = _session.open(name)
-    with contextlib.suppress(DeadlineExceeded):
-        opened.outbox.flush(_FOUND_WITHIN_S)
     try:
+        remains = opened.outbox.wait(_FOUND_WITHIN_S)
+        if isinstance(remains, InvalidInput):  # the server knows the reason why there can be no such run
+            raise remains
         yield opened.place.run_id
     except BaseException:
         if (refused := _session.finish("FAILED")) is not None:

@@ -231,6 +231,29 @@ def test_stages_follow_the_aliases_of_environments(client: MlflowClient, served)
     assert client.get_latest_versions("churn", ["Production"]) == []
 
 
+def test_environment_that_is_written_like_a_stage_is_held_by_it(client: MlflowClient, served) -> None:
+    refused, passed = release(served, passed=False), release(served, passed=True)
+    served.client.registry.declare_environments("churn", {"Production": 0}, may_loosen=False)
+    with pytest.raises(MlflowException, match="refused by its gates"):
+        client.transition_model_version_stage("churn", str(refused), "Production")
+    client.transition_model_version_stage("churn", str(passed), "Production")
+    assert dict(client.get_registered_model("churn").aliases) == {"Production": "2"}
+
+
+def test_every_version_that_changes_its_stage_is_told_of_once(client: MlflowClient, served) -> None:
+    for _ in range(2):
+        release(served, passed=True)
+    served.client.registry.declare_environments("churn", {"production": 0}, may_loosen=False)
+    client.transition_model_version_stage("churn", "1", "Production")
+    client.transition_model_version_stage("churn", "2", "Production", archive_existing_versions=True)
+    told = [
+        (event.subject, event.details["stage"])
+        for event in served.client.events.list_events()
+        if event.kind == "version.staged"
+    ]
+    assert told == [("churn@1", "Production"), ("churn@1", "Archived"), ("churn@2", "Production")]
+
+
 def test_a_registry_without_releases_is_as_free_as_mlflow_s(client: MlflowClient) -> None:
     client.create_registered_model("plain")
     client.create_model_version("plain", "s3://b/x")

@@ -53,6 +53,17 @@ def test_a_move_withdraws_an_alias_from_its_version_alone(client: Client, make_r
     assert "rollout r1 in production: rolled_back" in newest.reason
 
 
+def test_rollout_ends_however_long_its_target_says_why(client: Client, make_rollout, make_move) -> None:
+    client.registry.set_alias("churn", "challenger", 1)
+    moved, move = make_move(client.delivery.create_rollout(make_rollout("r1")), "rolling_back")
+    moved = msgspec.structs.replace(moved, reason="a traceback " * 10_000)
+    client.delivery.advance_rollout(moved, move, traffic=None)
+    back, last = make_move(moved, "rolled_back")
+    client.delivery.advance_rollout(back, last, traffic=None, withdrawn={"challenger": 1})
+    assert client.delivery.current_rollout("churn", "production") is None
+    assert "rolled_back: a traceback" in client.registry.alias_history("churn")[0].reason
+
+
 def test_nothing_of_a_move_is_written_when_a_part_fails(client: Client, make_rollout, make_move) -> None:
     rollout = client.delivery.create_rollout(make_rollout("r1"))
     moved, move = make_move(rollout, "progressing", step=0)

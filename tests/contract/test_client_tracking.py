@@ -5,8 +5,9 @@ import pytest
 
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
-from lockgate.errors import AlreadyExists, InvalidInput, NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.wire.mlflow import logged_models
+from lockgate.wire.mlflow.experiments import UPDATE_EXPERIMENT, UpdateExperiment
 from lockgate.wire.mlflow.runs import Metric
 
 
@@ -145,9 +146,17 @@ def test_run_is_begun_once_however_often_it_is_said(client: Client) -> None:
     assert info.experiment_id == client.tracking.ensure_experiment("churn")
 
 
-def test_run_of_another_experiment_is_not_begun(client: Client) -> None:
-    run_id = client.tracking.create_run("0")
-    with pytest.raises(AlreadyExists, match=f"{run_id} is here already, in the experiment 0"):
-        client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)
+def test_run_is_begun_whatever_its_experiment_is_called_by_now(client: Client) -> None:
+    run_id = "0123456789abcdef" * 2
+    client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)
+    number = client.tracking.get_run(run_id).info.experiment_id
+    client.transport.call(UPDATE_EXPERIMENT, UpdateExperiment(experiment_id=number, new_name="churn-2024"))
+    client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)
+    assert client.tracking.get_run(run_id).info.experiment_id == number
+    assert [item.name for item in client.tracking.list_experiments()] == ["churn-2024", "Default"]
+
+
+@pytest.mark.parametrize("run_id", ["../up", "models", "A" * 32, "a" * 31, ""])
+def test_id_of_a_run_that_begins_is_one_of_those_that_are_made(client: Client, run_id: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be an id"):
-        client.tracking.begin_run("../up", experiment="churn", run_name="", at=5)
+        client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)

@@ -103,10 +103,7 @@ def test_every_value_whose_call_returned_is_there_once(project: Path, start, see
     returned = start().kill_after(random.Random(seed).randrange(1, 30_000))
     with records(project) as client:
         assert (
-            deliver_leftovers(
-                project / ".lockgate" / "outbox", client.tracking, installation=str(project / ".lockgate")
-            ).kept
-            == []
+            deliver_leftovers(project / ".lockgate" / "outbox", client.tracking, home=project / ".lockgate").kept == []
         )
         (run,) = client.tracking.search_runs([client.tracking.ensure_experiment("churn")]).runs
         require_all(client, run.info.run_id, returned)

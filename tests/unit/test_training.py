@@ -17,6 +17,10 @@ from lockgate.server.app import make_app
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
 from lockgate.server.run import serve_in_thread
+from lockgate.wire.mlflow.experiments import DELETE_EXPERIMENT, ExperimentId
+
+AWAY = "http://127.0.0.1:9"
+FLUSH = "import sys, runpy; sys.argv[1:] = ['runs', 'flush']; runpy.run_module('lockgate')"
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -223,13 +227,97 @@ print("logged", flush=True)
     context = open_context(tmp_path / "elsewhere", user="server", clock=SystemClock())
     app = make_app(context)
     with serve_in_thread(app, port=port), Client(LocalTransport(context), SystemClock()) as client:
-        flushed = script("import sys, runpy; sys.argv[1:] = ['runs', 'flush']; runpy.run_module('lockgate')")
+        flushed = script(FLUSH)
         assert flushed.stdout == "1 sent, 0 kept, 0 refused.\n", flushed.stderr
         run = only_run(client)
         assert run.info.status == ("RUNNING" if end else "FINISHED")
         assert len(client.tracking.metric_history(run.info.run_id, "loss")) == 3
         assert {item.key: item.value for item in run.data.tags}["team"] == "crm"
     app.close()
+
+
+def test_run_that_can_never_begin_is_an_error_and_no_endless_wait(script: Script, records) -> None:
+    with records() as client:
+        number = client.tracking.ensure_experiment("churn")
+        client.transport.call(DELETE_EXPERIMENT, ExperimentId(experiment_id=number))
+    block = script("import lockgate\nwith lockgate.start_run() as run_id:\n    print('begun')")
+    assert block.returncode == 1
+    assert block.stdout == ""
+    assert "must be in the 'active' state" in block.stderr
+    loop = script(
+        "import lockgate\nfor step in range(100_000): lockgate.log_metrics({f'm{n}': 1.0 for n in range(100)}, step)",
+        LOCKGATE_OUTBOX_MB="1",
+    )
+    assert loop.returncode == 1
+    assert "logging waits until there is room" not in loop.stderr
+    assert "RunClosed: the run" in loop.stderr
+
+
+def test_what_an_earlier_script_left_is_no_trouble_of_the_next(script: Script, records) -> None:
+    killed = script("import lockgate, os; lockgate.log_param('x/../y', 1); os.kill(os.getpid(), 9)", LOCKGATE_URI=AWAY)
+    assert killed.returncode == -9
+    done = script("import lockgate\nwith lockgate.start_run('one'):\n    lockgate.log_metric('m', 1)")
+    with records() as client:
+        runs = client.tracking.search_runs([client.tracking.ensure_experiment("churn")]).runs
+        assert [(run.info.run_name, run.info.status) for run in runs if run.info.run_name == "one"] == [
+            ("one", "FINISHED")
+        ], done.stderr
+
+
+def test_name_that_no_server_could_keep_is_refused_in_the_line_that_gives_it(script: Script) -> None:
+    done = script(
+        """
+import lockgate
+wrong = {"NUL": lambda: lockgate.start_run("a\\0b"), "half": lambda: lockgate.start_run("caf\\udce9")}
+wrong["value"] = lambda: lockgate.log_param("p", "a\\0b")
+for what, call in wrong.items():
+    try:
+        block = call()
+        block.__enter__()
+    except lockgate.training.InvalidInput as error:
+        print(what, error.message)
+with lockgate.start_run(5):
+    print("begun")
+"""
+    )
+    assert done.stdout.splitlines() == [
+        "NUL the value of the run is no valid text: 'a\\x00b'.",
+        "half the value of the run is no valid text: 'caf\\udce9'.",
+        "value the value of 'p' is no valid text: 'a\\x00b'.",
+        "begun",
+    ], done.stderr
+
+
+def test_first_call_that_fails_leaves_nothing_running(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = script(
+        """
+import lockgate, os, threading
+for _ in range(20):
+    try:
+        lockgate.log_metric("m", 1.0)
+    except OSError as error:
+        print(type(error).__name__, threading.active_count(), len(os.listdir("/proc/self/fd")) < 30)
+""",
+        LOCKGATE_OUTBOX=str(tmp_path / "file" / "outbox"),
+    )
+    assert done.stdout.splitlines() == ["NotADirectoryError 1 True"] * 20, done.stderr
+
+
+def test_what_is_left_outside_of_a_project_is_flushed_outside_of_it(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "lockgate.yaml").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    places = {"LOCKGATE_URI": f"http://127.0.0.1:{port}", "XDG_STATE_HOME": str(tmp_path / "home")}
+    done = script("import lockgate; lockgate.log_metric('m', 1.0)", LOCKGATE_OUTBOX_WAIT_S="0", **places)
+    assert "lockgate runs flush" in done.stderr
+    context = open_context(tmp_path / "elsewhere", user="server", clock=SystemClock())
+    app = make_app(context)
+    with serve_in_thread(app, port=port), Client(LocalTransport(context), SystemClock()) as client:
+        assert script(FLUSH, **places).stdout == "1 sent, 0 kept, 0 refused.\n"
+        assert len(client.tracking.search_runs(["0"]).runs) == 1
+    app.close()
+    assert "no lockgate.yaml" in script(FLUSH).stderr
 
 
 def test_run_of_a_block_can_be_found_inside_of_it(script: Script, records) -> None:

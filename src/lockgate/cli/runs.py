@@ -89,6 +89,7 @@ def flush(app: App, as_json: bool) -> None:
     """Send what scripts logged and could not send, because they were killed or their server was away.
 
     What a running script has still to send is its own business. The next script of the project does the same by itself.
+    Outside of a project LOCKGATE_URI names the server.
     Exit code 5: something is kept, because its server does not answer or does not take it.
 
     \b
@@ -101,10 +102,11 @@ def flush(app: App, as_json: bool) -> None:
     found = Leftovers([], [], [])
     with ExitStack() as opened:
         servers = _Servers(app, opened)
-        installation = app.settings.uri or str(app.folder.state.resolve())
-        for folder in _outboxes(app):
+        state = _state(app)
+        tracking = servers.tracking(app.settings.uri) if state is None else app.client.tracking
+        for folder in _outboxes(app, state):
             some = deliver_leftovers(
-                folder, app.client.tracking, installation=installation, open_server=servers.tracking
+                folder, tracking, home=app.settings.uri or state or "", open_server=servers.tracking
             )
             found.sent.extend(some.sent)
             found.kept.extend(some.kept)
@@ -123,12 +125,23 @@ def flush(app: App, as_json: bool) -> None:
         raise Unavailable(f"{len(kept)} files are kept.", hint="repeat later, or delete those that you do not need")
 
 
-def _outboxes(app: App) -> set[Path]:
+def _state(app: App) -> Path | None:
+    """The project's; None outside of any, where a server is all that is needed."""
+    from lockgate.errors import NotFound
+
+    try:
+        return app.folder.state
+    except NotFound:
+        if not app.settings.uri:
+            raise
+        return None
+
+
+def _outboxes(app: App, state: Path | None) -> set[Path]:
     """The project's, and that of the user's scripts outside of projects."""
     from lockgate.client.outbox.outbox import outbox_folder
 
-    states = (app.folder.state, None)
-    return {outbox_folder(app.settings, state, environ=os.environ, home=Path.home()) for state in states}
+    return {outbox_folder(app.settings, of, environ=os.environ, home=Path.home()) for of in (state, None)}
 
 
 class _Servers:

@@ -109,14 +109,14 @@ _ENTITIES: Mapping[str, str] = {
 _TOKEN = re.compile(
     r"""\s*(?:
     (?P<string>'(?:[^'\\]|\\+(?![\\'])|(?:\\\\)*\\'|(?:\\\\)+(?=')|'')*')
-  | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
+  | (?P<number>[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?(?![\w.]))
   | (?P<operator><=|>=|!=|=|<|>)
   | (?P<punctuation>[(),])
   | (?P<name>(?:[A-Za-z_]\w*\.)?(?:`[^`]+`|"[^"]*")|[A-Za-z_]\w*\.'[^']+'|[A-Za-z_][\w./\-]*)
     )""",
     re.VERBOSE,
 )
-_ESCAPED = re.compile(r"((?:\\\\)*)\\'|((?:\\\\)+)$|((?:\\\\)*)''")
+_ESCAPED = re.compile(r"\\+'?|''")
 _INTEGER = re.compile(r"[-+]?\d+")
 # Each may be a join, and SQLite joins 64 tables at most.
 _MOST_ORDERS = 32
@@ -289,10 +289,14 @@ def _number(text: str) -> int | float:
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    pairs, last, doubled = found.groups()
-    if last is not None:
-        return "\\" * (len(last) // 2)
-    return "\\" * (len(pairs or doubled or "") // 2) + "'"
+    text = found[0]
+    backslashes = text.count("\\")
+    if not backslashes:
+        return "'"
+    if not text.endswith("'"):
+        return text if found.end() < len(found.string) else text[: backslashes // 2]
+    # Behind an even number of them the quote is the first of two, and the second one is left as it is.
+    return "\\" * (backslashes // 2) + "'" * (backslashes % 2)
 
 
 def _tokenize(text: str) -> list[_Token]:

@@ -48,6 +48,11 @@ def create_run(
     append_event(tx, "run.created", run_id, {"experiment_id": experiment_id, "name": run_name})
 
 
+def is_known(connection: Connection, run_id: str) -> bool:
+    """Whether there is such a run, be it deleted."""
+    return driver.scalar(connection, "SELECT 1 FROM runs WHERE run_id = ?", run_id) is not None
+
+
 def get_run(connection: Connection, run_id: str) -> dict[str, Any]:
     """Its row by column. Raises NotFound."""
     row = _rows(connection, [run_id]).get(run_id)

@@ -181,11 +181,9 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
         if stage not in ("Staging", "Production"):
             raise InvalidInput(f"archive_existing_versions goes with Staging or Production, not {stage!r}.")
         t = model_versions.c
-        tx.connection.execute(
-            update(model_versions)
-            .where(t.name == name, t.stage == stage, t.version != version)
-            .values(stage="Archived", updated_at=tx.at)
-        )
+        others = select(t.version).where(t.name == name, t.stage == stage, t.version != version).order_by(t.version)
+        for other in tx.connection.scalars(others).all():
+            set_stage(tx, name, other, "Archived")
     set_stage(tx, name, version, stage)
 
 

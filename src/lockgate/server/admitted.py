@@ -1,7 +1,5 @@
 """Who asks, for what is no operation: files and pages, behind the same rights as operations."""
 
-from typing import Any
-
 from starlette.types import Scope
 
 from lockgate.server.context import Context
@@ -18,6 +16,6 @@ def admitted(scope: Scope) -> Context:
     return context
 
 
-def require_for(need: Need, context: Context, path_params: dict[str, Any]) -> None:
+def require_for(need: Need, context: Context, request: object) -> None:
     """Raises PermissionDenied."""
-    require(need, context.caller, context.database, context.recent, path_params)
+    require(need, context.caller, context.database, context.recent, request)

@@ -89,10 +89,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=dict([measured]))
         self.told.add(key, at=at)
 
-    def tell(self, act: Act) -> None:
+    def tell(self, act: Act, *, outcome: str = DONE) -> None:
         """Write the line of what is no transaction, such as an upload."""
         with self.database.write(at=self.clock.now_ms(), by=self.user, decision=False) as tx:
-            self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=act.details())
+            self.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome, details=act.details())
 
     def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str, details: Mapping[str, Scalar]) -> None:
         """Write one line of the audit."""

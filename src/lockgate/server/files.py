@@ -1,12 +1,15 @@
 """What the artifact proxy shows: files of runs, and, read-only under `content/<digest>/`, what was released."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lockgate.errors import InvalidInput, NotFound, PermissionDenied
+from lockgate.errors import InvalidInput, LockgateError, NotFound, PermissionDenied
 from lockgate.hashing import is_digest
 from lockgate.metadata import logged_models, runs
+from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.releases import is_released
 from lockgate.server.act import Act
 from lockgate.server.artifacts.paths import require_safe
@@ -87,14 +90,13 @@ def begin_upload(
 ) -> CheckedUpload:
     """Raises PermissionDenied for released content, InvalidInput for a path that cannot be written."""
     require_writable(path)
-
     return CheckedUpload(
         ctx.artifacts,
         path,
         size_bytes=size_bytes,
         checksums=checksums,
         limit_bytes=limit_bytes,
-        when_whole=lambda: ctx.tell(upload_act(path)),  # first: nothing may be there without a line in the audit
+        around=partial(_told, ctx, upload_act(path)),
     )
 
 
@@ -131,6 +133,18 @@ def store_file(ctx: Context, path: str, local: Path) -> None:
         except BaseException:
             upload.abort()
             raise
+
+
+@contextmanager
+def _told(ctx: Context, act: Act) -> Iterator[None]:
+    """The line in the audit comes first: nothing may be there without one. A second says that it failed."""
+    repeat_when_raced(lambda: ctx.tell(act))
+    try:
+        yield
+    except LockgateError as error:
+        with suppress(LockgateError):  # of the disk or the database, which is in trouble already
+            ctx.tell(act, outcome=error.code)
+        raise
 
 
 def _location(uri: str, owner: str) -> Location:

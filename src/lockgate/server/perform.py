@@ -1,7 +1,7 @@
 """Carrying out an operation, over HTTP and in this process alike: rights, then the handler; what fails is audited.
 
 What succeeds is audited where it is written, in the same transaction (`Context.write`). What is refused or fails has
-no transaction left and gets one of its own. Reads are not audited.
+no transaction left and gets one of its own. Reads are not audited; files are, by `files.begin_upload`.
 """
 
 import logging

@@ -21,7 +21,7 @@ from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArti
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
 from lockgate.server.meter import MEASURED
-from lockgate.server.needs import Need, contributor, viewer
+from lockgate.server.needs import Need, viewer
 from lockgate.server.perform import audit_failure
 from lockgate.server.ranges import OutsideOfFile, wanted_range
 from lockgate.server.subjects import of_file
@@ -57,24 +57,24 @@ class ArtifactProxy:
         context = admitted(scope)
         scope[MEASURED].operation = f"artifact:{scope['method']}"
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path_params"]["path"]
         if scope["method"] == "PUT":
-            info = await self._admit_and_receive(context, scope["path_params"], headers, receive)
+            info = await self._admit_and_receive(context, path, headers, receive)
             await Answer(answer_struct({}), headers=_facts(info)).send(send)
             return
         await _require(viewer(of_file), context, scope["path_params"])
-        path = scope["path_params"]["path"]
         await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
 
     async def _admit_and_receive(
-        self, context: Context, path_params: dict[str, str], headers: dict[str, str], receive: Receive
+        self, context: Context, path: str, headers: dict[str, str], receive: Receive
     ) -> ArtifactInfo:
         """Who is refused is told to the audit, as with operations."""
-        path = path_params["path"]
+        act = files.upload_act(path)
         try:
-            await _require(contributor(of_file), context, path_params)
+            await _require(act.need, context, act.request)
             return await self._receive(context, path, headers, receive)
         except PermissionDenied as error:
-            await asyncio.to_thread(audit_failure, context, files.upload_act(path), error)
+            await asyncio.to_thread(audit_failure, context, act, error)
             raise
 
     async def _receive(self, context: Context, path: str, headers: dict[str, str], receive: Receive) -> ArtifactInfo:
@@ -149,9 +149,9 @@ class ArtifactProxy:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
 
-async def _require(need: Need, context: Context, path_params: dict[str, str]) -> None:
+async def _require(need: Need, context: Context, request: object) -> None:
     if context.caller.rights is not None:
-        await asyncio.to_thread(require_for, need, context, path_params)
+        await asyncio.to_thread(require_for, need, context, request)
 
 
 async def _until_gone(receive: Receive) -> None:

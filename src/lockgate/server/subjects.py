@@ -12,7 +12,7 @@ from lockgate.entities import Role
 from lockgate.hashing import is_digest
 from lockgate.metadata import subjects, windows
 from lockgate.metadata.admission import CHAMPION
-from lockgate.metadata.environments import list_environments
+from lockgate.metadata.environments import environments_of, list_environments
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
 from lockgate.wire import adoption, delivery, monitoring, registry
@@ -76,11 +76,11 @@ def of_alert_id(connection: Connection, request: monitoring.MarkNotified) -> Nam
 def role_to_move_alias(connection: Connection, request: Any) -> Role:  # ours and MLflow's, with `model` or `name`
     """An alias that stands for an environment is a deployment: what follows `@production` must not bypass approvals."""
     model = getattr(request, "model", None) or request.name
-    declared = [item.name for item in list_environments(connection, model)]
     if request.alias == CHAMPION:
-        is_deployment = bool(declared) or subjects.has_rollouts(connection, model)
+        is_deployment = bool(list_environments(connection, model)) or subjects.has_rollouts(connection, model)
     else:
-        is_deployment = request.alias in declared or subjects.has_rollouts(connection, model, request.alias)
+        known = [item.name for item in environments_of(connection, model)]
+        is_deployment = request.alias in known or subjects.has_rollouts(connection, model, request.alias)
     return "approver" if is_deployment else "contributor"
 
 

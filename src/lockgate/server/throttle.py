@@ -42,7 +42,9 @@ class Throttle:
     def give_back(self, key: str) -> None:
         """The attempt was right."""
         bucket = self._bucket(key)
-        bucket.left = min(self._size, bucket.left + 1)
+        bucket.left += 1
+        if bucket.left >= self._size:
+            del self._buckets[key]  # or names that somebody invents would crowd out those that are guessed at
 
     def _bucket(self, key: str) -> _Bucket:
         now = self._clock.monotonic()

@@ -7,19 +7,17 @@ _MAX_KEPT = 20_000
 
 
 class Told:
-    """Keys of the lines of this hour. Threads may share it: two that come at once leave a line each."""
+    """Lines of this hour by their keys. Threads may share it: two that come at once leave a line each."""
 
     def __init__(self) -> None:
-        self._hour = 0
-        self._keys: set[Hashable] = set()
+        self._told: set[tuple[int, Hashable]] = set()
 
     def knows(self, key: Hashable, *, at: int) -> bool:
         """Whether `add` was called in the hour of `at`."""
-        return key in self._keys and at // _HOUR_MS == self._hour
+        return (at // _HOUR_MS, key) in self._told
 
     def add(self, key: Hashable, *, at: int) -> None:
         """To be called when the line is committed."""
-        hour = at // _HOUR_MS
-        if hour != self._hour or len(self._keys) >= _MAX_KEPT:
-            self._hour, self._keys = hour, set()  # a line too many does no harm
-        self._keys.add(key)
+        if len(self._told) >= _MAX_KEPT:
+            self._told.clear()  # a line too many does no harm
+        self._told.add((at // _HOUR_MS, key))

@@ -194,3 +194,13 @@ def test_key_may_stand_in_single_quotes_after_its_entity() -> None:
     assert parse_order(["metrics.'my key' DESC"]) == [Order(Name("metric", "my key"), ascending=False)]
     with pytest.raises(InvalidInput):
         parse_filter("'my key' = 'a'")
+
+
+@pytest.mark.parametrize("piece", ["\\", "'", "\\'", "1", "1.", "a", "a.", "`", " ", "("])
+@pytest.mark.parametrize("before", ["params.a = '", "metrics.a > ", ""])
+@pytest.mark.parametrize("after", ["", "x", "'", "x'"])
+def test_longest_filter_is_read_or_refused_in_one_pass(piece: str, before: str, after: str) -> None:
+    """Each takes milliseconds; a pattern that looks at everything again from every place would take minutes."""
+    room = MAX_LENGTH - len(before) - len(after)
+    with suppress(InvalidInput):
+        parse_filter(before + piece * (room // len(piece)) + after)

@@ -45,7 +45,7 @@ def test_id_that_is_taken_stays_with_whom_it_has(transport: LocalTransport) -> N
         transport.call(ADOPT_LOGGED_MODEL, AdoptLoggedModel(model_id=MODEL, experiment_id="0"))
 
 
-@pytest.mark.parametrize("text", ["", "..", "a/b", "a\\b", "ü" * 32, "a" * 33, "../../etc", "a\n"])
+@pytest.mark.parametrize("text", ["", "..", "models", "a/b", "a\\b", "ü" * 32, "a" * 33, "../../etc", "a\n"])
 def test_what_could_not_be_a_folder_is_no_id(transport: LocalTransport, text: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be an id"):
         transport.call(ADOPT_RUN, AdoptRun(run_id=text))

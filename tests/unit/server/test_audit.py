@@ -2,22 +2,28 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+from msgspec.structs import replace
+from sqlalchemy import func, insert, select
 
 from lockgate.client.client import Client
 from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
 from lockgate.config import Settings
 from lockgate.entities import AuditEntry
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import InvalidInput, NotFound, StorageFull
 from lockgate.metadata.audit import list_audit
 from lockgate.metadata.events import append_event, newest_events
 from lockgate.metadata.runs import create_run
+from lockgate.metadata.tables import audit
 from lockgate.server.act import Act
 from lockgate.server.app import make_app
 from lockgate.server.caller import Caller
 from lockgate.server.context import Context
+from lockgate.server.files import store_file
 from lockgate.server.local import LocalTransport
 from lockgate.server.needs import contributor
 from lockgate.server.run import serve_in_thread
@@ -145,6 +151,33 @@ def test_upload_is_told_and_so_is_one_that_is_refused(team) -> None:
     ]
 
 
+class FullDisk:
+    """A store that takes everything and keeps nothing."""
+
+    def begin(self, path: str, **announced: object) -> "FullDisk":
+        return self
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def commit(self, digest: str) -> NoReturn:
+        raise StorageFull("the disk is full.")
+
+    def abort(self) -> None:
+        pass
+
+
+def test_upload_that_fails_at_the_very_end_is_told_to_have_failed(context: Context, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("x")
+    failing: Any = FullDisk()
+    with pytest.raises(StorageFull):
+        store_file(replace(context, artifacts=failing), "0/r/artifacts/f.txt", tmp_path / "f.txt")
+    assert [(entry.operation, entry.outcome) for entry in entries(context)] == [
+        ("artifacts.upload", "OK"),
+        ("artifacts.upload", StorageFull.code),
+    ]
+
+
 def test_command_on_the_projects_own_state_is_told_without_an_address(client: Client, context: Context) -> None:
     client.registry.ensure_model("churn")
     with pytest.raises(NotFound):
@@ -215,3 +248,16 @@ def test_audit_is_listed_by_model_user_and_time(client: Client, context: Context
     assert [entry.subject for entry in listed(user="bob")] == ["fraud"]
     assert [entry.subject for entry in listed(since=clock.now_ms())] == ["fraud"]
     assert [entry.subject for entry in listed(limit=1)] == ["fraud"]
+
+
+def test_few_of_very_many_old_lines_are_forgotten_at_a_time(context: Context) -> None:
+    client = Client(LocalTransport(replace(context, audit_days=1)), context.clock)
+    with context.write() as tx:
+        line = {"by": "a", "address": "", "operation": "o", "subject": "", "outcome": "OK", "details": "{}"}
+        tx.connection.execute(insert(audit), [{"at": 1, **line} for _ in range(1200)])
+    counts = []
+    for name in ("a", "b", "c"):
+        client.registry.ensure_model(name)
+        with context.read() as connection:
+            counts.append(connection.scalar(select(func.count()).select_from(audit)))
+    assert counts == [701, 202, 3]

@@ -11,12 +11,15 @@ import pytest
 from lockgate.entities import Alert, Content, Grant, Release, Role, Rollout, RolloutTransition
 from lockgate.errors import NotFound, PermissionDenied
 from lockgate.metadata import alerts, logged_models, models, rollouts, runs, tokens, users, versions
+from lockgate.metadata.releases import create_release
 from lockgate.server.app import PUBLIC, make_app
 from lockgate.server.caller import ROLES, Caller, Rights
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import require
 from lockgate.server.perform import perform
+from lockgate.server.subjects import role_to_move_alias
 from lockgate.server.table import BY_NAME, ROUTES
+from lockgate.wire.registry import SetAlias
 
 RUN = "r" * 32
 LOGGED = "m-" + "1" * 32
@@ -219,6 +222,24 @@ def test_alias_that_rollouts_move_takes_an_approver(filled: Context, name: str, 
         require(need, caller(role, pattern), filled.database, filled.recent, request)
         with pytest.raises(PermissionDenied, match=f"needs the role {role}"):
             require(need, caller(ROLES[ROLES.index(role) - 1], pattern), filled.database, filled.recent, request)
+
+
+def test_alias_production_of_a_released_model_takes_an_approver(context: Context) -> None:
+    request = SetAlias(model="churn", alias="production", version=1)
+    assert role_to_move_alias_of(context, request) == "contributor"
+    content = Content(kind="tree", digest="a" * 64, size_bytes=1, files=1)
+    with context.write() as tx:
+        release = Release(
+            model="churn", version=0, content=content, run_id="", created_at=1, created_by="ann", flavor="sklearn"
+        )
+        create_release(tx, release, source="s")
+    assert role_to_move_alias_of(context, request) == "approver"
+    assert role_to_move_alias_of(context, msgspec.structs.replace(request, alias="staging")) == "contributor"
+
+
+def role_to_move_alias_of(context: Context, request: SetAlias) -> Role:
+    with context.read() as connection:
+        return role_to_move_alias(connection, request)
 
 
 def test_what_is_not_there_is_said_to_be_missing(filled: Context) -> None:

@@ -44,3 +44,14 @@ def test_made_up_names_do_not_fill_the_memory() -> None:
     for number in range(throttle._MAX_KEYS + 10):
         tried.take(f"user-{number}")
     assert len(tried._buckets) == throttle._MAX_KEYS
+
+
+def test_names_that_cost_nothing_crowd_nobody_out() -> None:
+    clock = FakeClock()
+    tried = Throttle(clock, per_minute=1)
+    tried.take("guessed at")
+    for number in range(throttle._MAX_KEYS + 1):
+        tried.take(f"invented {number}")
+        tried.give_back(f"invented {number}")
+    with pytest.raises(TooManyRequests):
+        tried.take("guessed at")

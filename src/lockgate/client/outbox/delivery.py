@@ -15,9 +15,9 @@ from functools import partial
 from typing import NamedTuple
 
 from lockgate.client.outbox.batch import Batch, Columns, gather
-from lockgate.client.outbox.segment import Segment
+from lockgate.client.outbox.segment import Header, Segment
 from lockgate.client.tracking import Tracking
-from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge
+from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge, PermissionDenied
 from lockgate.wire.mlflow.runs import Number, number_out
 from lockgate.wire.series import Series
 
@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 
 
 class RunClosed(InvalidInput):
-    """The run takes nothing: it is unknown or deleted."""
+    """The run takes nothing: it is unknown or deleted, or cannot begin."""
 
 
 def deliver(
@@ -58,14 +58,23 @@ def deliver(
     until = segment.size
     while segment.sent < until and (batch := gather(segment.read(), segment.sent)).end > segment.sent:
         with alone:
-            if segment.is_untouched and (begin := segment.header.begin) is not None:
-                tracking.begin_run(
-                    segment.header.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at
-                )
+            if segment.is_untouched:
+                begin_run(segment.header, tracking)
             _send(batch, segment.header.run_id, tracking, refuse)
             size = batch.end - segment.sent
             segment.mark_sent(batch.end)
         acknowledged(size)
+
+
+def begin_run(header: Header, tracking: Tracking) -> None:
+    """Make the run where its process began it by itself; repeating it is harmless. Raises RunClosed."""
+    begin = header.begin
+    if begin is None:
+        return
+    try:
+        tracking.begin_run(header.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at)
+    except (*_FINAL, PermissionDenied) as error:
+        raise RunClosed(f"the run {header.run_id} cannot begin: {error.message}", hint=error.hint) from error
 
 
 def _send(batch: Batch, run_id: str, tracking: Tracking, refuse: Callable[[Refusal], None]) -> None:

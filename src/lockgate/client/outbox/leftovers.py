@@ -40,16 +40,16 @@ def deliver_leftovers(
     folder: Path,
     tracking: Tracking,
     *,
-    installation: str = "",
+    home: str | Path = "",
     open_server: Callable[[str], Tracking] | None = None,
     run_id: str | None = None,
     alone: AbstractContextManager[object] | None = None,
 ) -> Leftovers:
     """Send what lies in an outbox and belongs to no running process; of one run or of all.
 
-    `installation` is that of `tracking`, as in `Header`. `open_server` leads to the server of an address; without it
-    only runs that `tracking` knows, or is to know, are sent. Never raises what a server says: that is in `kept`.
-    `alone` is held around each batch.
+    `home` is the address that `tracking` leads to, or the state folder of its project. `open_server` leads to the
+    server of an address; without it only runs that `tracking` knows, or is to know, are sent. Never raises what a
+    server says: that is in `kept`. `alone` is held around each batch.
     """
     found = Leftovers([], [], [])
     blocked: set[str] = set()
@@ -68,7 +68,8 @@ def deliver_leftovers(
             blocked.add(origin)
             continue
         try:
-            server = _tracking_for(segment.header, tracking, installation, open_server)
+            is_ours = _belongs(segment, home)
+            server = tracking if is_ours else _tracking_for(segment.header, tracking, open_server)
             _deliver(segment, server, found, alone)
         except LockgateError as error:
             blocked.add(origin)
@@ -89,11 +90,18 @@ def _deliver(
     found.sent.append(segment.path)
 
 
-def _tracking_for(
-    header: Header, tracking: Tracking, installation: str, open_server: Callable[[str], Tracking] | None
-) -> Tracking:
-    if header.begin is not None and header.installation == installation:
-        return tracking
+def _belongs(segment: Segment, home: str | Path) -> bool:
+    """Whether its run was begun for `home`, perhaps without anybody knowing it yet."""
+    header = segment.header
+    if header.begin is None or not home:
+        return False
+    if header.uri or isinstance(home, str):
+        return header.uri == home
+    state = home.resolve()
+    return Path(header.state) == state if header.state else segment.path.resolve().is_relative_to(state)
+
+
+def _tracking_for(header: Header, tracking: Tracking, open_server: Callable[[str], Tracking] | None) -> Tracking:
     try:
         tracking.get_run(header.run_id)
     except NotFound:

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from lockgate.client.outbox.batch import Record, encode
 from lockgate.client.outbox.segment import Framed, Header, Segment, frame
 from lockgate.client.outbox.sender import Sender
@@ -47,6 +49,7 @@ class Outbox:
         header: Header,
         tracking: Tracking,
         *,
+        home: str | Path = "",
         limit_bytes: int,
         clock: Clock,
         rng: random.Random,
@@ -63,7 +66,7 @@ class Outbox:
         self._waiting: deque[Framed] = deque()
         self._is_writing = False
         self._has_warned = False
-        self._sender = Sender(folder, tracking, installation=header.installation, clock=clock, rng=rng)
+        self._sender = Sender(folder, tracking, home=home, clock=clock, rng=rng)
         self._sender.start()
 
     @property
@@ -89,32 +92,35 @@ class Outbox:
                 finally:
                     self._is_writing = False
 
+    def wait(self, timeout_s: float) -> LockgateError | None:
+        """Until everything that was appended so far was acknowledged; the error says what then remains, and why."""
+        target = self._appended
+        self._sender.wake()
+        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
+        return None if done else self._remaining(timeout_s)
+
     def flush(self, timeout_s: float) -> None:
         """Return when everything that was appended so far was acknowledged.
 
         Raises DeadlineExceeded saying what remains and why, or the reason why it will never be sent; and InvalidInput
         that lists what was refused since the last flush.
         """
-        target = self._appended
-        self._sender.wake()
-        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
-        if not done:
-            raise self._remaining(timeout_s)
+        remains = self.wait(timeout_s)
+        if remains is not None:
+            raise remains
         refused = self.take_refusals()
         if refused is not None:
             raise refused
 
     def close(self, timeout_s: float) -> LockgateError | None:
         """Send what is left, for so long; the error says what then remains, and where."""
-        target = self._appended
-        self._sender.wake()
-        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
+        remains = self.wait(timeout_s)
         if self._sender.stop(_JOIN_LIMIT_S):
             self._sender.forget_sent()
             self.let_go()
-            if done:
+            if remains is None:
                 self._sender.send_leftovers(self._header.run_id)  # of forked workers, which end without a word
-        return None if done else self._remaining(timeout_s)
+        return remains
 
     def take_refusals(self) -> InvalidInput | None:
         """What was refused since this was last asked, as one error."""
@@ -158,7 +164,9 @@ class Outbox:
 
     def _begin_segment(self, size: int) -> Segment:
         room = max(self._segment_bytes, size)
-        segment = Segment.create(self.folder, f"{self._name}-{self._made:06}", self._header, room=room)
+        # The run begins with the first: what is purged meanwhile must not begin anew with a later one.
+        header = self._header if self._made == 0 else msgspec.structs.replace(self._header, begin=None)
+        segment = Segment.create(self.folder, f"{self._name}-{self._made:06}", header, room=room)
         self._made += 1
         self._last = segment
         self._sender.segments.append(segment)

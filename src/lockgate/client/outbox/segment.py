@@ -46,16 +46,14 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """Where the records belong: the server at `uri`; where that is empty, the project whose state is in `state`."""
+    """Where the records belong: the server at `uri`; where that is empty, the project whose state is in `state`, and
+    where that is empty too, the project whose state the file lies in.
+    """
 
     run_id: str
     uri: str
     state: str = ""
     begin: Begin | None = None
-
-    @property
-    def installation(self) -> str:
-        return self.uri or self.state
 
 
 _header_decoder = msgspec.json.Decoder(Header)

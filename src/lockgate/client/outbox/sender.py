@@ -30,9 +30,7 @@ _REFUSALS_KEPT = 20
 class Sender:
     """Started by `start`. `segments` is filled by the outbox; all but the last are complete."""
 
-    def __init__(
-        self, folder: Path, tracking: Tracking, *, installation: str, clock: Clock, rng: random.Random
-    ) -> None:
+    def __init__(self, folder: Path, tracking: Tracking, *, home: str | Path, clock: Clock, rng: random.Random) -> None:
         self.segments: deque[Segment] = deque()
         self.acknowledged = 0  # bytes of records
         self.stopped_by: LockgateError | None = None
@@ -41,7 +39,7 @@ class Sender:
         self.refused = 0
         self._folder = folder
         self._tracking = tracking
-        self._installation = installation
+        self._home = home
         self._clock = clock
         self._rng = rng
         self._moved = threading.Condition()
@@ -77,9 +75,7 @@ class Sender:
 
     def send_leftovers(self, run_id: str | None = None) -> None:
         """What processes that are gone left in the folder, as far as our server knows their runs."""
-        found = deliver_leftovers(
-            self._folder, self._tracking, installation=self._installation, run_id=run_id, alone=self._sending
-        )
+        found = deliver_leftovers(self._folder, self._tracking, home=self._home, run_id=run_id, alone=self._sending)
         for refusal in found.refused:
             self._refuse(refusal)
         for kept in found.kept:

@@ -42,18 +42,21 @@ def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     """What is no text as `str` has it."""
     if not values.keys() <= _known_names:
         _require_names(values)
-    return {str(name): _text(name, value) for name, value in values.items()}
+    return {str(name): text_of(repr(name), value) for name, value in values.items()}
 
 
-def _text(name: str, value: Scalar) -> str:
+def text_of(what: str, value: Scalar) -> str:
+    """Raises InvalidInput where no server could keep it."""
     text = str(value)
     if not _can_be_written(text):
-        raise InvalidInput(f"the value of {name!r} is no valid text: {text[:300]!r}.")
+        raise InvalidInput(f"the value of {what} is no valid text: {text[:300]!r}.")
     return text
 
 
 def _can_be_written(text: str) -> bool:
-    """Whether it has no lone surrogates, as the names of badly encoded files do."""
+    """Whether it has no lone surrogates, as the names of badly encoded files do, and no NUL."""
+    if "\0" in text:
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:

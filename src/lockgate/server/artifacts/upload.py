@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from blake3 import blake3
@@ -61,13 +62,13 @@ class CheckedUpload:
         size_bytes: int | None = None,
         checksums: Sequence[Checksum] = (),
         limit_bytes: int | None = None,
-        when_whole: Callable[[], None] | None = None,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """`when_whole` is called before the file becomes visible. Raises InvalidInput for a path that cannot be
-        written, PayloadTooLarge for an announced size.
+        """What is whole becomes visible inside of `around`. Raises InvalidInput for a path that cannot be written,
+        PayloadTooLarge for an announced size.
         """
         self._path = path
-        self._when_whole = when_whole
+        self._around = around
         self._limit = limit_bytes
         self._announced_size = size_bytes
         self._checksums = checksums
@@ -100,10 +101,9 @@ class CheckedUpload:
                     f"received {found.hex()}; nothing was stored.",
                     hint="send it again",
                 )
-        if self._when_whole is not None:
-            self._when_whole()
         digest = self._blake3.hexdigest()
-        return self._upload.commit(digest)._replace(digest=digest)
+        with self._around():
+            return self._upload.commit(digest)._replace(digest=digest)
 
     def abort(self) -> None:
         """What was there before stays."""

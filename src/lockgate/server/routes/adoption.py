@@ -2,8 +2,6 @@
 
 import re
 
-from sqlalchemy import Connection
-
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.metadata import experiments, logged_models, runs
 from lockgate.metadata.limits import require_unique
@@ -15,7 +13,8 @@ from lockgate.wire import adoption as wire
 from lockgate.wire.operation import Empty
 
 # Ids are names of folders as well; these are what the columns hold.
-_RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}", re.ASCII)
+_RUN_ID = re.compile(r"(?!models$)[a-zA-Z0-9][\w\-]{0,31}", re.ASCII)  # beside runs, `models` has the logged models
+_NEW_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_ID = re.compile(r"m-[\w\-]{1,38}", re.ASCII)
 
 
@@ -23,11 +22,8 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
     """A run with status RUNNING."""
     _require_id(request.run_id, _RUN_ID)
     with ctx.write() as tx:
-        try:
+        if runs.is_known(tx.connection, request.run_id):
             there = runs.get_run(tx.connection, request.run_id)
-        except NotFound:
-            pass
-        else:
             raise AlreadyExists(
                 f"the run {request.run_id} is here already, in the experiment {there['experiment_id']}.",
                 hint="perhaps it was imported before, under another prefix",
@@ -45,13 +41,13 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
 
 
 def begin_run(ctx: Context, request: wire.BeginRun) -> Empty:
-    """Raises AlreadyExists where there is a run of that id in another experiment."""
-    _require_id(request.run_id, _RUN_ID)
+    """A run that is there is begun, whatever its experiment is called by now; who may log to it is asked then."""
+    _require_id(request.run_id, _NEW_RUN_ID)
     with ctx.read() as connection:
-        if _is_begun(connection, request):  # most often: no decision, and no line in the audit
+        if runs.is_known(connection, request.run_id):  # most often: no decision, and no line in the audit
             return Empty()
     with ctx.write() as tx:
-        if _is_begun(tx.connection, request):
+        if runs.is_known(tx.connection, request.run_id):
             return Empty()
         found = experiments.find_experiment(tx.connection, request.experiment)
         runs.create_run(
@@ -90,17 +86,6 @@ def adopt_logged_model(ctx: Context, request: wire.AdoptLoggedModel) -> wire.Ado
         )
         made = logged_models.get_logged_model(tx.connection, request.model_id)
         return wire.Adopted(artifact_uri=made["artifact_uri"])
-
-
-def _is_begun(connection: Connection, request: wire.BeginRun) -> bool:
-    try:
-        there = runs.get_run(connection, request.run_id)["experiment_id"]
-    except NotFound:
-        return False
-    found = experiments.find_experiment(connection, request.experiment)
-    if found is None or found["experiment_id"] != there:
-        raise AlreadyExists(f"the run {request.run_id} is here already, in the experiment {there}.")
-    return True
 
 
 def _require_id(text: str, pattern: re.Pattern[str]) -> None:

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata import admission, aliases, rollouts, traffic
-from lockgate.metadata.limits import require_limit
+from lockgate.metadata.limits import REASON_LENGTH, cut_text, require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import approver, viewer
 from lockgate.server.subjects import of_model, of_move, of_rollout, of_rollout_id
@@ -46,7 +46,8 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
         moved = rollouts.advance_rollout(tx, request.rollout, transition)
         if request.traffic is not None:
             traffic.set_traffic(tx, request.traffic)
-        reason = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {moved.reason}"
+        said = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {moved.reason}"
+        reason = cut_text(said, REASON_LENGTH, "reason")  # a target may say why at any length
         for alias, version in request.aliases.items():
             if version != moved.version:  # which alone was admitted, when the rollout began
                 raise InvalidInput(f"a rollout of version {moved.version} cannot point {alias!r} at version {version}.")

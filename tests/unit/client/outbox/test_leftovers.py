@@ -68,10 +68,11 @@ def test_run_that_nobody_knows_yet_is_begun_where_it_was_meant_to(client: Client
     ours, theirs, far = "a" * 32, "b" * 32, "c" * 32
     begin = Begin("churn", "a name", 5)
     leave(folder, f"{ours}-aa-000000", Header(ours, "", "/ours", begin), Metrics(1, 1, {"m": 1.0}))
-    leave(folder, f"{ours}-aa-000001", Header(ours, "", "/ours", begin), Metrics(1, 2, {"m": 1.0}))
+    leave(folder, f"{ours}-aa-000001", Header(ours, "", "/ours"), Metrics(1, 2, {"m": 1.0}))
     leave(folder, f"{theirs}-aa-000000", Header(theirs, "", "/theirs", begin), Metrics(1, 1, {"m": 1.0}))
     leave(folder, f"{far}-aa-000000", Header(far, "http://far", "/ours", begin), Metrics(1, 1, {"m": 1.0}))
-    found = deliver_leftovers(folder, client.tracking, installation="/ours")
+    assert deliver_leftovers(folder, client.tracking).sent == []
+    found = deliver_leftovers(folder, client.tracking, home=Path("/ours"))
     assert len(found.sent) == 2
     assert {kept.run_id: type(kept.error) for kept in found.kept} == {theirs: NotFound, far: NotFound}
     info = client.tracking.get_run(ours).info
@@ -80,6 +81,17 @@ def test_run_that_nobody_knows_yet_is_begun_where_it_was_meant_to(client: Client
     with connect(Settings(), state=tmp_path / "other", user="ann", clock=SystemClock()) as server:
         deliver_leftovers(folder, client.tracking, open_server=lambda uri: server.tracking)
         assert [item.step for item in server.tracking.metric_history(far, "m")] == [1]
+
+
+def test_run_of_a_file_in_the_state_folder_is_begun_in_that_project(client: Client, tmp_path: Path) -> None:
+    run_id = "a" * 32
+    state = tmp_path / "moved" / ".lockgate"
+    leave(state / "outbox", f"{run_id}-aa-000000", Header(run_id, "", "", Begin("churn", "", 5)), Tags({"t": "1"}))
+    (tmp_path / "link").symlink_to(state)
+    for elsewhere in (tmp_path / "other", "http://far", ""):
+        assert deliver_leftovers(state / "outbox", client.tracking, home=elsewhere).sent == []
+    assert len(deliver_leftovers(state / "outbox", client.tracking, home=tmp_path / "link").sent) == 1
+    assert client.tracking.get_run(run_id).info.start_time == 5
 
 
 def test_what_cannot_be_sent_is_kept_with_its_reason(client: Client, run_id: str, folder: Path, line) -> None:
