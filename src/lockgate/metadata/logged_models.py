@@ -7,12 +7,12 @@ from sqlalchemy import Connection, RowMapping, delete, select, update
 from sqlalchemy import insert as plain_insert
 
 from lockgate.errors import InvalidInput, NotFound
-from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import TAG_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.limits import TAG_LENGTH, require_text
 from lockgate.metadata.metrics import ModelPoint, Point
-from lockgate.metadata.params import say_once
+from lockgate.metadata.pairs import say_again, say_once
 from lockgate.metadata.tables import (
     logged_model_metrics,
     logged_model_params,
@@ -87,16 +87,7 @@ def log_logged_model_params(tx: Tx, model_id: str, values: Mapping[str, str]) ->
 def set_logged_model_tags(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
     """Set or overwrite. Raises NotFound, or InvalidInput for what cannot be stored."""
     get_logged_model(tx.connection, model_id)
-    if not values:
-        return
-    for key in values:
-        require_key(key, "Tag")
-    values = {key: cut_text(value, TAG_LENGTH, key) for key, value in values.items()}
-    statement = upsert(tx.is_sqlite, logged_model_tags)
-    statement = statement.on_conflict_do_update(
-        index_elements=["model_id", "key"], set_={"value": statement.excluded.value}
-    )
-    tx.connection.execute(statement, [{"model_id": model_id, "key": k, "value": v} for k, v in values.items()])
+    say_again(tx, logged_model_tags, model_id, values)
 
 
 def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:

@@ -7,11 +7,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import driver
-from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
-from lockgate.metadata.params import say_once
+from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_text
+from lockgate.metadata.pairs import say_again, say_once
 from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
@@ -127,18 +127,9 @@ def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
 
 def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """Set or overwrite. `mlflow.runName` renames the run."""
-    if not values:
-        return
-    for key in values:
-        require_key(key, "Tag")
-    values = {key: cut_text(value, TAG_LENGTH, f"tag {key}") for key, value in values.items()}
-    statement = upsert(tx.is_sqlite, run_tags)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "key"], set_={"value": statement.excluded.value}
-    )
-    tx.connection.execute(statement, [{"run_id": run_id, "key": k, "value": v} for k, v in values.items()])
-    if values.get(NAME_TAG):
-        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=values[NAME_TAG]))
+    say_again(tx, run_tags, run_id, values)
+    if name := values.get(NAME_TAG):
+        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=name[:TAG_LENGTH]))
 
 
 def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:

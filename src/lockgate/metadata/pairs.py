@@ -1,4 +1,4 @@
-"""Params, of runs and of logged models: a value is said once and stays."""
+"""Params and tags, of runs and of logged models: a param is said once and stays, a tag may be said again."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ from sqlalchemy import Table, insert
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
-from lockgate.metadata.database import Tx
-from lockgate.metadata.limits import PARAM_LENGTH, cut_text, require_key
+from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, cut_text, require_key
 
 
 def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str]) -> None:
@@ -32,6 +32,24 @@ def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str
     rows = [{id_column: owner, "key": k, "value": v} for k, v in values.items() if k not in known]
     if rows:
         tx.connection.execute(insert(table), rows)
+
+
+def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> None:
+    """Set or overwrite tags of `owner`, whose id is the first column of the table. Raises InvalidInput."""
+    if not values:
+        return
+    for key in values:
+        require_key(key, "Tag")
+    id_column = table.c[0].name
+    statement = upsert(tx.is_sqlite, table)
+    newest = statement.on_conflict_do_update(
+        index_elements=[id_column, "key"], set_={"value": statement.excluded.value}
+    )
+    rows = [
+        {id_column: owner, "key": key, "value": cut_text(value, TAG_LENGTH, f"tag {key}")}
+        for key, value in values.items()
+    ]
+    tx.connection.execute(newest, rows)
 
 
 def _shown(value: str) -> str:
