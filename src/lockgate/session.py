@@ -62,7 +62,7 @@ class Opened(NamedTuple):
     params: dict[str, str]
 
     def make_run(self) -> None:
-        """For what needs the run at once. Raises what the server says, or that there is none."""
+        """For what needs the run at once. Raises RunClosed where it cannot begin, Unavailable where nobody answers."""
         begin_run(self.place.header(self.outbox.folder), self.client.tracking)
 
 
@@ -123,8 +123,10 @@ class Session:
         """The session of a forked child: the same run, with a client and an outbox of its own on first use."""
         if self._opened is None:
             return Session(self._environ, self._inherited)
-        self._opened.outbox.let_go()
-        return Session(self._environ, self._opened.place._replace(is_ours=False))
+        place, outbox = self._opened.place, self._opened.outbox
+        outbox.let_go()
+        begin = None if outbox.has_sent else place.begin  # once is enough, and a run that was purged stays so
+        return Session(self._environ, place._replace(is_ours=False, begin=begin))
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)
@@ -166,5 +168,5 @@ class Session:
         if given:
             return Place(settings, state, user, given)
         experiment = "Default" if root is None else load_project(root).project.model
-        begin = Begin(experiment, text_of("the run", name), SystemClock().now_ms())
+        begin = Begin(experiment, text_of("the name of the run", name), SystemClock().now_ms())
         return Place(settings, state, user, new_run_id(), begin, is_ours=True)

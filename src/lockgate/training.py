@@ -8,7 +8,7 @@ Metrics, params and tags never wait for the server: a call returns when its valu
 where a thread sends them. They are lost by no `kill -9` and by no server that is away; a power cut may take the last
 moments. Only when more than `outbox_mb` wait to be sent, or the disk is full, do calls wait. At the end of a run the
 script waits until everything was sent, for `outbox_wait_s` at most; what is left then, or by a kill, is sent by the
-next script of the project, by `lockgate run` when it ends the stage, or by `lockgate runs flush`.
+next script of the project, by `lockgate run` where it was a stage's, or by `lockgate runs flush`.
 """
 
 import atexit

@@ -12,6 +12,7 @@ from lockgate.cli.app import App
 if TYPE_CHECKING:
     from lockgate.client.client import Client
     from lockgate.client.tracking import Tracking
+    from lockgate.errors import LockgateError
     from lockgate.wire.mlflow.runs import Run
 
 _SHOWN_METRICS = 4
@@ -103,15 +104,14 @@ def flush(app: App, as_json: bool) -> None:
     with ExitStack() as opened:
         servers = _Servers(app, opened)
         state = _state(app)
-        tracking = servers.tracking(app.settings.uri) if state is None else app.client.tracking
         for folder in _outboxes(app, state):
             some = deliver_leftovers(
-                folder, tracking, home=app.settings.uri or state or "", open_server=servers.tracking
+                folder, app.client.tracking, home=app.settings.uri or state or "", open_server=servers.tracking
             )
             found.sent.extend(some.sent)
             found.kept.extend(some.kept)
             found.refused.extend(some.refused)
-    kept = [{"run_id": item.run_id, "file": str(item.path), "reason": item.error.message} for item in found.kept]
+    kept = [{"run_id": item.run_id, "file": str(item.path), "reason": _reason(item.error)} for item in found.kept]
     refused = [{"what": item.what, "reason": item.error.message} for item in found.refused]
     if as_json:
         print_json({"sent": [str(path) for path in found.sent], "kept": kept, "refused": refused})
@@ -123,6 +123,10 @@ def flush(app: App, as_json: bool) -> None:
             print_table(refused, ["what", "reason"], empty="")
     if kept:
         raise Unavailable(f"{len(kept)} files are kept.", hint="repeat later, or delete those that you do not need")
+
+
+def _reason(error: "LockgateError") -> str:
+    return f"{error.message} Next: {error.hint}" if error.hint else error.message
 
 
 def _state(app: App) -> Path | None:

@@ -53,7 +53,7 @@ class Tracking:
     def begin_run(self, run_id: str, *, experiment: str, run_name: str, at: int) -> None:
         """A run whose id the caller chose, `ids.new_run_id()`; nothing where it is there already.
 
-        Raises AlreadyExists where it is another experiment's, InvalidInput where the experiment is deleted.
+        Raises InvalidInput where the experiment is deleted or its name cannot be one.
         """
         request = BeginRun(run_id=run_id, experiment=experiment, run_name=run_name, start_time=at)
         self._transport.call(BEGIN_RUN, request)

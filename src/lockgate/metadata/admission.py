@@ -67,9 +67,9 @@ def require_rollout_admitted(connection: Connection, rollout: Rollout) -> None:
 
 
 def stage_environment(connection: Connection, model: str, stage: str) -> str | None:
-    """The environment that one of MLflow's stages stands for: the one of its name, however that is written."""
-    names = (item.name for item in environments_of(connection, model))
-    return next((name for name in names if name.lower() == stage.lower()), None)
+    """The environment that one of MLflow's stages stands for: the one of its name, in small letters or however else."""
+    names = [item.name for item in environments_of(connection, model) if item.name.lower() == stage.lower()]
+    return max(names, default=None)  # small letters come last
 
 
 def _door(connection: Connection, model: str, alias: str) -> KnownEnvironment | None:

@@ -1,4 +1,4 @@
-"""Arrays as PostgreSQL takes them in binary: thousands of numbers are packed by one call, and none has to be parsed.
+"""Arrays as PostgreSQL takes them in binary: nothing is written as a text, and nothing has to be read as one.
 
     int32 dimensions, 1 | int32 whether there are NULLs, 0 | uint32 type of the elements | int32 length | int32 1
     and for each element: int32 its bytes | the element, in network byte order
@@ -8,7 +8,7 @@ That is what `array_recv` reads (src/backend/utils/adt/arrayfuncs.c); the number
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import repeat
 
 from sqlalchemy import BigInteger, Boolean, Double, String
 from sqlalchemy.types import TypeEngine
@@ -16,6 +16,8 @@ from sqlalchemy.types import TypeEngine
 from lockgate.errors import InvalidInput
 
 _BOOL, _INT8, _TEXT, _FLOAT8 = 16, 20, 25, 701
+# One element each: a format as long as the array would be compiled for every length, and kept.
+_NUMBERS = {BigInteger: (_INT8, struct.Struct("!iq").pack), Double: (_FLOAT8, struct.Struct("!id").pack)}
 _TRUTH = {truth: struct.pack("!i?", 1, truth) for truth in (False, True)}
 
 
@@ -25,9 +27,9 @@ def binary_array(kind: TypeEngine[object], values: Sequence[object]) -> bytes:
         return _head(_TEXT, len(values)) + b"".join(_texts(values))
     if isinstance(kind, Boolean):
         return _head(_BOOL, len(values)) + b"".join([_TRUTH[bool(value)] for value in values])
-    number, code = {BigInteger: (_INT8, "q"), Double: (_FLOAT8, "d")}[type(kind)]
+    number, pack = _NUMBERS[type(kind)]
     try:
-        packed = struct.pack(f"!{f'i{code}' * len(values)}", *chain.from_iterable(zip(repeat(8), values)))
+        packed = b"".join(map(pack, repeat(8), values))
     except struct.error as error:
         raise InvalidInput("a number is too large for the database to keep.") from error
     return _head(number, len(values)) + packed

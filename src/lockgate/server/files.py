@@ -141,9 +141,10 @@ def _told(ctx: Context, act: Act) -> Iterator[None]:
     repeat_when_raced(lambda: ctx.tell(act))
     try:
         yield
-    except LockgateError as error:
+    except Exception as error:
+        outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
         with suppress(LockgateError):  # of the disk or the database, which is in trouble already
-            ctx.tell(act, outcome=error.code)
+            repeat_when_raced(lambda: ctx.tell(act, outcome=outcome))
         raise
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lockgate.entities import Role
+from lockgate.errors import NotFound
 from lockgate.hashing import is_digest
 from lockgate.metadata import subjects, windows
 from lockgate.metadata.admission import CHAMPION
@@ -105,7 +106,11 @@ def of_new_experiment(connection: Connection, request: experiments.CreateExperim
 
 
 def of_begun_run(connection: Connection, request: adoption.BeginRun) -> Names:
-    return (request.experiment,)
+    """A run that is there is its experiment's, whatever that is called by now."""
+    try:
+        return (subjects.experiment_of_run(connection, request.run_id),)
+    except NotFound:
+        return (request.experiment,)
 
 
 def of_experiment_rename(connection: Connection, request: experiments.UpdateExperiment) -> Names:

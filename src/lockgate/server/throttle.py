@@ -41,7 +41,9 @@ class Throttle:
 
     def give_back(self, key: str) -> None:
         """The attempt was right."""
-        bucket = self._bucket(key)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            return
         bucket.left += 1
         if bucket.left >= self._size:
             del self._buckets[key]  # or names that somebody invents would crowd out those that are guessed at

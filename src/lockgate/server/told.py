@@ -7,7 +7,7 @@ _MAX_KEPT = 20_000
 
 
 class Told:
-    """Lines of this hour by their keys. Threads may share it: two that come at once leave a line each."""
+    """Hours and keys of lines that were written. Threads may share it: two that come at once leave a line each."""
 
     def __init__(self) -> None:
         self._told: set[tuple[int, Hashable]] = set()

@@ -118,7 +118,7 @@ def test_flush_keeps_what_its_server_does_not_take_and_says_why(app: App, run_id
     assert result.exception.exit_code == 5
     kept = json.loads(result.output)["kept"]
     assert [item["file"] for item in kept] == [str(unknown), str(away)]
-    assert "not found" in kept[0]["reason"]
+    assert "not found. The file belongs to the project that it lies in. Next: lockgate runs flush" in kept[0]["reason"]
     assert "cannot be reached" in kept[1]["reason"]
     assert unknown.exists()
     assert away.exists()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
 from lockgate.config import Settings
 from lockgate.entities import AuditEntry
-from lockgate.errors import InvalidInput, NotFound, StorageFull
+from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull
 from lockgate.metadata.audit import list_audit
 from lockgate.metadata.events import append_event, newest_events
 from lockgate.metadata.runs import create_run
@@ -151,30 +152,36 @@ def test_upload_is_told_and_so_is_one_that_is_refused(team) -> None:
     ]
 
 
-class FullDisk:
+class BrokenDisk:
     """A store that takes everything and keeps nothing."""
 
-    def begin(self, path: str, **announced: object) -> "FullDisk":
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def begin(self, path: str, **announced: object) -> "BrokenDisk":
         return self
 
     def write(self, data: bytes) -> None:
         pass
 
     def commit(self, digest: str) -> NoReturn:
-        raise StorageFull("the disk is full.")
+        raise self.error
 
     def abort(self) -> None:
         pass
 
 
-def test_upload_that_fails_at_the_very_end_is_told_to_have_failed(context: Context, tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [StorageFull("the disk is full."), OSError(5, "input/output error")])
+def test_upload_that_fails_at_the_very_end_is_told_to_have_failed(
+    context: Context, tmp_path: Path, error: Exception
+) -> None:
     (tmp_path / "f.txt").write_text("x")
-    failing: Any = FullDisk()
-    with pytest.raises(StorageFull):
+    failing: Any = BrokenDisk(error)
+    with pytest.raises(type(error)):
         store_file(replace(context, artifacts=failing), "0/r/artifacts/f.txt", tmp_path / "f.txt")
     assert [(entry.operation, entry.outcome) for entry in entries(context)] == [
         ("artifacts.upload", "OK"),
-        ("artifacts.upload", StorageFull.code),
+        ("artifacts.upload", getattr(error, "code", LockgateError.code)),
     ]
 
 
@@ -248,6 +255,27 @@ def test_audit_is_listed_by_model_user_and_time(client: Client, context: Context
     assert [entry.subject for entry in listed(user="bob")] == ["fraud"]
     assert [entry.subject for entry in listed(since=clock.now_ms())] == ["fraud"]
     assert [entry.subject for entry in listed(limit=1)] == ["fraud"]
+
+
+def test_writers_at_the_same_time_forget_different_lines(context: Context) -> None:
+    """Who waits for the rows of another, which waits for his, forgets nothing and is thrown back."""
+    with context.write() as tx:
+        line = {"by": "a", "address": "", "operation": "o", "subject": "", "outcome": "OK", "details": "{}"}
+        tx.connection.execute(insert(audit), [{"at": 1, **line} for _ in range(40_000)])
+    act = Act("x", contributor(of_name), ModelName(name="churn"))
+    writer = replace(context, audit_days=1)
+
+    def tell_often() -> None:
+        for _ in range(16):
+            writer.tell(act)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(tell_often) for _ in range(4)]:
+            done.result()
+    with context.read() as connection:
+        assert (
+            connection.scalar(select(func.count()).select_from(audit).where(audit.c.at == 1)) == 40_000 - 4 * 16 * 500
+        )
 
 
 def test_few_of_very_many_old_lines_are_forgotten_at_a_time(context: Context) -> None:

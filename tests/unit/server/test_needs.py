@@ -10,7 +10,7 @@ import pytest
 
 from lockgate.entities import Alert, Content, Grant, Release, Role, Rollout, RolloutTransition
 from lockgate.errors import NotFound, PermissionDenied
-from lockgate.metadata import alerts, logged_models, models, rollouts, runs, tokens, users, versions
+from lockgate.metadata import alerts, experiments, logged_models, models, rollouts, runs, tokens, users, versions
 from lockgate.metadata.releases import create_release
 from lockgate.server.app import PUBLIC, make_app
 from lockgate.server.caller import ROLES, Caller, Rights
@@ -222,6 +222,16 @@ def test_alias_that_rollouts_move_takes_an_approver(filled: Context, name: str, 
         require(need, caller(role, pattern), filled.database, filled.recent, request)
         with pytest.raises(PermissionDenied, match=f"needs the role {role}"):
             require(need, caller(ROLES[ROLES.index(role) - 1], pattern), filled.database, filled.recent, request)
+
+
+def test_run_that_is_begun_again_is_its_experiments_whatever_that_is_called(team) -> None:
+    ann, bob = team.add("ann", "contributor", pattern="old"), team.add("bob", "contributor", pattern="new")
+    path = "/api/lockgate/1/tracking/begin-run"
+    begin = b'{"run_id": "%s", "experiment": "old", "start_time": 5}' % (b"a" * 32)
+    assert [team.ask(token, "POST", path, begin)[0] for token in (bob, ann, ann)] == [403, 200, 200]
+    with team.asked.context.write() as tx:
+        experiments.rename_experiment(tx, 1, "new")
+    assert [team.ask(token, "POST", path, begin)[0] for token in (bob, ann)] == [200, 403]
 
 
 def test_alias_production_of_a_released_model_takes_an_approver(context: Context) -> None:

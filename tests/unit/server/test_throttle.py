@@ -55,3 +55,12 @@ def test_names_that_cost_nothing_crowd_nobody_out() -> None:
         tried.give_back(f"invented {number}")
     with pytest.raises(TooManyRequests):
         tried.take("guessed at")
+
+
+def test_attempt_that_was_right_and_is_forgotten_crowds_nobody_out() -> None:
+    tried = Throttle(FakeClock(), per_minute=1)
+    for number in range(throttle._MAX_KEYS):
+        tried.take(f"guessed at {number}")
+    tried.give_back("somebody who was crowded out")
+    with pytest.raises(TooManyRequests):
+        tried.take("guessed at 0")

@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 
 
 class RunClosed(InvalidInput):
-    """The run takes nothing: it is unknown or deleted, or cannot begin."""
+    """The run takes nothing from us: it is unknown or deleted, cannot begin, or is not ours to write to."""
 
 
 def deliver(
@@ -85,6 +85,8 @@ def _send(batch: Batch, run_id: str, tracking: Tracking, refuse: Callable[[Refus
             tracking.log_batch(run_id, params=batch.params, tags=batch.tags)
         if batch.ended is not None:
             tracking.finish_run(run_id, batch.ended.status, at=batch.ended.at)
+    except PermissionDenied as error:
+        raise RunClosed(f"nothing can be logged to the run {run_id}: {error.message}", hint=error.hint) from error
     except _FINAL:
         _require_open(run_id, tracking)
         for what, send in _one_by_one(batch, run_id, tracking):

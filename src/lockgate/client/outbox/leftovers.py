@@ -96,7 +96,7 @@ def _belongs(segment: Segment, home: str | Path) -> bool:
     if header.begin is None or not home:
         return False
     if header.uri or isinstance(home, str):
-        return header.uri == home
+        return header.uri.rstrip("/") == str(home).rstrip("/")
     state = home.resolve()
     return Path(header.state) == state if header.state else segment.path.resolve().is_relative_to(state)
 
@@ -104,8 +104,13 @@ def _belongs(segment: Segment, home: str | Path) -> bool:
 def _tracking_for(header: Header, tracking: Tracking, open_server: Callable[[str], Tracking] | None) -> Tracking:
     try:
         tracking.get_run(header.run_id)
-    except NotFound:
-        if open_server is None or not header.uri:
+    except NotFound as error:
+        if not header.uri:
+            whose = f"the project whose state is in {header.state}" if header.state else "the project that it lies in"
+            raise NotFound(
+                f"{error.message} The file belongs to {whose}.", hint="lockgate runs flush there, without LOCKGATE_URI"
+            ) from error
+        if open_server is None:
             raise
         return open_server(header.uri)
     return tracking

@@ -74,6 +74,11 @@ class Outbox:
         """What the server has not acknowledged."""
         return self._appended - self._sender.acknowledged
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether the server has acknowledged anything."""
+        return self._sender.acknowledged > 0
+
     def append(self, record: Record, *, may_wait: bool = True) -> None:
         """Keep a record and send it soon. `may_wait` False ignores the limit.
 

@@ -42,14 +42,14 @@ def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     """What is no text as `str` has it."""
     if not values.keys() <= _known_names:
         _require_names(values)
-    return {str(name): text_of(repr(name), value) for name, value in values.items()}
+    return {str(name): text_of(f"the value of {name!r}", value) for name, value in values.items()}
 
 
 def text_of(what: str, value: Scalar) -> str:
     """Raises InvalidInput where no server could keep it."""
     text = str(value)
     if not _can_be_written(text):
-        raise InvalidInput(f"the value of {what} is no valid text: {text[:300]!r}.")
+        raise InvalidInput(f"{what} is no valid text: {text[:300]!r}.")
     return text
 
 
