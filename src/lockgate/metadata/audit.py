@@ -33,9 +33,11 @@ def append_audit(
     )
     if keep_days:
         old = select(audit.c.sequence).where(audit.c.at < tx.at - keep_days * _DAY_MS).limit(_FORGOTTEN_AT_ONCE)
-        # On PostgreSQL, where others do the same at this moment, each takes rows that nobody else is forgetting.
-        others_skipped = old.with_for_update(skip_locked=True)
-        tx.connection.execute(delete(audit).where(audit.c.sequence.in_(others_skipped)))
+        # Others do the same at this moment, and each takes rows that nobody else is forgetting. Asked for by itself:
+        # within the DELETE, PostgreSQL may ask again for every row of the table.
+        forgotten = tx.connection.scalars(old.with_for_update(skip_locked=True)).all()
+        if forgotten:
+            tx.connection.execute(delete(audit).where(audit.c.sequence.in_(forgotten)))
 
 
 def list_audit(
