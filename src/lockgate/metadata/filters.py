@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from lockgate.errors import InvalidInput
+from lockgate.metadata.limits import MOST_ORDERS
 
 # Limits that no person meets; a program's endless filter is refused before it costs anything.
 MAX_LENGTH = 100_000
@@ -118,8 +119,6 @@ _TOKEN = re.compile(
 )
 _ESCAPED = re.compile(r"\\+'?|''")
 _INTEGER = re.compile(r"[-+]?\d+")
-# Each may be a join, and SQLite joins 64 tables at most.
-_MOST_ORDERS = 32
 _WORDS = frozenset({"AND", "OR", "NOT"})
 
 
@@ -154,8 +153,8 @@ def parse_name(text: str) -> Name:
 
 def parse_order(terms: Sequence[str]) -> list[Order]:
     """`metrics.auc DESC` and the like. Raises InvalidInput, also for a name that is given twice."""
-    if len(terms) > _MOST_ORDERS:
-        raise InvalidInput(f"order_by has at most {_MOST_ORDERS} terms. Received {len(terms)}.")
+    if len(terms) > MOST_ORDERS:
+        raise InvalidInput(f"order_by has at most {MOST_ORDERS} terms. Received {len(terms)}.")
     found: list[Order] = []
     for text in terms:
         words = text.strip().rsplit(None, 1)

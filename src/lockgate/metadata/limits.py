@@ -24,6 +24,7 @@ REASON_LENGTH = 10_000
 VERSION_LENGTHS = {"source": 2048, "run_id": 256, "run_link": 2048, "model_id": 256}
 DATASET_LENGTHS = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 16_777_215}
 INPUT_TAG_LENGTHS = (255, 500)  # key, value
+MOST_ORDERS = 32  # terms of an order: each may be a join, and SQLite joins 64 tables at most
 METRICS_A_BATCH, PAIRS_A_BATCH, ITEMS_A_BATCH = 1000, 100, 1000
 
 _KEY = re.compile(r"[/\w.\- :]*")

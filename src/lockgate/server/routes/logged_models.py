@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping
 from lockgate.errors import InvalidInput
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
-from lockgate.metadata.limits import require_unique
+from lockgate.metadata.limits import MOST_ORDERS, require_unique
 from lockgate.metadata.metrics import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
@@ -21,7 +21,6 @@ from lockgate.wire.operation import Empty
 _PAGE = 50  # where a client says 0
 _MOST_EXPERIMENTS = 10_000
 _MOST_DATASETS = 100
-_MOST_ORDERS = 32
 
 
 def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.LoggedModelMessage:
@@ -83,7 +82,7 @@ def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire
     for name, given, most in (
         ("experiment_ids", request.experiment_ids, _MOST_EXPERIMENTS),
         ("datasets", request.datasets, _MOST_DATASETS),
-        ("order_by", request.order_by, _MOST_ORDERS),
+        ("order_by", request.order_by, MOST_ORDERS),
     ):
         if len(given) > most:
             raise InvalidInput(f"A search of logged models takes at most {most} {name}. Received {len(given)}.")
