@@ -59,13 +59,19 @@ def load(connection: Connection, count: int) -> None:
     ids = sorted(f"{rng.getrandbits(128):032x}" for _ in range(count))
     order = list(range(count))
     rng.shuffle(order)
+    numbers = iter(range(1, 1 + count * KEYS))
     for table, rows in (
         (runs, (run_row(run_id, number) for run_id, number in zip(ids, order, strict=True))),
-        (latest_metrics, ((i, f"m{k}", rng.random(), False, START, 0) for i in ids for k in sorted_keys())),
+        (
+            latest_metrics,
+            ((i, f"m{k}", rng.random(), False, START, 0, next(numbers)) for i in ids for k in sorted_keys()),
+        ),
         (params, ((i, f"p{k}", f"v{rng.randrange(10)}") for i in ids for k in sorted_keys())),
         (run_tags, (tag for i, n in zip(ids, order, strict=True) for tag in tags_of(i, n))),
     ):
         fill(connection, table, rows)
+    if connection.dialect.name == "postgresql":  # which counted none of these
+        connection.exec_driver_sql(f"ALTER TABLE latest_metrics ALTER series RESTART {1 + count * KEYS}")
     for index in indexes:
         index.create(connection)
 
@@ -87,7 +93,7 @@ def tags_of(run_id: str, number: int) -> Iterator[tuple[str, str, str]]:
 def fill(connection: Connection, table: Table, rows: Iterator[tuple[Any, ...]]) -> None:
     columns = {
         runs: "run_id experiment_id run_name user_id status start_time end_time lifecycle_stage artifact_uri",
-        latest_metrics: "run_id key value is_nan timestamp step",
+        latest_metrics: "run_id key value is_nan timestamp step series",
     }.get(table, "run_id key value").split()
     driver: Any = connection.connection.driver_connection  # of sqlite3 or of psycopg
     if connection.dialect.name == "sqlite":

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockgate.metadata.database import Database
-from lockgate.metadata.metrics import Point, log_points
+from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.run_search import search_runs
 from lockgate.metadata.runs import create_run, log_params, set_run_stage

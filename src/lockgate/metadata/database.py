@@ -50,7 +50,7 @@ class Tx(msgspec.Struct, frozen=True):
     at: int
     by: str
     is_decision: bool
-    is_single: bool = False  # one call of `driver.insert`, which may be made again where it failed
+    is_single: bool = False  # one call of `points.log_points`, which may be made again where it failed
 
     @property
     def is_sqlite(self) -> bool:
@@ -81,7 +81,7 @@ class Database:
     ) -> AbstractContextManager[Tx]:
         """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
 
-        One that `is_single` writes with one call of `driver.insert`, which PostgreSQL does alone in one round trip.
+        One that `is_single` writes with one call of `points.log_points`, which PostgreSQL does alone in one round trip.
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
         Without `may_wait` it is brief, and WouldWait is raised before anything is written where it could not be.
         """

@@ -11,8 +11,8 @@ from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
 from lockgate.metadata.limits import TAG_LENGTH, require_text
-from lockgate.metadata.metrics import ModelPoint, Point
 from lockgate.metadata.pairs import say_again, say_once
+from lockgate.metadata.points import ModelPoint, Point
 from lockgate.metadata.tables import (
     logged_model_metrics,
     logged_model_params,

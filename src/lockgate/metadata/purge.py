@@ -50,8 +50,10 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
 def purge(tx: Tx, *, before: int, limit: int) -> Purge:
     """Delete the rows of at most `limit` of each kind; experiments when nothing is left in them."""
     of_runs = _take(tx, runs, _purgeable_runs(before), limit)
-    for table in (metrics, latest_metrics):  # afterwards: now nobody can log to these runs any more
-        tx.connection.execute(delete(table).where(table.c.run_id.in_([run_id for run_id, _ in of_runs])))
+    is_of_runs = latest_metrics.c.run_id.in_([run_id for run_id, _ in of_runs])
+    series = select(latest_metrics.c.series).where(is_of_runs)
+    tx.connection.execute(delete(metrics).where(metrics.c.series.in_(series)))  # now that nobody can log any more
+    tx.connection.execute(delete(latest_metrics).where(is_of_runs))
     of_models = _take(tx, logged_models, _purgeable_models(before), limit)
     is_empty = and_(
         not_(exists().where(runs.c.experiment_id == experiments.c.experiment_id)),
@@ -82,7 +84,7 @@ def strike_off(tx: Tx, doomed_id: int) -> None:
 
 
 def _take(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:
-    """(id, URI) of rows that were deleted; what belongs to them went with them, but for metrics on PostgreSQL."""
+    """(id, URI) of rows that were deleted; what belongs to them went with them, but for metrics."""
     identity = table.primary_key.columns[0]
     uri = table.c.artifact_location if table is experiments else table.c.artifact_uri
     found = tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from lockgate.metadata.conditions import holds, required, without
+from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.experiments import ACTIVE, DELETED
 from lockgate.metadata.filters import Filter, parse_filter, parse_order
 from lockgate.metadata.pages import Page, Stretch, fetch_page, place_of
@@ -49,8 +50,7 @@ def search_runs(
     tree = parse_filter(filter_)
     orders = parse_order(order_by)
     stages = {"ALL": (ACTIVE, DELETED), "ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,)}[view]
-    is_sqlite = connection.dialect.name == "sqlite"
-    scope = Scope(tuple(sorted(set(experiment_ids))), stages, is_sqlite)
+    scope = Scope(tuple(sorted(set(experiment_ids))), stages, connection.dialect.name == "sqlite")
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
     condition = holds(tree, matches)
     steps = _steps(connection, and_(scope.condition(may_lead=False), condition), max_results)
@@ -59,10 +59,7 @@ def search_runs(
     if gathered is not None:
         stretches = [in_order(select(runs.c.run_id).where(gathered), orders)]
     else:
-        if not is_sqlite:
-            from lockgate.metadata import postgres_engine
-
-            postgres_engine.prefer_walks(connection)
+        prefer_walks(connection)
         if not orders or orders[0].name.is_attribute:
             stretches = [walk(scope, condition, orders)]
         else:

@@ -18,8 +18,7 @@ ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
 _COLUMNS = tuple(column.name for column in runs.c)  # the first is the id
 _SOME_RUNS = f"SELECT {', '.join(_COLUMNS)} FROM runs WHERE run_id IN ?"
-# For metrics, of which thousands a second are written.
-IN_ACTIVE_RUN = driver.Given("SELECT lifecycle_stage FROM runs WHERE run_id = ?", ACTIVE)
+STAGE_OF_RUN = "SELECT lifecycle_stage FROM runs WHERE run_id = ?"  # for the driver
 _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id"))
 
 
@@ -74,7 +73,7 @@ def _rows(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str,
 
 def require_active_run(connection: Connection, run_id: str) -> None:
     """Raises NotFound, or InvalidInput where the run is deleted."""
-    require_active_stage(connection, run_id, driver.scalar(connection, IN_ACTIVE_RUN.statement, run_id))
+    require_active_stage(connection, run_id, driver.scalar(connection, STAGE_OF_RUN, run_id))
 
 
 def require_active_stage(connection: Connection, run_id: str, stage: str | None) -> None:

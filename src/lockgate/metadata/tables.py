@@ -14,10 +14,10 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
-    Constraint,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -76,14 +76,6 @@ def is_whole(connection: Connection, part: float | str) -> bool:
 
 def _of_run() -> ForeignKey:
     return ForeignKey("runs.run_id", ondelete="CASCADE")
-
-
-def _of_run_on_sqlite() -> Constraint:
-    """For metrics, whose statements see to it themselves on PostgreSQL (`driver.insert`).
-
-    There a foreign key asks for the run again with every row, which takes longer than to store the row.
-    """
-    return ForeignKeyConstraint(["run_id"], ["runs.run_id"], ondelete="CASCADE").ddl_if(dialect="sqlite")
 
 
 def _of_model() -> ForeignKey:
@@ -155,22 +147,9 @@ run_tags = Table(
     sqlite_with_rowid=_ROWID,
 )
 
-# NaN is kept as 0 with is_nan set, because SQLite stores a NaN as NULL. The key makes a repeated request harmless, and
-# its order is that of a history.
-metrics = Table(
-    "metrics",
-    metadata,
-    Column("run_id", String(32), nullable=False),
-    Column("key", String(250), nullable=False),
-    Column("step", BigInteger, nullable=False),
-    Column("timestamp", BigInteger, nullable=False),
-    Column("value", Double, nullable=False),
-    Column("is_nan", Boolean, nullable=False),
-    _of_run_on_sqlite(),
-    PrimaryKeyConstraint("run_id", "key", "timestamp", "step", "value", "is_nan"),
-    sqlite_with_rowid=_ROWID,
-)
-
+# Metrics have no foreign key, which would ask for the run again with every row: what writes them makes sure of the run
+# once (`points`), and what deletes runs deletes their metrics (`purge`). NaN is kept as 0 with is_nan set, for SQLite
+# stores a NaN as NULL.
 latest_metrics = Table(
     "latest_metrics",
     metadata,
@@ -180,9 +159,24 @@ latest_metrics = Table(
     Column("is_nan", Boolean, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("step", BigInteger, nullable=False),
-    _of_run_on_sqlite(),
+    Column("series", BigInteger, Identity(always=True), nullable=False),
     PrimaryKeyConstraint("run_id", "key"),
     Index(None, "key", "is_nan", "value"),
+    # Where it says which number is next; PostgreSQL counts, and would write to the index with every value.
+    Index(None, "series", unique=True).ddl_if(dialect="sqlite"),
+    sqlite_with_rowid=_ROWID,
+)
+
+# The history of each. The key makes a repeated request harmless, and its order is that of a history.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("series", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("is_nan", Boolean, nullable=False),
+    PrimaryKeyConstraint("series", "timestamp", "step", "value", "is_nan"),
     sqlite_with_rowid=_ROWID,
 )
 

@@ -14,9 +14,10 @@ from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_
 from lockgate.metadata.events import append_event, list_events
 from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
-from lockgate.metadata.metrics import Point, history, latest_of, log_points
+from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced, WouldWait
+from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of
 from lockgate.metadata.schema import open_database

@@ -3,7 +3,7 @@ import pytest
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import logged_models
 from lockgate.metadata.logged_model_search import Order, search_logged_models
-from lockgate.metadata.metrics import ModelPoint, Point, log_model_points
+from lockgate.metadata.points import ModelPoint, Point, log_model_points
 from lockgate.metadata.runs import create_run
 
 RUN = "a" * 32

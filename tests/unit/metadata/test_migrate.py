@@ -10,7 +10,9 @@ from sqlalchemy import Connection, MetaData, insert, select
 from lockgate.errors import Conflict, NotFound
 from lockgate.metadata import migrate as module
 from lockgate.metadata.database import DECISION, Where, open_engine
+from lockgate.metadata.metrics import history
 from lockgate.metadata.migrate import Migration, migrate, run_migrations
+from lockgate.metadata.points import log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import HEAD, KNOWN, current_revision, open_database
 
@@ -51,27 +53,67 @@ def first_rows(connection: Connection, *, fill: bool = False) -> dict[str, dict[
     return rows
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty(tmp_path: Path, request: pytest.FixtureRequest) -> Where:
+    """Where nothing is, of both kinds."""
+    if request.param == "postgres":
+        return parse_address(request.getfixturevalue("new_postgres_url"))
+    return tmp_path / "a.db"
+
+
 @pytest.mark.parametrize("revision", KNOWN[:-1])
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_rows_of_every_earlier_revision_are_there_after_the_upgrade(
-    tmp_path: Path, request: pytest.FixtureRequest, kind: str, revision: str
-) -> None:
-    where: Where = tmp_path / "a.db"
-    if kind == "postgres":
-        where = parse_address(request.getfixturevalue("new_postgres_url"))
-    engine = open_engine(where)
+def test_rows_of_every_earlier_revision_are_there_after_the_upgrade(empty: Where, revision: str) -> None:
+    engine = open_engine(empty)
     run_migrations(engine, to=revision)
     with engine.connect().execution_options(**DECISION) as connection, connection.begin():
         before = first_rows(connection, fill=True)
     engine.dispose()
     assert len(before) > 20
-    assert migrate(where, at_ms=5)[:2] == (revision, HEAD)
-    database = open_database(where)
+    assert migrate(empty, at_ms=5)[:2] == (revision, HEAD)
+    database = open_database(empty)
     with database.read() as connection:
         after = first_rows(connection)
     database.close()
+    # Since 0006 the history knows a series by its number, which is in the latest value.
+    assert after["metrics"]["series"] == after["latest_metrics"]["series"]
+    of_latest = {name: after["latest_metrics"][name] for name in ("run_id", "key")}
+    after["metrics"] |= of_latest
     for table, row in before.items():
         assert {name: after[table][name] for name in row} == row
+
+
+def test_histories_are_those_of_their_runs_after_the_upgrade_that_numbers_them(empty: Where) -> None:
+    engine = open_engine(empty)
+    run_migrations(engine, to="0005")
+    keys, runs = ("b", "a", "loss"), ("2" * 32, "1" * 32)
+    with engine.connect().execution_options(**DECISION) as connection, connection.begin():
+        schema = MetaData()
+        schema.reflect(connection)
+        for number, run_id in enumerate(runs):
+            run = dict.fromkeys(("run_name", "user_id", "status", "artifact_uri"), "x")
+            run |= {"run_id": run_id, "experiment_id": 0, "start_time": 1, "lifecycle_stage": "active"}
+            connection.execute(insert(schema.tables["runs"]), run)
+            for place, key in enumerate(keys):
+                series = {"run_id": run_id, "key": key, "is_nan": place == 0}
+                rows = [
+                    {**series, "value": float(number), "timestamp": step, "step": step} for step in range(place + 1)
+                ]
+                connection.execute(insert(schema.tables["metrics"]), rows)
+                connection.execute(insert(schema.tables["latest_metrics"]), rows[-1])
+    engine.dispose()
+    migrate(empty, at_ms=5)
+    database = open_database(empty)
+    for key in (*keys, "new"):
+        with database.write(at=1, by="a", decision=False) as tx:
+            log_points(tx, runs[0], [(key, 9.0, 99, 99)])
+    with database.read() as connection:
+        for number, run_id in enumerate(runs):
+            for place, key in enumerate(keys):
+                old = [(step, step, float(number), int(place == 0)) for step in range(place + 1)]
+                assert history(connection, run_id, key) == old + [(99, 99, 9.0, 0)] * (number == 0)
+        assert history(connection, runs[0], "new") == [(99, 99, 9.0, 0)]
+        assert history(connection, runs[1], "new") == []
+    database.close()
 
 
 def test_failed_upgrade_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

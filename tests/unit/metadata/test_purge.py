@@ -5,8 +5,9 @@ import pytest
 from lockgate.metadata import logged_models
 from lockgate.metadata.database import Database
 from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
-from lockgate.metadata.metrics import Point, history, latest_of, log_points
+from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model
+from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.purge import Purge, count_purgeable, list_doomed, purge, strike_off
 from lockgate.metadata.runs import create_run, log_params, params_of, set_run_stage
 from lockgate.metadata.versions import create_version

@@ -7,7 +7,7 @@ from sqlalchemy import event, insert
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database
 from lockgate.metadata.inputs import DatasetUse, log_dataset
-from lockgate.metadata.metrics import Point, log_points
+from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.run_search import search_runs
 from lockgate.metadata.runs import create_run, log_params, set_run_stage, update_run
 from lockgate.metadata.schema import open_database
@@ -193,14 +193,12 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     with database.write(at=1, by="ann") as tx:
         connection = tx.connection
         connection.execute(insert(runs), [{**fixed, "run_id": i, "run_name": i, "start_time": n} for n, i in numbered])
-        connection.execute(
-            insert(latest_metrics), [{**value, "run_id": i, "key": "auc", "value": n / 10} for n, i in numbered]
-        )
+        auc = [{**value, "run_id": i, "key": "auc", "value": n / 10, "series": n} for n, i in numbered]
+        connection.execute(insert(latest_metrics), auc)
         connection.execute(insert(params), [{"run_id": i, "key": "depth", "value": i} for _, i in numbered])
         # All of one value are in the order of time, and are walked so.
-        connection.execute(
-            insert(latest_metrics), [{**value, "run_id": i, "key": "same", "value": 1} for _, i in numbered]
-        )
+        same = [{**value, "run_id": i, "key": "same", "value": 1, "series": MANY + n} for n, i in numbered]
+        connection.execute(insert(latest_metrics), same)
         connection.execute(insert(params), [{"run_id": i, "key": "same", "value": "s"} for _, i in numbered])
         if is_analyzed:
             connection.exec_driver_sql("ANALYZE")

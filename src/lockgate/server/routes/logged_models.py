@@ -8,7 +8,7 @@ from lockgate.errors import InvalidInput
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
 from lockgate.metadata.limits import MOST_ORDERS, require_unique
-from lockgate.metadata.metrics import ModelPoint
+from lockgate.metadata.points import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number

@@ -13,6 +13,7 @@ from lockgate.ids import new_run_id
 from lockgate.metadata import inputs, metrics, run_search, runs
 from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
 from lockgate.metadata.pages import LARGEST
+from lockgate.metadata.points import ModelPoint, Point, log_model_points, log_points
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number
@@ -78,8 +79,8 @@ def restore_run(ctx: Context, request: wire.OfRun) -> Empty:
 def log_metric(ctx: Context, request: wire.LogMetric) -> Empty:
     points, of_models = _points((request,))
     with ctx.write(decision=False, is_single=not of_models) as tx:
-        metrics.log_points(tx, request.id, points)
-        metrics.log_model_points(tx, request.id, of_models)
+        log_points(tx, request.id, points)
+        log_model_points(tx, request.id, of_models)
     return Empty()
 
 
@@ -99,8 +100,8 @@ def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     points, of_models = _points(request.metrics)
     with ctx.write(decision=False, is_single=not (params or request.tags or of_models)) as tx:
         if points:
-            metrics.log_points(tx, request.id, points)
-            metrics.log_model_points(tx, request.id, of_models)
+            log_points(tx, request.id, points)
+            log_model_points(tx, request.id, of_models)
         else:
             runs.require_active_run(tx.connection, request.id)
         if params:
@@ -262,7 +263,7 @@ def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
 
 def _points(
     received: Sequence[wire.Metric | wire.LogMetric],
-) -> tuple[list[tuple[str, float, int, int]], list[metrics.ModelPoint]]:
+) -> tuple[list[tuple[str, float, int, int]], list[ModelPoint]]:
     """For `log_points`, and for `log_model_points` those of them that were measured of a logged model."""
     points = []
     of_models = []
@@ -276,10 +277,8 @@ def _points(
         )
         points.append(point)
         if item.model_id:
-            named = metrics.Point(*point)
-            of_models.append(
-                metrics.ModelPoint(item.model_id, named, item.dataset_name or "", item.dataset_digest or "")
-            )
+            named = Point(*point)
+            of_models.append(ModelPoint(item.model_id, named, item.dataset_name or "", item.dataset_digest or ""))
     return points, of_models
 
 

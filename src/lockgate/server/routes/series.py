@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 
 from lockgate.errors import InvalidInput
-from lockgate.metadata import metrics
+from lockgate.metadata import points
 from lockgate.metadata.limits import require_run_id
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor
@@ -22,7 +22,7 @@ def log_series(ctx: Context, request: wire.LogSeries) -> Empty:
         raise InvalidInput(f"a request takes {wire.VALUES_A_REQUEST} values, this one has {count}.", hint="split it")
     received = [_points(item) for item in request.series]
     with ctx.write(decision=False, is_single=True) as tx:
-        metrics.log_points(tx, request.id, chain.from_iterable(received))
+        points.log_points(tx, request.id, chain.from_iterable(received))
     return Empty()
 
 
