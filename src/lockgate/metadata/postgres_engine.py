@@ -109,14 +109,14 @@ def execute(connection: Connection, statement: str, values: Sequence[Any] = (), 
         raise DBAPIError.instance(statement, None, error, Error, dialect=connection.dialect) from error
 
 
-def prefer_walks(connection: Connection) -> None:
-    """Have the rest of this transaction go along indexes and stop early, whatever statistics say.
+def prefer_walks(connection: Connection, *, prefer: bool) -> None:
+    """Have the rest of this transaction go along indexes and stop early, whatever statistics say; or undo it.
 
     They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
     need all rows, which are then read, hashed and sorted.
     """
     ways = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "sort", "material")
-    settings = ", ".join(f"set_config('enable_{way}', 'off', true)" for way in ways)
+    settings = ", ".join(f"set_config('enable_{way}', '{'off' if prefer else 'on'}', true)" for way in ways)
     execute(connection, f"SELECT {settings}")
 
 

@@ -54,17 +54,17 @@ def search_runs(
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
     condition = holds(tree, matches)
     steps = _steps(connection, and_(scope.condition(may_lead=False), condition), max_results)
+    prefer_walks(connection)  # or PostgreSQL gathers all that hold before it counts the first few of them
     gathered = _gathered(connection, scope, tree, condition, few=few, steps=steps)
     stretches: Iterable[Stretch]
     if gathered is not None:
+        prefer_walks(connection, prefer=False)
         stretches = [in_order(select(runs.c.run_id).where(gathered), orders)]
+    elif not orders or orders[0].name.is_attribute:
+        stretches = [walk(scope, condition, orders)]
     else:
-        prefer_walks(connection)
-        if not orders or orders[0].name.is_attribute:
-            stretches = [walk(scope, condition, orders)]
-        else:
-            after, reach = place_of(page_token, question), _reach(steps, few)
-            stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach)
+        after, reach = place_of(page_token, question), _reach(steps, few)
+        stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 
