@@ -7,7 +7,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
-    Row,
     case,
     func,
     select,
@@ -51,13 +50,17 @@ def history_page(connection: Connection, run_id: str, key: str, *, max_results: 
 
 def histories(
     connection: Connection, run_ids: Sequence[str], key: str, *, limit: int
-) -> Sequence[Row[str, int, int, float, int]]:
+) -> list[tuple[str, int, int, float, int]]:
     """(run id, time, step, value, is NaN) of one metric of several runs, in that order; `limit` at most."""
     prefer_walks(connection)
-    t, of = metrics.c, latest_metrics.c
-    query = select(of.run_id, *_columns()).join_from(latest_metrics, metrics, of.series == t.series)
-    query = query.where(of.run_id.in_(run_ids), of.key == key)
-    return connection.execute(query.order_by(of.run_id, t.timestamp, t.step, t.value).limit(limit)).all()
+    t = metrics.c
+    found: list[tuple[str, int, int, float, int]] = []
+    for run_id in sorted(set(run_ids)):  # one after the other, for all at once would be read whole and sorted
+        query = select(*_columns()).where(_is_of(run_id, key)).order_by(t.timestamp, t.step, t.value)
+        found += [(run_id, *value) for value in plain_rows(connection, query.limit(limit - len(found)))]
+        if len(found) == limit:
+            break
+    return found
 
 
 def sample_history(

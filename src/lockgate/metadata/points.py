@@ -117,8 +117,8 @@ _VALUES = ("step", "timestamp", "value", "is_nan")
 _APPEND = f"INSERT INTO metrics (series, {', '.join(_VALUES)})"
 _KNOWN_IS_FINE = "ON CONFLICT DO NOTHING"
 _IS_NEWER = (
-    "(excluded.step, excluded.timestamp, excluded.value) "
-    "> (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
+    "(excluded.step, excluded.timestamp, excluded.value, excluded.is_nan) "
+    "> (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value, latest_metrics.is_nan)"
 )
 # Also where it is not newer, for a row that is left as it is does not tell its number.
 _MOVE = (
@@ -166,7 +166,10 @@ def _parts(rows: Sequence[tuple[object, ...]]) -> Iterator[tuple[int, tuple[obje
 
 @lru_cache
 def _sqlite_move(size: int) -> str:
-    """A new series has the next number; of those of a statement each has its own."""
+    """A new series has the next number, of those of a statement each its own.
+
+    The largest number is given again when its row is deleted, which therefore must not go without its history.
+    """
     rows = ", ".join(f"(?, ?, ?, ?, ?, {number})" for number in range(1, 1 + size))
     number = "(SELECT coalesce(max(series), 0) FROM latest_metrics) + column6"
     return (

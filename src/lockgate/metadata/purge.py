@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, insert, not_, or_, select
 
 from lockgate.metadata.database import Tx
+from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import DEFAULT_ID, DELETED
 from lockgate.metadata.tables import (
@@ -50,10 +51,12 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
 def purge(tx: Tx, *, before: int, limit: int) -> Purge:
     """Delete the rows of at most `limit` of each kind; experiments when nothing is left in them."""
     of_runs = _take(tx, runs, _purgeable_runs(before), limit)
+    prefer_walks(tx.connection)  # or PostgreSQL reads the histories of all runs for those of a few
     is_of_runs = latest_metrics.c.run_id.in_([run_id for run_id, _ in of_runs])
     series = select(latest_metrics.c.series).where(is_of_runs)
     tx.connection.execute(delete(metrics).where(metrics.c.series.in_(series)))  # now that nobody can log any more
     tx.connection.execute(delete(latest_metrics).where(is_of_runs))
+    prefer_walks(tx.connection, prefer=False)
     of_models = _take(tx, logged_models, _purgeable_models(before), limit)
     is_empty = and_(
         not_(exists().where(runs.c.experiment_id == experiments.c.experiment_id)),

@@ -19,10 +19,11 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import QueuePool
 
-from lockgate.errors import DataDamaged, LockgateError, StorageFull, Unavailable
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
 from lockgate.metadata.modes import Mode, WouldWait
 
 BUSY_TIMEOUT_S = 30.0
+_OLDEST = (3, 35)
 _ASK_EVERY_S = (0.0005, 0.004)  # drawn, so that nobody is always a little late
 _PRAGMAS: Mapping[Mode, tuple[str, ...]] = {
     "read": (f"busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}",),
@@ -32,8 +33,19 @@ _PRAGMAS: Mapping[Mode, tuple[str, ...]] = {
 }
 
 
+def require_version(version: tuple[int, ...]) -> None:
+    """Raises InvalidInput for an SQLite without RETURNING."""
+    if version < _OLDEST:
+        given, needed = (".".join(map(str, numbers)) for numbers in (version, _OLDEST))
+        raise InvalidInput(
+            f"this Python has SQLite {given}, and {needed} or later is needed.",
+            hint="use a Python that brings its own (of uv or conda, say), or keep records in PostgreSQL",
+        )
+
+
 def make_engine(path: Path) -> Engine:
-    """The file and its folder are made when they are not there."""
+    """The file and its folder are made when they are not there. Raises InvalidInput where SQLite is too old."""
+    require_version(sqlite3.sqlite_version_info)
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         make_url("sqlite://").set(database=str(path)),

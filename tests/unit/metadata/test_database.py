@@ -399,6 +399,13 @@ def test_decision_and_postgresql_are_never_brief(database: Database) -> None:
             raise AssertionError
 
 
+def test_sqlite_that_is_too_old_is_refused_with_what_to_do() -> None:
+    sqlite_engine.require_version((3, 35, 0))
+    with pytest.raises(InvalidInput, match=r"has SQLite 3\.34\.1, and 3\.35 or later is needed") as caught:
+        sqlite_engine.require_version((3, 34, 1))
+    assert "PostgreSQL" in (caught.value.hint or "")
+
+
 def test_log_does_not_grow_with_brief_measurements(sqlite_database: Database) -> None:
     begin_cycle(sqlite_database)
     refused = 0

@@ -1,8 +1,10 @@
 import math
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from lockgate.metadata.database import Database
 from lockgate.metadata.metrics import histories, history, history_page, sample_history
@@ -90,5 +92,28 @@ def test_histories_of_several_runs_are_by_run_and_limited(database: Database) ->
     log(database, *HISTORY[:2])
     with database.read() as connection:
         found = histories(connection, [other, RUN, "c" * 32], "m", limit=10)
-        assert [(row.run_id[0], row.value) for row in found] == [("a", 1.0), ("a", 3.0), ("b", 7.0)]
-        assert len(histories(connection, [other, RUN], "m", limit=2)) == 2
+        assert [(run_id[0], value) for run_id, _, _, value, _ in found] == [("a", 1.0), ("a", 3.0), ("b", 7.0)]
+        assert histories(connection, [other, RUN, other], "m", limit=2) == found[:2]
+        assert histories(connection, [other, RUN], "m", limit=0) == []
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda connection: history(connection, RUN, "m"),
+        lambda connection: history_page(connection, RUN, "m", max_results=5000, page_token="").found,
+        lambda connection: histories(connection, [RUN, "b" * 32], "m", limit=5000),
+    ],
+)
+def test_long_history_is_read_without_the_disk_of_postgresql(
+    database: Database, read: Callable[[Connection], list[Any]]
+) -> None:
+    if database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite always goes along the index")
+    rng = random.Random(0)
+    for _ in range(5):
+        log(database, *(Point(rng.choice(["m", "other"]), 0.5, rng.randrange(10**9), 0) for _ in range(4000)))
+    with database.read() as connection:  # which believes these to be few, as long as it has no statistics
+        connection.exec_driver_sql("SET LOCAL work_mem = '64kB'")
+        connection.exec_driver_sql("SET LOCAL temp_file_limit = 0")
+        assert len(read(connection)) >= 5000

@@ -49,16 +49,17 @@ def logged(database: Database, key: str, run_id: str = RUN) -> Sequence[tuple[in
         (Point("m", 1.0, 5, 2), Point("m", 2.0, 9, 1), 1.0),
         (Point("m", 1.0, 5, 1), Point("m", 2.0, 6, 1), 2.0),  # then a later time
         (Point("m", 3.0, 5, 1), Point("m", 2.0, 5, 1), 3.0),  # then the larger value
+        (Point("m", math.nan, 5, 1), Point("m", 0.0, 5, 1), math.nan),  # a NaN is kept as a 0, and after it
     ],
 )
 def test_latest_value_is_the_same_in_one_batch_and_in_two(
     database: Database, first: Point, second: Point, expected: float
 ) -> None:
     log(database, first, second)
-    assert latest(database)[0].value == expected
-    log(database, first)
-    log(database, second)
-    assert latest(database)[0].value == expected
+    for point in (first, second):
+        log(database, point, run_id=OTHER)
+    for run_id in (RUN, OTHER):
+        assert latest(database, run_id)[0].value == pytest.approx(expected, nan_ok=True)
 
 
 def test_nan_and_infinities_are_kept(database: Database) -> None:

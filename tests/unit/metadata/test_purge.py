@@ -1,15 +1,17 @@
 import threading
 
 import pytest
+from sqlalchemy import func, select
 
 from lockgate.metadata import logged_models
 from lockgate.metadata.database import Database
 from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
-from lockgate.metadata.metrics import history, latest_of
+from lockgate.metadata.metrics import history
 from lockgate.metadata.models import create_model
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.purge import Purge, count_purgeable, list_doomed, purge, strike_off
 from lockgate.metadata.runs import create_run, log_params, params_of, set_run_stage
+from lockgate.metadata.tables import latest_metrics, metrics
 from lockgate.metadata.versions import create_version
 
 OLD, RECENT, LIVE, SOURCE = "a" * 32, "b" * 32, "c" * 32, "d" * 32
@@ -51,7 +53,9 @@ def test_old_deleted_run_goes_with_all_it_had_and_its_folder_is_doomed(deleted: 
     assert purged(deleted, 50) == Purge(1, 0, 0, 0)
     with deleted.read() as connection:
         assert set(params_of(connection, [OLD, RECENT, LIVE, SOURCE])) == {RECENT, LIVE, SOURCE}
-        assert history(connection, OLD, "m") == []
+        kept = connection.scalars(select(latest_metrics.c.series).order_by(latest_metrics.c.series)).all()
+        assert connection.scalars(select(metrics.c.series).order_by(metrics.c.series)).all() == kept
+        assert len(kept) == 3
     assert doomed(deleted) == [f"mlflow-artifacts:/0/{OLD}"]
     assert counted(deleted, 50) == Purge(0, 0, 0, 1)
 
@@ -73,8 +77,18 @@ def test_metric_that_is_logged_while_its_run_goes_for_good_goes_with_it(database
         assert deleting.is_alive()  # what is written here keeps the run there
     deleting.join()
     with database.read() as connection:
-        assert (list(history(connection, OLD, "m")), list(latest_of(connection, [OLD]))) == ([], [])
+        for table in (metrics, latest_metrics):
+            assert connection.scalar(select(func.count()).select_from(table)) == 0
         assert doomed(database) == [f"mlflow-artifacts:/0/{OLD}"]
+
+
+def test_run_that_is_begun_again_after_it_went_for_good_has_only_what_is_new(deleted: Database) -> None:
+    purged(deleted, 1000)
+    with deleted.write(at=101, by="ann") as tx:
+        create_run(tx, RECENT, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+        log_points(tx, RECENT, [Point("m", 2.0, 2, 2), Point("new", 3.0, 3, 3)])
+    with deleted.read() as connection:
+        assert [list(history(connection, RECENT, key)) for key in ("m", "new")] == [[(2, 2, 2.0, 0)], [(3, 3, 3.0, 0)]]
 
 
 def test_folder_is_doomed_until_it_is_struck_off(deleted: Database) -> None:
