@@ -1,6 +1,7 @@
 """From the bytes of a request to the struct of its operation."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,6 +15,9 @@ from lockgate.wire.operation import Operation, Req, Res
 # A body that is too large is read to its end and thrown away, so that the client gets our answer and not a reset
 # connection; but not for ever.
 _LONGEST_DISCARD = 1 << 30
+
+_encoder = msgspec.json.Encoder()
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
@@ -44,14 +48,32 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
 
 def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes, path_params: Mapping[str, str]) -> Req:
     """The typed request. Raises InvalidInput naming the field that does not fit."""
-    if operation.method == "GET":
-        return _convert(operation, {**_query(operation, query), **path_params})
-    if not path_params:
+    if operation.method != "GET" and not path_params:
         try:
-            return msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
+            request = msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
-    return _convert(operation, {**_object(body), **path_params})
+        else:
+            if b"\\u" in body:  # JSON has both escaped, and to look into every text takes as long as to decode
+                require_storable(request)
+            return request
+    given = _query(operation, query) if operation.method == "GET" else _object(body)
+    request = _convert(operation, {**given, **path_params})
+    require_storable(request)
+    return request
+
+
+def require_storable(request: msgspec.Struct) -> None:
+    """Raises InvalidInput for a text that PostgreSQL cannot keep, so that SQLite does not keep it either.
+
+    That is a NUL, and half of a surrogate pair.
+    """
+    try:
+        encoded = _encoder.encode(request)
+    except UnicodeEncodeError as error:
+        raise InvalidInput("the request has a text that is not valid Unicode.") from error
+    if b"\\u0000" in encoded and _NUL.search(encoded):  # the first look takes a microsecond, and finds nothing
+        raise InvalidInput("the request has a text with a NUL character, which cannot be stored.")
 
 
 def _convert(operation: Operation[Req, Res], values: dict[str, Any]) -> Req:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lockgate.server import files
 from lockgate.server.context import Context
+from lockgate.server.decode import require_storable
 from lockgate.server.perform import perform
 from lockgate.server.table import BY_NAME
 from lockgate.store.atomic import replacing
@@ -18,6 +19,7 @@ class LocalTransport:
         self.context = context
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        require_storable(request)
         answer: Res = perform(BY_NAME[operation.name], self.context, request)
         return answer
 

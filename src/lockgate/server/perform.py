@@ -5,12 +5,9 @@ no transaction left and gets one of its own. Reads are not audited; files are, b
 """
 
 import logging
-import re
 from typing import Any
 
-import msgspec
-
-from lockgate.errors import DataDamaged, InvalidInput, LockgateError, PermissionDenied
+from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.modes import WouldWait
 from lockgate.server.act import Act
@@ -18,9 +15,6 @@ from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require
 
 log = logging.getLogger("lockgate.server")
-
-_encoder = msgspec.json.Encoder()
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
@@ -44,20 +38,9 @@ def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
 
 
 def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
-    require_storable(request)
     require(route.need, ctx.caller, ctx.database, ctx.recent, request)
     answer = repeat_when_raced(lambda: route.handler(ctx, request))
     return cut_down(route.need, ctx.caller, answer)
-
-
-def require_storable(request: msgspec.Struct) -> None:
-    """Raises InvalidInput for a text that PostgreSQL cannot keep, so that SQLite does not keep it either."""
-    try:
-        encoded = _encoder.encode(request)
-    except UnicodeEncodeError as error:
-        raise InvalidInput("the request has a text that is not valid Unicode.") from error
-    if b"\\u0000" in encoded and _NUL.search(encoded):  # the first look takes a microsecond, and finds nothing
-        raise InvalidInput("the request has a text with a NUL character, which cannot be stored.")
 
 
 def audit_failure(ctx: Context, act: Act, error: Exception) -> None:
