@@ -12,21 +12,18 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Double, Integer, String
-from sqlalchemy.types import TypeEngine
-
 from lockgate.errors import InvalidInput
 
 _TEXT = 25
 # Number of the type and, as the module array has it, what an element is.
-_NUMBERS = {Boolean: (16, "b"), BigInteger: (20, "q"), Integer: (23, "i"), Double: (701, "d")}
+_NUMBERS = {"BOOLEAN": (16, "b"), "BIGINT": (20, "q"), "INTEGER": (23, "i"), "DOUBLE PRECISION": (701, "d")}
 
 
-def binary_array(kind: TypeEngine[object], values: Sequence[Any]) -> bytes:
-    """The values of a column, none of them None. Raises InvalidInput for a number that does not fit."""
-    if isinstance(kind, String):
+def binary_array(kind: str, values: Sequence[Any]) -> bytes:
+    """The values of a column of that type, none of them None. Raises InvalidInput for a number that does not fit."""
+    if kind == "TEXT":
         return _head(_TEXT, len(values)) + b"".join(_texts(values))
-    number, code = _NUMBERS[type(kind)]
+    number, code = _NUMBERS[kind]
     try:
         numbers = array(code, values)
     except OverflowError as error:

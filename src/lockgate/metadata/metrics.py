@@ -3,16 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Integer,
-    case,
-    func,
-    select,
-    true,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Connection, Integer, Select, case, func, select, true, type_coerce
 
 from lockgate.metadata.driver import plain_rows, prefer_walks, rows_among
 from lockgate.metadata.pages import LARGEST, Page, Sort, Stretch, fetch_page
@@ -30,9 +21,7 @@ def latest_of(connection: Connection, run_ids: Sequence[str]) -> Sequence[tuple[
 def history(connection: Connection, run_id: str, key: str) -> Sequence[Found]:
     """One metric by time, then step."""
     prefer_walks(connection)  # PostgreSQL would rather sort, on its disk where it is much
-    t = metrics.c
-    query = select(*_columns()).where(_is_of(run_id, key))
-    return plain_rows(connection, query.order_by(t.timestamp, t.step, t.value))
+    return plain_rows(connection, _in_order(run_id, key))
 
 
 def history_page(connection: Connection, run_id: str, key: str, *, max_results: int, page_token: str) -> Page:
@@ -53,11 +42,10 @@ def histories(
 ) -> list[tuple[str, int, int, float, int]]:
     """(run id, time, step, value, is NaN) of one metric of several runs, in that order; `limit` at most."""
     prefer_walks(connection)
-    t = metrics.c
     found: list[tuple[str, int, int, float, int]] = []
     for run_id in sorted(set(run_ids)):  # one after the other, for all at once would be read whole and sorted
-        query = select(*_columns()).where(_is_of(run_id, key)).order_by(t.timestamp, t.step, t.value)
-        found += [(run_id, *value) for value in plain_rows(connection, query.limit(limit - len(found)))]
+        query = _in_order(run_id, key).limit(limit - len(found))
+        found += [(run_id, *value) for value in plain_rows(connection, query)]
         if len(found) == limit:
             break
     return found
@@ -87,6 +75,11 @@ def _spread(count: int, size: int) -> list[int]:
     """Numbers from 1 to `count`: where `size` groups of nearly equal length begin, but the last number for the last."""
     length, longer = divmod(count, size)  # the first groups are longer by one
     return [1 + group * length + min(group, longer) for group in range(size - 1)] + [count]
+
+
+def _in_order(run_id: str, key: str) -> Select[*tuple[Any, ...]]:
+    t = metrics.c
+    return select(*_columns()).where(_is_of(run_id, key)).order_by(t.timestamp, t.step, t.value)
 
 
 def _is_of(run_id: str, key: str) -> ColumnElement[bool]:

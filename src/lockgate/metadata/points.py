@@ -13,7 +13,7 @@ from itertools import chain
 from operator import ne
 from typing import NamedTuple, TypeAlias
 
-from sqlalchemy import Integer, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import InvalidInput, NotFound
@@ -24,7 +24,7 @@ from lockgate.metadata.experiments import ACTIVE
 from lockgate.metadata.limits import require_key
 from lockgate.metadata.runs import STAGE_OF_RUN, require_active_stage
 from lockgate.metadata.sqlite_engine import driver_of
-from lockgate.metadata.tables import latest_metrics, logged_model_metrics, logged_models
+from lockgate.metadata.tables import logged_model_metrics, logged_models
 
 # A point as it is written: key, step, time, value, whether it is a NaN. Truth is 0 or 1: sqlite3 looks for a way to
 # adapt each bool, which costs as much as to store the row.
@@ -198,7 +198,7 @@ def _write_to_postgresql(
     if many:
         place = {row[0]: number for number, row in enumerate(latest, 1)}
         values += map(binary_array, _KINDS, zip(*latest, strict=True))
-        values += map(binary_array, (Integer(), *_KINDS[1:]), (list(map(place.__getitem__, keys)), *columns))
+        values += map(binary_array, ("INTEGER", *_KINDS[1:]), (list(map(place.__getitem__, keys)), *columns))
     else:
         values += map(_text, latest[0])
 
@@ -211,7 +211,7 @@ def _write_to_postgresql(
     return ask(all_new=False)
 
 
-_KINDS = tuple(latest_metrics.c[name].type for name in ("key", *_VALUES))
+_KINDS = ("TEXT", "BIGINT", "BIGINT", "DOUBLE PRECISION", "BOOLEAN")  # of a row
 
 
 def _text(value: object) -> str:  # a text, or a number
