@@ -148,6 +148,10 @@ def _write_to_sqlite(
     if stage != ACTIVE:
         return stage
     execute = driver_of(tx.connection).execute
+    if len(keys) == 1:  # as below, without the making of lists, which takes as long as SQLite does
+        ((_, number),) = execute(_sqlite_move(1), (run_id, *latest[0])).fetchall()
+        execute(_sqlite_append(1), (number, *latest[0][1:]))
+        return stage
     series: dict[str, int] = {}
     for size, values in _parts(latest):
         series.update(execute(_sqlite_move(size), (run_id, *values)).fetchall())
