@@ -142,8 +142,6 @@ def _write_to_sqlite(
 
     Returns the stage of the run; nothing is written where it is not active.
     """
-    # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
-    # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
     stage: str | None = scalar(tx.connection, STAGE_OF_RUN, run_id)
     if stage != ACTIVE:
         return stage
@@ -152,6 +150,8 @@ def _write_to_sqlite(
         ((_, number),) = execute(_sqlite_move(1), (run_id, *latest[0])).fetchall()
         execute(_sqlite_append(1), (number, *latest[0][1:]))
         return stage
+    # Hundreds of rows are one call of the driver, which lets go of the interpreter's lock for as long as it lasts.
+    # Row by row it would be fought for at every row, and a training loop in another thread holds it 5 ms each time.
     series: dict[str, int] = {}
     for size, values in _parts(latest):
         series.update(execute(_sqlite_move(size), (run_id, *values)).fetchall())
@@ -202,7 +202,7 @@ def _write_to_postgresql(
     if many:
         place = {row[0]: number for number, row in enumerate(latest, 1)}
         values += map(binary_array, _KINDS, zip(*latest, strict=True))
-        values += map(binary_array, ("INTEGER", *_KINDS[1:]), (list(map(place.__getitem__, keys)), *columns))
+        values += map(binary_array, _PLACED, (list(map(place.__getitem__, keys)), *columns))
     else:
         values += map(_text, latest[0])
 
@@ -216,6 +216,7 @@ def _write_to_postgresql(
 
 
 _KINDS = ("TEXT", "BIGINT", "BIGINT", "DOUBLE PRECISION", "BOOLEAN")  # of a row
+_PLACED = ("INTEGER", *_KINDS[1:])  # of a point that says the place of its key among the latest
 
 
 def _text(value: object) -> str:  # a text, or a number
@@ -230,15 +231,14 @@ def _postgres_statement(*, many: bool, all_new: bool) -> str:
     """
     is_active = f"(SELECT stage FROM given) = '{ACTIVE}'"
     if many:
-        latest = "unnest($2::TEXT[], $3::BIGINT[], $4::BIGINT[], $5::DOUBLE PRECISION[], $6::BOOLEAN[])"
+        latest = f"unnest({_parameters(_KINDS, 2, '[]')})"
         points = (
             f"SELECT (SELECT array_agg(series ORDER BY key) FROM moved)[place], {', '.join(_VALUES)} "
-            "FROM unnest($7::INTEGER[], $8::BIGINT[], $9::BIGINT[], $10::DOUBLE PRECISION[], $11::BOOLEAN[]) "
-            f"AS point (place, {', '.join(_VALUES)}) WHERE {is_active}"
+            f"FROM unnest({_parameters(_PLACED, 7, '[]')}) AS point (place, {', '.join(_VALUES)}) WHERE {is_active}"
         )
     else:
-        latest = "(SELECT $2::TEXT, $3::BIGINT, $4::BIGINT, $5::DOUBLE PRECISION, $6::INTEGER::BOOLEAN)"
-        points = "SELECT series, $3::BIGINT, $4::BIGINT, $5::DOUBLE PRECISION, $6::INTEGER::BOOLEAN FROM moved"
+        latest = f"(SELECT {_parameters(_KINDS, 2)})"
+        points = f"SELECT series, {_parameters(_KINDS[1:], 3)} FROM moved"
     # The lock that a foreign key would ask for with every row: others may change the run, but not delete it.
     return (
         f"WITH given (stage) AS ({STAGE_OF_RUN.replace('?', '$1::TEXT')} FOR KEY SHARE), "
@@ -247,3 +247,7 @@ def _postgres_statement(*, many: bool, all_new: bool) -> str:
         f"appended AS ({_APPEND} {points} {'' if all_new else _KNOWN_IS_FINE}) "
         "SELECT stage FROM given"
     )
+
+
+def _parameters(kinds: Sequence[str], first: int, suffix: str = "") -> str:
+    return ", ".join(f"${number}::{kind}{suffix}" for number, kind in enumerate(kinds, first))

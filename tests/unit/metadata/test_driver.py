@@ -6,7 +6,7 @@ from lockgate.metadata.driver import rows_among, scalar
 from lockgate.metadata.runs import create_run, set_run_tags
 
 RUN = "a" * 32
-TEXTS = [" ", "plain", 'say "hi"', "back\\slash", "\\", '"', "{a,b}", "NULL", "two\nlines", "ü€😀", "it's", "%s"]
+TEXTS = ["", " ", "plain", 'say "hi"', "back\\slash", "\\", '"', "{a,b}", "NULL", "two\nlines", "ü€😀", "it's", "%s"]
 
 
 def test_texts_are_looked_up_as_they_are(database: Database, write: Callable[..., AbstractContextManager[Tx]]) -> None:
@@ -18,7 +18,7 @@ def test_texts_are_looked_up_as_they_are(database: Database, write: Callable[...
         found = rows_among(connection, statement, RUN, among=TEXTS)
         assert dict(found) == {f"t{number}": text for number, text in enumerate(TEXTS)}
         assert rows_among(connection, statement, RUN, among=[]) == []
-        assert rows_among(connection, statement, RUN, among=[TEXTS[2]]) == [("t2", TEXTS[2])]
+        assert rows_among(connection, statement, RUN, among=[TEXTS[3]]) == [("t3", TEXTS[3])]
         for number, text in enumerate(TEXTS):
             assert scalar(connection, "SELECT key FROM run_tags WHERE value = ?", text) == f"t{number}"
         assert scalar(connection, "SELECT key FROM run_tags WHERE value = ?", "none") is None

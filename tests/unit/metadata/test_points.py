@@ -69,7 +69,7 @@ def test_nan_and_infinities_are_kept(database: Database) -> None:
     assert (p.value, q.value) == (math.inf, -math.inf)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 251, "a?", "../a", "/a", "a//b", ".", "a\\b", "a\0b"])
+@pytest.mark.parametrize("key", ["", "x" * 251, "a?", "../a", "/a", "a//b", ".", "a\\b", "a\0b", "\ud800"])
 def test_name_that_cannot_be_kept_is_refused(database: Database, key: str) -> None:
     with pytest.raises(InvalidInput):
         log(database, Point(key, 1.0, 1, 0))
@@ -183,6 +183,13 @@ def test_nothing_is_written_to_a_run_that_is_deleted_or_not_there(
     with database.read() as connection:
         for table in (metrics, latest_metrics):
             assert connection.scalar(select(func.count()).select_from(table)) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_zero_byte_never_cuts_the_name_of_a_run(database: Database, count: int) -> None:
+    with pytest.raises((InvalidInput, NotFound)):  # PostgreSQL's texts cannot have one
+        log(database, *(Point("m", 1.0, 1, step) for step in range(count)), run_id=f"{RUN}\0b", is_single=True)
+    assert latest(database) == []
 
 
 @pytest.mark.parametrize("count", [1, 2])
