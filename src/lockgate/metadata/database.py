@@ -5,7 +5,7 @@ A transaction has one of four modes, and the code inside is written once for bot
     read         one consistent snapshot; it waits for nobody, and nobody for it
     decision     asks and then writes what follows from the answer: alone, no other decision comes between
     measurement  statements that are each right by themselves (insert, upsert), whatever others write meanwhile
-    brief        a measurement that waits for nothing, for an event loop that does small ones itself (`can_be_brief`)
+    brief        a measurement that keeps nobody waiting, for an event loop that does small ones itself
 
 `sqlite_engine` and `postgres_engine` say how each database keeps that, and what an acknowledged write survives.
 """
@@ -51,6 +51,7 @@ class Tx(msgspec.Struct, frozen=True):
     by: str
     is_decision: bool
     is_single: bool = False  # one call of `points.log_points`, which may be made again where it failed
+    brief_until: int | None = None  # as `Database.write` has it
 
     @property
     def is_sqlite(self) -> bool:
@@ -63,7 +64,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self.can_be_brief = self._is_sqlite  # to ask another process means waiting
+        self.reads_at_once = self._is_sqlite  # to ask another process means waiting
         # Writers of one process queue here, first come, first served; SQLite itself would let them poll.
         self._one_writer = threading.Lock()
         self._turn: AbstractContextManager[Any] = self._one_writer if self._is_sqlite else nullcontext()
@@ -77,19 +78,30 @@ class Database:
             yield connection
 
     def write(
-        self, *, at: int, by: str, decision: bool = True, is_single: bool = False, may_wait: bool = True
+        self,
+        *,
+        at: int,
+        by: str,
+        decision: bool = True,
+        is_single: bool = False,
+        brief_until: int | None = None,
+        owed: Connection | None = None,
     ) -> AbstractContextManager[Tx]:
         """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
 
         One that `is_single` writes with one call of `points.log_points`, which PostgreSQL does alone in one round trip.
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
-        Without `may_wait` it is brief, and WouldWait is raised before anything is written where it could not be.
+        With `brief_until`, a file descriptor, it is brief, and WouldWait is raised where it cannot be: SQLite waits for
+        nobody then, and PostgreSQL's answer to a single one is waited for until there is something to read there. What
+        the error says is `owed` is to be handed over with the repetition.
         """
         if self._is_sqlite and not decision:
-            return self._measure(at, by, may_wait=may_wait)
-        if not may_wait:
-            raise WouldWait("only measurements on SQLite are brief.")
-        return self._append(at, by) if is_single else self._write(at, by, is_decision=decision)
+            return self._measure(at, by, may_wait=brief_until is None)
+        if is_single:
+            return self._append(at, by, brief_until, owed)
+        if brief_until is not None:
+            raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
+        return self._write(at, by, is_decision=decision)
 
     def close(self) -> None:
         while self._kept:
@@ -108,14 +120,21 @@ class Database:
             yield Tx(connection, at, by, is_decision)
 
     @contextmanager
-    def _append(self, at: int, by: str) -> Iterator[Tx]:
+    def _append(self, at: int, by: str, brief_until: int | None, owed: Connection | None) -> Iterator[Tx]:
         """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
+        if brief_until is not None and not self._kept:
+            raise WouldWait("a connection is yet to be opened.")
         with storage_errors():
-            connection = self._take_kept()
+            connection = self._take_kept() if owed is None or owed.closed else owed
             try:
-                yield Tx(connection, at, by, is_decision=False, is_single=True)
-            except BaseException:
+                yield Tx(connection, at, by, is_decision=False, is_single=True, brief_until=brief_until)
+            except WouldWait as late:
+                late.owed = connection
+                raise
+            except BaseException as error:
                 connection.close()
+                if brief_until is not None and isinstance(error, DBAPIError):
+                    raise WouldWait("what happened to the database is for who asks again to find out.") from error
                 raise
             self._kept.append(connection)
 

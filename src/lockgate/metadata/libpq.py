@@ -5,6 +5,7 @@ gives Python's values, needs longer for a logged metric than PostgreSQL does. To
 Ctrl-C can interrupt.
 """
 
+import select
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,9 +14,15 @@ from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
+from psycopg.waiting import Ready
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from lockgate.metadata.modes import WouldWait
+
+# A file descriptor tells an event loop of all that comes from outside, but not of its timers.
+_MOMENT_MS = 2
+_OWING = "owing"
 _UNKNOWN_STATEMENT = b"26000"
 
 
@@ -26,17 +33,25 @@ class _Given(NamedTuple):
     formats: list[int]
 
 
-def value_of(connection: Connection, statement: str, values: Sequence[str | bytes], *, is_alone: bool) -> str | None:
+def value_of(
+    connection: Connection,
+    statement: str,
+    values: Sequence[str | bytes],
+    *,
+    is_alone: bool,
+    brief_until: int | None = None,
+) -> str | None:
     """The first column of the first row of a statement with `$1`, `$2` ...; None where there is none.
 
     One that `is_alone`, outside of any transaction, is parsed once a connection. Raises DBAPIError, as SQLAlchemy
-    would.
+    would. With `brief_until` it is alone, and WouldWait is raised where that file descriptor can be read before the
+    answer has come. Who asks the same on that connection again is given the answer that is still owed.
     """
     driver: Any = connection.connection.driver_connection  # psycopg.Connection
     try:
         given = _Given([_encoded(value) for value in values], [isinstance(value, bytes) for value in values])
         if is_alone:
-            result = _ask_prepared(driver, connection.info.setdefault("prepared", {}), statement, given)
+            result = _ask_prepared(driver, connection.info, statement, given, brief_until)
         else:
             driver.pgconn.send_query_params(statement.encode(), given.values, param_formats=given.formats)
             result = _answer(driver)
@@ -56,16 +71,22 @@ def _encoded(value: str | bytes) -> bytes:
     return value.encode()
 
 
-def _ask_prepared(driver: Any, prepared: dict[str, bytes], statement: str, given: _Given) -> PGresult:
+def _ask_prepared(
+    driver: Any, info: dict[Any, Any], statement: str, given: _Given, brief_until: int | None
+) -> PGresult:
+    prepared: dict[str, bytes] = info.setdefault("prepared", {})
     name = prepared.get(statement)
-    if name is None:
-        name = prepared[statement] = f"lockgate_{len(prepared)}".encode()
-    else:
-        driver.pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
-        result = _answer(driver)
+    if name is not None:
+        if not info.pop(_OWING, False):
+            driver.pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
+        result = _answer(driver) if brief_until is None else _answer_before(brief_until, driver, info)
         if result.error_field(DiagnosticField.SQLSTATE) != _UNKNOWN_STATEMENT:
             return result
         # psycopg has PostgreSQL forget all of a connection's statements when a transaction was rolled back.
+    if brief_until is not None:
+        raise WouldWait("the statement is yet to be parsed.")
+    if name is None:
+        name = prepared[statement] = f"lockgate_{len(prepared)}".encode()
     driver.pgconn.send_prepare(name, statement.encode())
     result = _answer(driver)
     if result.status != ExecStatus.COMMAND_OK:
@@ -77,3 +98,19 @@ def _ask_prepared(driver: Any, prepared: dict[str, bytes], statement: str, given
 def _answer(driver: Any) -> PGresult:
     results: list[PGresult] = driver.wait(execute(driver.pgconn))
     return results[-1]
+
+
+def _answer_before(events: int, driver: Any, info: dict[Any, Any]) -> PGresult:
+    waiting, ours = select.poll(), driver.pgconn.socket
+    waiting.register(ours, select.POLLIN)
+    waiting.register(events, select.POLLIN)
+    steps = execute(driver.pgconn)
+    try:
+        next(steps)
+        while any(ready == ours for ready, _ in waiting.poll(_MOMENT_MS)):
+            steps.send(Ready.R)
+    except StopIteration as done:
+        results: list[PGresult] = done.value
+        return results[-1]
+    info[_OWING] = True
+    raise WouldWait("the database has not answered yet.")

@@ -2,6 +2,8 @@
 
 from typing import Literal, TypeAlias
 
+from sqlalchemy import Connection
+
 from lockgate.errors import Unavailable
 
 Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
@@ -12,4 +14,9 @@ class Raced(Unavailable):
 
 
 class WouldWait(Unavailable):
-    """What was asked for without waiting cannot be had that way; nothing was recorded, and who waits gets it."""
+    """What was asked for without waiting cannot be had that way, and is to be asked for again by somebody who waits.
+
+    Nothing was recorded, or the answer that says so is `owed`: it is still to come on that connection.
+    """
+
+    owed: Connection | None = None

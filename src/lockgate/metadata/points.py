@@ -22,6 +22,7 @@ from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.driver import scalar
 from lockgate.metadata.experiments import ACTIVE
 from lockgate.metadata.limits import require_key
+from lockgate.metadata.modes import WouldWait
 from lockgate.metadata.runs import STAGE_OF_RUN, require_active_stage
 from lockgate.metadata.sqlite_engine import driver_of
 from lockgate.metadata.tables import logged_model_metrics, logged_models
@@ -207,7 +208,11 @@ def _write_to_postgresql(
         values += map(_text, latest[0])
 
     def ask(*, all_new: bool) -> str | None:
-        return value_of(tx.connection, _postgres_statement(many=many, all_new=all_new), values, is_alone=tx.is_single)
+        statement = _postgres_statement(many=many, all_new=all_new)
+        stage = value_of(tx.connection, statement, values, is_alone=tx.is_single, brief_until=tx.brief_until)
+        if stage is None and tx.brief_until is not None:
+            raise WouldWait("there is no such run, and to look for it again takes its time.")
+        return stage
 
     if tx.is_single:  # nearly always all points are new, and to look first whether they are costs PostgreSQL two fifths
         with suppress(IntegrityError):

@@ -34,10 +34,12 @@ class Answer(msgspec.Struct, frozen=True):
     status: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ()
 
-    async def send(self, send: Send) -> None:
+    def all_headers(self) -> Sequence[tuple[bytes, bytes]]:
         length = str(len(self.body)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        return [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.all_headers()})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
 

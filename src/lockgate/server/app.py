@@ -11,6 +11,7 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -22,10 +23,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
 from lockgate.errors import InvalidInput
-from lockgate.metadata.modes import WouldWait
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED
 from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
+from lockgate.server.at_once import AtOnce
+from lockgate.server.connection import BEGUN, Beforehand
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.courier import Courier
 from lockgate.server.decode import decode_request, read_body
@@ -34,7 +36,7 @@ from lockgate.server.located_files import located_routes
 from lockgate.server.login import Login
 from lockgate.server.meter import MEASURED, Measured, Meter
 from lockgate.server.pages import page_routes
-from lockgate.server.perform import perform, perform_at_once
+from lockgate.server.perform import perform
 from lockgate.server.proxy import ArtifactProxy
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
@@ -44,8 +46,6 @@ from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
 # Enough to overlap reads with one write; more threads only fight for the interpreter.
 _THREADS = 4
-# A body of this size has some hundred metrics, which take a millisecond.
-_BRIEF_BYTES = 8 << 10
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
 PUBLIC = frozenset({"/health", "/ready", "/version"})
 _PROXY_PATHS = (PROXY_PATH, PROXY_PATH.replace("/api/", "/ajax-api/"))
@@ -63,6 +63,8 @@ class Api:
         self._workers = Workers(_THREADS, name="lockgate-api")
         self._meter = Meter()
         self._fixed: dict[tuple[str, str], AnyRoute] = {}
+        at_once = AtOnce(self._context, self._login, self._workers, self._meter)
+        self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
         routes: list[BaseRoute] = []
         for route in ROUTES:
             for path in _paths(route):
@@ -70,6 +72,9 @@ class Api:
                     routes.append(self._with_parameters(route, path))
                 else:
                     self._fixed[route.operation.method, path] = route
+                    if route.is_brief:
+                        key = route.operation.method.encode(), path.encode()
+                        self.beforehand[key] = partial(at_once.answer, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
@@ -86,13 +91,16 @@ class Api:
             return
         with self._meter.request() as measured:
             try:
-                context = await self._admit(scope)
-                route = self._fixed.get((scope["method"], scope["path"]))
+                begun, route = scope.get(BEGUN), self._fixed.get((scope["method"], scope["path"]))
+                context = self._context if begun else await self._admit(scope)
                 if route is None:
                     await self._route(context, scope, receive, send, measured)
                     return
                 measured.operation = route.operation.name
-                answer = await self._perform(route, context, scope, receive, {})
+                if begun:
+                    answer = Answer(answer_struct(await begun))
+                else:
+                    answer = await self._perform(route, context, scope, receive, {})
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if measured.is_answered:
                     raise  # half an answer is out: all that is left is to cut the connection
@@ -124,13 +132,11 @@ class Api:
 
     async def _admit(self, scope: Scope) -> Context:
         """The installation as the caller sees it. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
-        headers = origin.telling_headers(scope)
-        origin.require_same_site(headers)
+        headers = origin.telling_headers(scope["headers"])
         is_public = scope["path"] in PUBLIC
         if not is_public:
             await self._login.keep_fresh()
-        if not self._login.is_required:
-            origin.require_local(headers)
+        origin.require_ours(headers, has_login=self._login.is_required)
         if is_public:
             return self._context
         address = scope["client"][0] if scope.get("client") else ""
@@ -146,12 +152,6 @@ class Api:
     ) -> Answer:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        is_brief = route.is_brief and context.database.can_be_brief and len(body) <= _BRIEF_BYTES
-        if is_brief:  # to change threads and back costs as much as to log a metric
-            try:
-                return Answer(answer_struct(perform_at_once(route, context, request)))
-            except WouldWait:
-                pass
         return Answer(answer_struct(await self._workers.call(perform, route, context, request)))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:

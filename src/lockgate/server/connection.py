@@ -5,30 +5,63 @@ client that never ends its headers takes neither memory nor a connection for eve
 
 A client may offer another protocol with any request (Java's does with its first of each connection: HTTP/2). httptools
 then takes what follows for that protocol. We accept no offer, so for us it is the body.
+
+Small requests of the kind that comes a thousand times a second are held until they are whole. Where the application has
+the answer beforehand it leaves with its head in one packet; the others go their way as an ASGI task.
 """
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from lockgate.errors import InvalidInput
-from lockgate.server.answer import ErrorBody, answer_struct
+from lockgate.server.answer import Answer, ErrorBody, answer_struct
 
 MAX_HEAD_BYTES = 64 << 10  # or what arrived at once
+# A body of this size has some hundred metrics, which take a millisecond.
+MAX_HELD_BYTES = 8 << 10
 _HEAD_LIMIT_S = 30.0
+
+# Where the scope of a request that was held has the future of what it asked for, once that has begun.
+BEGUN = "lockgate.begun"
+
+# Takes headers, body and address of a request. Gives its answer, or the future of one, or None to be called.
+Beforehand: TypeAlias = Callable[
+    [Sequence[tuple[bytes, bytes]], bytes, tuple[str, int] | None], Answer | asyncio.Future[Any] | None
+]
+
+
+@runtime_checkable
+class Brief(Protocol):
+    """An ASGI application that can answer some requests without being called."""
+
+    beforehand: Mapping[tuple[bytes, bytes], Beforehand]  # by method and path
 
 
 class ApiConnection(HttpToolsProtocol):
     """Requests and answers of one client, one after the other."""
 
-    def __init__(self, config: Config, state: ServerState, *, head_limit_s: float = _HEAD_LIMIT_S) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        *,
+        brief: Brief | None = None,
+        head_limit_s: float = _HEAD_LIMIT_S,
+    ) -> None:
         super().__init__(config, state, {})
+        self._beforehand = {} if brief is None else brief.beforehand
+        self._answer: Beforehand | None = None  # of the request that is held
+        self._held = bytearray()  # its body so far
+        self._has_answered = False  # of what came together; a client must not keep the others waiting with a thousand
         self._head_limit_s = head_limit_s
         self._is_in_head = True  # of its first request
         self._head_bytes = 0
@@ -45,6 +78,7 @@ class ApiConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
         was_in_head = self._is_in_head
+        self._has_answered = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -63,12 +97,37 @@ class ApiConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        self.server_state.default_headers = _dated(int(time.time()))
-        super().on_headers_complete()
+        self._answer = self._find_answer()
+        if self._answer is None:
+            self._begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece, kept with its request where that is held."""
+        if self._answer is not None:
+            self._held += body
+            if len(self._held) > MAX_HELD_BYTES:
+                self._let_go()
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """All of one is here: answer it, where that can be done beforehand."""
+        if self._answer is not None:
+            answer = self._answer(self.headers, bytes(self._held), self.client)
+            if isinstance(answer, Answer):
+                self._send(answer)
+                return
+            if answer is not None:
+                self.scope[BEGUN] = answer  # type: ignore[literal-required]  # ours, no key of ASGI
+            self._let_go()
         if not self.parser.should_upgrade():  # or it is only the head that is complete
             super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """End as soon as what is being asked is answered."""
+        if self._answer is not None:
+            self._let_go()
+        super().shutdown()
 
     def on_response_complete(self) -> None:
         """Go on with what was sent meanwhile, or wait: as long as the client likes, for to close what it may just be
@@ -85,6 +144,31 @@ class ApiConnection(HttpToolsProtocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+
+    def _find_answer(self) -> Beforehand | None:
+        """For a request that is to be held: an ordinary one, before which nothing is still to be answered."""
+        found = self._beforehand.get((self.parser.get_method(), self.url))
+        if found is None:
+            return None
+        is_first = not self._has_answered and (self.cycle is None or self.cycle.response_complete)
+        is_plain = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        is_offer = self.expect_100_continue or self.parser.should_upgrade()
+        return found if is_first and is_plain and not is_offer and not self.flow.write_paused else None
+
+    def _send(self, answer: Answer) -> None:
+        lines = [b"%b: %b\r\n" % header for header in (*_dated(int(time.time())), *answer.all_headers())]
+        self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
+        self._answer, self._held, self._has_answered = None, bytearray(), True
+
+    def _begin(self) -> None:
+        self.server_state.default_headers = _dated(int(time.time()))
+        super().on_headers_complete()
+
+    def _let_go(self) -> None:
+        """Have the application called as with any other request."""
+        held, self._answer, self._held = self._held, None, bytearray()
+        self._begin()
+        super().on_body(bytes(held))
 
     def _decline(self, rest: bytes) -> None:
         self.cycle.keep_alive = False  # the next request comes with a parser that was offered nothing

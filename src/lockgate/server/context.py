@@ -43,7 +43,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     recent: Recent
     told: Told
     act: Act | None = None  # the operation that is being carried out
-    may_wait: bool = True  # what may not (the event loop) gets WouldWait where a transaction would
+    brief_until: int | None = None  # of the event loop: transactions are brief (see `Database.write`)
+    owed: Connection | None = None  # what a brief transaction has left to this one
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
     webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
 
@@ -69,11 +70,18 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             key = self.user, self.caller.address, act.operation, measured
             if not self.told.knows(key, at=at):
                 return self._telling(at, act, measured, key)
-        return self.database.write(at=at, by=self.user, decision=decision, is_single=is_single, may_wait=self.may_wait)
+        return self.database.write(
+            at=at,
+            by=self.user,
+            decision=decision,
+            is_single=is_single,
+            brief_until=self.brief_until,
+            owed=self.owed,
+        )
 
     @contextmanager
     def _audited(self, at: int, act: Act) -> Iterator[Tx]:
-        with self.database.write(at=at, by=self.user, may_wait=self.may_wait) as tx:
+        with self.database.write(at=at, by=self.user, brief_until=self.brief_until) as tx:
             act.is_decision = True
             subject = act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
             yield tx
@@ -81,7 +89,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextmanager
     def _telling(self, at: int, act: Act, measured: tuple[str, str], key: Hashable) -> Iterator[Tx]:
-        if not self.may_wait:
+        if self.brief_until is not None:
             raise WouldWait("the audit is to be told of it.")
         with self.database.write(at=at, by=self.user, decision=False) as tx:
             yield tx
@@ -115,8 +123,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act, *, may_wait: bool = True) -> "Context":
-        return replace(self, act=act, may_wait=may_wait)
+    def doing(self, act: Act, *, brief_until: int | None = None, owed: Connection | None = None) -> "Context":
+        return replace(self, act=act, brief_until=brief_until, owed=owed)
 
     def close(self) -> None:
         self.database.close()
@@ -169,7 +177,7 @@ def open_installation(
 class Route(Generic[Req, Res]):
     """One row of the table: an operation, the function that performs it, and what it asks of the caller.
 
-    One that `is_brief` is one measurement, which takes SQLite less time than it takes to ask another thread for it.
+    One that `is_brief` is one measurement, which takes the database no more time than to ask another thread for it.
     """
 
     operation: Operation[Req, Res]

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lockgate.clock import Clock
 from lockgate.errors import TooManyRequests, Unauthenticated, Unavailable
-from lockgate.metadata.access import KnownUser, read_directory, read_revision
+from lockgate.metadata.access import KnownToken, KnownUser, read_directory, read_revision
 from lockgate.metadata.database import Database
 from lockgate.server.bearer import is_same_secret, read_token
 from lockgate.server.caller import Caller, Rights
@@ -63,12 +63,16 @@ class Login:
         self._read_at = clock.monotonic()
         self.is_required = bool(self._directory.users)
 
+    def known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
+        """Who calls, where nothing has to be waited for to know it; `caller` finds out about the others."""
+        return self._known(headers, address) if self._is_fresh() else None
+
     async def caller(self, headers: Mapping[bytes, str], address: str) -> Caller:
         """By what `keep_fresh` has read. Raises Unauthenticated, and TooManyRequests after too many failures."""
+        known = self._known(headers, address)
+        if known is not None:
+            return known
         scheme, credentials = _authorization(headers)
-        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
-        if is_local or not self.is_required:
-            return Caller(claimed_user(headers) or self._local_user, address)
         if scheme not in ("bearer", "basic"):
             raise _refusal("this server asks for a login.")
         judge = self._by_token if scheme == "bearer" else self._by_password
@@ -104,24 +108,43 @@ class Login:
         self.is_required = self.is_required or bool(self._directory.users)
         self._read_at = began
 
+    def _known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
+        """By what is at hand. Raises Unauthenticated for what is no password."""
+        scheme, credentials = _authorization(headers)
+        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
+        if is_local or not self.is_required:
+            return Caller(claimed_user(headers) or self._local_user, address)
+        user: KnownUser | None = None
+        if scheme == "bearer":
+            token = self._right_token(credentials)
+            if token and not self._has_expired(token):
+                user = self._directory.users[token.user]
+        elif scheme == "basic":
+            user = self._remembered_user(*_decode_basic(credentials))
+        return None if user is None else Caller(user.name, address, Rights(user.grants))
+
     async def _by_token(self, text: str, address: str) -> KnownUser:
-        directory = self._directory
-        presented = read_token(text)
-        known = directory.tokens.get(presented.token_id) if presented else None
-        if presented and known and is_same_secret(presented.digest, known.digest):
-            if known.expires_at is None or self._clock.now_ms() < known.expires_at:
-                return directory.users[known.user]
+        token = self._right_token(text)
+        if token is None:
+            self._tokens_by_address.take(address)
+            raise _refusal("this token is not known here.")
+        if self._has_expired(token):
             raise _refusal("this token has expired.")
-        self._tokens_by_address.take(address)
-        raise _refusal("this token is not known here.")
+        return self._directory.users[token.user]
+
+    def _right_token(self, text: str) -> KnownToken | None:
+        presented = read_token(text)
+        known = self._directory.tokens.get(presented.token_id) if presented else None
+        is_right = presented and known and is_same_secret(presented.digest, known.digest)
+        return known if is_right else None
+
+    def _has_expired(self, token: KnownToken) -> bool:
+        return token.expires_at is not None and self._clock.now_ms() >= token.expires_at
 
     async def _by_password(self, credentials: str, address: str) -> KnownUser:
         name, password = _decode_basic(credentials)
         known = self._directory.users.get(name)
         stored = known.password if known else ""
-        proof = hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")
-        if known and self._remembers(proof, stored):
-            return known
         self._by_user.take(name)  # first: one program with an old password must not use up the address
         try:
             self._by_address.take(address)
@@ -133,7 +156,7 @@ class Login:
             raise _refusal("the user name or the password is wrong.")
         self._by_address.give_back(address)
         self._by_user.give_back(name)
-        self._remember(proof, stored)
+        self._remember(name, password, stored)
         return known
 
     async def _verify(self, password: str, stored: str) -> bool:
@@ -146,14 +169,19 @@ class Login:
         finally:
             self._waiting -= 1
 
-    def _remembers(self, proof: bytes, stored: str) -> bool:
-        found = self._remembered.get(proof)
-        return found is not None and found[0] == stored and self._clock.monotonic() < found[1]
+    def _remembered_user(self, name: str, password: str) -> KnownUser | None:
+        stored, until = self._remembered.get(self._proof(name, password), ("", 0.0))
+        known = self._directory.users.get(name)
+        is_right = known and known.password == stored and self._clock.monotonic() < until
+        return known if is_right else None
 
-    def _remember(self, proof: bytes, stored: str) -> None:
+    def _remember(self, name: str, password: str, stored: str) -> None:
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
-        self._remembered[proof] = (stored, self._clock.monotonic() + REMEMBERED_S)
+        self._remembered[self._proof(name, password)] = (stored, self._clock.monotonic() + REMEMBERED_S)
+
+    def _proof(self, name: str, password: str) -> bytes:
+        return hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")
 
 
 def _authorization(headers: Mapping[bytes, str]) -> tuple[str, str]:

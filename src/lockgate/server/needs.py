@@ -18,6 +18,7 @@ from lockgate.entities import Role
 from lockgate.errors import PermissionDenied
 from lockgate.metadata.access import INSTALLATION
 from lockgate.metadata.database import Database
+from lockgate.metadata.modes import WouldWait
 from lockgate.server.caller import Caller
 from lockgate.server.recent import Recent, Steady
 
@@ -64,8 +65,13 @@ def listing(visible: Visible) -> Need:
 ANYBODY = Need(None)
 
 
-def require(need: Need, caller: Caller, database: Database, recent: Recent, request: Any) -> None:
-    """Raises PermissionDenied naming the role that is missing, and NotFound for what a request is about and is not."""
+def require(
+    need: Need, caller: Caller, database: Database, recent: Recent, request: Any, *, may_wait: bool = True
+) -> None:
+    """Raises PermissionDenied naming the role that is missing, and NotFound for what a request is about and is not.
+
+    Without `may_wait` it raises WouldWait where another process would have to be asked.
+    """
     rights = caller.rights
     if rights is None or need.role is None or need.visible is not None:
         return
@@ -74,6 +80,8 @@ def require(need: Need, caller: Caller, database: Database, recent: Recent, requ
     known = recent.find(need.names, request) if isinstance(need.names, Steady) and need.role_of is None else None
     if known and all(rights.has(need.role, name) for name in known):
         return
+    if not (may_wait or database.reads_at_once):
+        raise WouldWait("the database is to be asked what the request is about.")
     with database.read() as connection:
         role = need.role if need.role_of is None else need.role_of(connection, request)
         names = need.names(connection, request) if need.names else ()

@@ -1,11 +1,9 @@
 """Where a request comes from: which addresses may be listened on, and which web pages may make a browser ask."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
-
-from starlette.types import Scope
 
 from lockgate.errors import InvalidInput, PermissionDenied
 
@@ -14,9 +12,9 @@ _TELLING = frozenset({b"host", b"origin", b"authorization", USER_HEADER})
 _MAX_USER = 256
 
 
-def telling_headers(scope: Scope) -> dict[bytes, str]:
+def telling_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, str]:
     """Those headers that say where a request comes from and who sends it; of one that is repeated the first."""
-    return {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _TELLING}
+    return {name: value.decode("latin-1") for name, value in reversed(headers) if name in _TELLING}
 
 
 def is_loopback(host: str) -> bool:
@@ -38,18 +36,16 @@ def require_loopback(host: str) -> None:
         )
 
 
-def require_local(headers: Mapping[bytes, str]) -> None:
-    """Raises PermissionDenied for a request that names a host other than this machine (DNS rebinding)."""
-    host = headers.get(b"host", "")
-    if not _names_this_machine(host):
-        raise PermissionDenied(f"this server does not answer as {_host_name(host)!r}, only as localhost or 127.0.0.1.")
+def require_ours(headers: Mapping[bytes, str], *, has_login: bool) -> None:
+    """Raises PermissionDenied for a request that a page of another site has made the browser send.
 
-
-def require_same_site(headers: Mapping[bytes, str]) -> None:
-    """Raises PermissionDenied for a request that a page of another site has made the browser send."""
-    origin = headers.get(b"origin")
-    if origin and _netloc(origin) != headers.get(b"host"):
+    Without a login also for one that names a host other than this machine (DNS rebinding).
+    """
+    origin, host = headers.get(b"origin"), headers.get(b"host", "")
+    if origin and _netloc(origin) != host:
         raise PermissionDenied("this request comes from a page of another site.")
+    if not has_login and not _names_this_machine(host):
+        raise PermissionDenied(f"this server does not answer as {_host_name(host)!r}, only as localhost or 127.0.0.1.")
 
 
 def claimed_user(headers: Mapping[bytes, str]) -> str:

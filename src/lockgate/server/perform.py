@@ -7,6 +7,8 @@ no transaction left and gets one of its own. Reads are not audited; files are, b
 import logging
 from typing import Any
 
+from sqlalchemy import Connection
+
 from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.modes import WouldWait
@@ -17,28 +19,40 @@ from lockgate.server.needs import cut_down, require
 log = logging.getLogger("lockgate.server")
 
 
-def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
-    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises."""
+def perform(
+    route: AnyRoute,
+    ctx: Context,
+    request: Any,  # the table holds routes of every pair of types
+    *,
+    owed: Connection | None = None,
+) -> Any:
+    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises.
+
+    `owed` is what WouldWait said, where that was raised before.
+    """
     act = Act(route.operation.name, route.need, request)
     try:
-        return _carry_out(route, ctx.doing(act), request)
+        return _carry_out(route, ctx.doing(act, owed=owed), request)
     except Exception as error:
         if act.is_decision or (isinstance(error, PermissionDenied) and route.need.role != "viewer"):
             audit_failure(ctx, act, error)
         raise
 
 
-def perform_at_once(route: AnyRoute, ctx: Context, request: Any) -> Any:
-    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
+def perform_briefly(route: AnyRoute, ctx: Context, request: Any, *, until: int) -> Any:
+    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it.
+
+    `until` is a file descriptor that can be read as soon as the loop has something else to do.
+    """
     try:
         act = Act(route.operation.name, route.need, request)
-        return _carry_out(route, ctx.doing(act, may_wait=False), request)
+        return _carry_out(route, ctx.doing(act, brief_until=until), request)
     except PermissionDenied as error:
         raise WouldWait("what is refused is audited, which is a decision.") from error
 
 
 def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
-    require(route.need, ctx.caller, ctx.database, ctx.recent, request)
+    require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.brief_until is None)
     answer = repeat_when_raced(lambda: route.handler(ctx, request))
     return cut_down(route.need, ctx.caller, answer)
 

@@ -157,7 +157,7 @@ async def _serve_on(
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from lockgate.server.connection import ApiConnection
+    from lockgate.server.connection import ApiConnection, Brief
 
     config = Config(
         app,
@@ -171,8 +171,9 @@ async def _serve_on(
     )
     config.load()
     state = ServerState()
+    brief = app if isinstance(app, Brief) else None
     server = await asyncio.get_running_loop().create_server(
-        lambda: ApiConnection(config, state), sock=listening, backlog=_BACKLOG
+        lambda: ApiConnection(config, state, brief=brief), sock=listening, backlog=_BACKLOG
     )
     on_ready()
     try:

@@ -1,8 +1,12 @@
+import os
+import socket
 import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -361,9 +365,9 @@ def test_decision_is_synchronised_and_measurement_is_not(sqlite_database: Databa
 
 def test_brief_measurement_is_written_like_any_other(sqlite_database: Database) -> None:
     begin_cycle(sqlite_database)
-    with sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+    with sqlite_database.write(at=1, by="a", decision=False, brief_until=0) as tx:
         log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
-    with pytest.raises(ZeroDivisionError), sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+    with pytest.raises(ZeroDivisionError), sqlite_database.write(at=1, by="a", decision=False, brief_until=0) as tx:
         log_points(tx, RUN, [Point("lost", 1.0, 1, 0)])
         raise ZeroDivisionError
     with sqlite_database.read() as connection:
@@ -375,7 +379,7 @@ def test_brief_measurement_waits_neither_for_another_thread_nor_for_another_proc
     other = sqlite3.connect(str(sqlite_database.engine.url.database), isolation_level=None)
 
     def measure() -> None:
-        with sqlite_database.write(at=1, by="a", decision=False, may_wait=False) as tx:
+        with sqlite_database.write(at=1, by="a", decision=False, brief_until=0) as tx:
             log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
 
     began = time.monotonic()
@@ -390,12 +394,11 @@ def test_brief_measurement_waits_neither_for_another_thread_nor_for_another_proc
     measure()
 
 
-def test_decision_and_postgresql_are_never_brief(database: Database) -> None:
-    with pytest.raises(WouldWait), database.write(at=1, by="a", may_wait=False):
+def test_decision_is_never_brief_and_several_statements_are_not_on_postgresql(database: Database) -> None:
+    with pytest.raises(WouldWait), database.write(at=1, by="a", brief_until=0):
         raise AssertionError
-    assert database.can_be_brief == (database.engine.dialect.name == "sqlite")
-    if not database.can_be_brief:
-        with pytest.raises(WouldWait), database.write(at=1, by="a", decision=False, may_wait=False):
+    if database.engine.dialect.name != "sqlite":
+        with pytest.raises(WouldWait), database.write(at=1, by="a", decision=False, brief_until=0):
             raise AssertionError
 
 
@@ -410,9 +413,9 @@ def test_log_does_not_grow_with_brief_measurements(sqlite_database: Database) ->
     begin_cycle(sqlite_database)
     refused = 0
     for step in range(3000):
-        for may_wait in (False, True):
+        for brief_until in (0, None):
             try:
-                with sqlite_database.write(at=1, by="a", decision=False, may_wait=may_wait) as tx:
+                with sqlite_database.write(at=1, by="a", decision=False, brief_until=brief_until) as tx:
                     log_points(tx, RUN, [Point(f"m{step % 7}", 1.0, step, step)])
                 break
             except WouldWait:
@@ -571,14 +574,118 @@ def test_single_measurement_survives_that_the_server_has_closed_its_connection(p
     with database.write(at=1, by="a") as tx:
         create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
     for step in range(3):
-        with database.write(at=1, by="a", decision=False, is_single=True) as tx:
-            log_points(tx, RUN, [Point("m", 1.0, step, step)])
-        with database.read() as connection:
-            others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
-            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
-    with database.read() as connection:
-        assert len(history(connection, RUN, "m")) == 3
+        measure(database, step)
+        lose_connections(database)
+    assert steps_of(database) == [0, 1, 2]
     database.close()
+
+
+@pytest.fixture
+def calm() -> Iterator[int]:
+    """A file descriptor that never has anything to read."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours.fileno()
+
+
+@pytest.fixture
+def measured(postgres_url: str) -> Iterator[Database]:
+    """One where a run has been measured, so that brief measurements follow."""
+    database = open_database(parse_address(postgres_url))
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    measure(database, step=0)
+    yield database
+    database.close()
+
+
+def measure(database: Database, step: int, *, run_id: str = RUN, **how: Any) -> None:
+    with database.write(at=1, by="a", decision=False, is_single=True, **how) as tx:
+        log_points(tx, run_id, [Point("m", 1.0, step, step)])
+
+
+def steps_of(database: Database) -> list[int]:
+    with database.read() as connection:
+        return list(connection.scalars(select(metrics.c.step).order_by(metrics.c.step)))
+
+
+def asked_of(database: Database) -> int:
+    """How many latest values PostgreSQL was asked to write: of each it takes a number first, whatever follows."""
+    with database.read() as connection:
+        return connection.scalar(text("SELECT last_value FROM latest_metrics_series_seq"))
+
+
+def lose_connections(database: Database) -> None:
+    """But the one that is used to do so."""
+    others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
+    with database.read() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
+
+
+def test_brief_measurement_on_postgresql_is_answered_in_a_moment(measured: Database, calm: int) -> None:
+    left = 0
+    for step in range(1, 200):
+        try:
+            measure(measured, step, brief_until=calm)
+        except WouldWait as late:
+            left += 1
+            measure(measured, step, owed=late.owed)
+    assert steps_of(measured) == list(range(200))
+    assert left < 199
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_answer_that_is_late_is_left_to_who_asks_again(measured: Database, calm: int, *, is_interrupted: bool) -> None:
+    until = os.open("/dev/zero", os.O_RDONLY) if is_interrupted else calm  # where there always is something to read
+    asked = asked_of(measured)
+    with measured.write(at=1, by="b") as tx:
+        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))  # as a purge does
+        began = time.monotonic()
+        with pytest.raises(WouldWait) as late:
+            measure(measured, 1, brief_until=until)
+        assert time.monotonic() - began < sqlite_engine.BUSY_TIMEOUT_S / 3
+    measure(measured, 1, owed=late.value.owed)
+    assert steps_of(measured) == [0, 1]
+    assert asked_of(measured) == asked + 1
+    measure(measured, 2)
+    assert steps_of(measured) == [0, 1, 2]
+    if is_interrupted:
+        os.close(until)
+
+
+def test_answer_that_is_late_may_be_a_refusal(measured: Database, calm: int) -> None:
+    with measured.write(at=1, by="b") as tx:
+        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
+        with pytest.raises(WouldWait) as late:
+            measure(measured, 0, brief_until=calm)  # which is there already
+    measure(measured, 0, owed=late.value.owed)
+    assert steps_of(measured) == [0]
+
+
+def test_connection_that_is_lost_during_a_brief_measurement_is_nobodys_trouble(measured: Database, calm: int) -> None:
+    lose_connections(measured)
+    with pytest.raises(WouldWait) as lost:
+        measure(measured, 1, brief_until=calm)
+    measure(measured, 1, owed=lost.value.owed)
+    with measured.write(at=1, by="b") as tx:
+        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
+        with pytest.raises(WouldWait) as late:
+            measure(measured, 2, brief_until=calm)
+        waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        tx.connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {waiting}")).one()
+    with pytest.raises(Unavailable):  # which the client repeats
+        measure(measured, 2, owed=late.value.owed)
+    measure(measured, 2, owed=late.value.owed)
+    assert steps_of(measured) == [0, 1, 2]
+
+
+def test_brief_measurement_of_a_run_that_is_not_there_is_left_to_who_may_look_for_it(
+    measured: Database, calm: int
+) -> None:
+    with pytest.raises(WouldWait) as found:
+        measure(measured, 1, run_id="f" * 32, brief_until=calm)
+    with pytest.raises(NotFound, match="f" * 32):
+        measure(measured, 1, run_id="f" * 32, owed=found.value.owed)
 
 
 def test_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

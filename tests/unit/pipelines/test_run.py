@@ -1,5 +1,6 @@
 import gc
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -328,12 +329,27 @@ def test_stages_that_are_gone_leave_the_lock(chain) -> None:
     assert set(read_lock(chain.root).stages) == {"new"}
 
 
-def test_a_second_run_is_refused_at_once_naming_the_first(chain) -> None:
+def test_a_second_run_is_refused_naming_the_first(chain) -> None:
     with hold_run_lock(chain.root / ".lockgate"):
         with pytest.raises(Unavailable, match=f"process {os.getpid()}") as caught:
             chain.run()
         assert caught.value.exit_code == 5
     assert chain.statuses() == {"up": "ran", "count": "ran"}
+
+
+def test_a_lock_that_a_killed_run_has_left_to_a_stage_being_started_is_waited_for(chain) -> None:
+    taken = multiprocessing.get_context("fork").Event()
+
+    def forked() -> None:
+        with hold_run_lock(chain.root / ".lockgate"):
+            taken.set()
+            time.sleep(0.1)
+
+    stage = multiprocessing.get_context("fork").Process(target=forked)
+    stage.start()
+    assert taken.wait(20)
+    assert chain.statuses() == {"up": "ran", "count": "ran"}
+    stage.join()
 
 
 def test_who_holds_the_lock_already_hands_it_over(chain) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -11,7 +12,8 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from lockgate.server.connection import MAX_HEAD_BYTES, ApiConnection
+from lockgate.server.answer import Answer
+from lockgate.server.connection import BEGUN, MAX_HEAD_BYTES, MAX_HELD_BYTES, ApiConnection
 from lockgate.server.run import RunningServer, serve_in_thread
 
 LIMIT_S = 20
@@ -30,9 +32,50 @@ async def echo(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": answer, "more_body": False})
 
 
+class Brief:
+    """`echo`, which is asked for the answer to POST /x beforehand: it has it, has begun with it, or gives up."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+        self.held: list[bytes] = []  # bodies that were asked for beforehand
+        self.called: list[str] = []
+        self.beforehand = {(b"POST", b"/x"): self.answer}
+
+    def answer(self, headers, body, client) -> Answer | asyncio.Future | None:
+        assert (b"host", b"127.0.0.1") in headers
+        assert client[0] == "127.0.0.1"
+        self.held.append(body)
+        if self.way == "given up":
+            return None
+        answer = Answer(b"POST /x " + body)
+        if self.way == "at once":
+            return answer
+        begun = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.05, begun.set_result, answer)
+        return begun
+
+    async def __call__(self, scope, receive, send) -> None:
+        self.called.append(scope["path"])
+        if BEGUN in scope:
+            await (await scope[BEGUN]).send(send)
+        else:
+            await echo(scope, receive, send)
+
+
+@pytest.fixture(params=["called", "at once", "begun", "given up"])
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    with serve_in_thread(echo if request.param == "called" else Brief(request.param)) as running:
+        yield running
+
+
 @pytest.fixture
-def server() -> Iterator[RunningServer]:
-    with serve_in_thread(echo) as running:
+def brief() -> Brief:
+    return Brief("at once")
+
+
+@pytest.fixture
+def brief_server(brief: Brief) -> Iterator[RunningServer]:
+    with serve_in_thread(brief) as running:
         yield running
 
 
@@ -173,3 +216,73 @@ def test_client_that_does_not_come_to_the_end_of_its_headers_is_left(tmp_path) -
     assert (nothing, begun) == (b"", b"")
     assert second.endswith(b"GET /end ")
     assert b"POST /x ab" in slow
+
+
+# -- answers at once ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (HEAD + b"Content-Length: 2\r\n\r\nab",),
+        (HEAD[:30], HEAD[30:] + b"Content-Length: 2\r\n\r\na", b"b"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n", b"1\r\nb\r\n0\r\n\r\n"),
+    ],
+)
+def test_whole_request_is_answered_without_a_call(brief_server, brief: Brief, parts: tuple[bytes, ...]) -> None:
+    found = talk(brief_server, *parts, *parts, LAST)
+    head = rb"HTTP/1.1 200 OK\r\ndate: [^\r]+ GMT\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
+    assert re.match(rb"(%bPOST /x ab){2}HTTP/1.1 200 OK" % head, found), found
+    assert (brief.held, brief.called) == ([b"ab", b"ab"], ["/end"])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (HEAD + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", b"ab", LAST),
+        (HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\nab",),
+        (HEAD.replace(b"/1.1", b"/1.0") + b"Connection: keep-alive\r\nContent-Length: 2\r\n\r\nab",),
+        (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nab",),
+        (HEAD.replace(b"/x", b"/x?a=b") + b"Content-Length: 2\r\n\r\nab", LAST),
+        (HEAD.replace(b"POST", b"PUT") + b"Content-Length: 2\r\n\r\nab", LAST),
+    ],
+)
+def test_request_that_is_more_than_plain_is_a_call(brief_server, brief: Brief, parts: tuple[bytes, ...]) -> None:
+    assert b" /x ab" in talk(brief_server, *parts)
+    assert (brief.held, brief.called[0]) == ([], "/x")
+
+
+@pytest.mark.parametrize("size", [MAX_HELD_BYTES, MAX_HELD_BYTES + 1])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_large_body_is_for_a_call_that_gets_all_of_it(brief_server, brief: Brief, size: int, pieces: int) -> None:
+    body = bytes(65 + at % 26 for at in range(size))
+    sent = HEAD + b"Content-Length: %d\r\n\r\n" % size + body
+    step = len(sent) // pieces + 1
+    found = talk(brief_server, *(sent[at : at + step] for at in range(0, len(sent), step)), LAST)
+    assert b"POST /x " + body in found
+    assert brief.called == (["/end"] if size == MAX_HELD_BYTES else ["/x", "/end"])
+
+
+def test_a_client_that_sends_many_at_once_gets_one_answer_between_those_of_others(brief_server, brief: Brief) -> None:
+    found = talk(brief_server, b"".join(HEAD + b"Content-Length: 1\r\n\r\n%d" % n for n in range(9)) + LAST)
+    assert re.findall(rb"POST /x (.)", found) == [b"%d" % n for n in range(9)]
+    assert brief.held == [b"0"]
+
+
+def test_request_behind_one_that_is_not_answered_yet_waits_for_its_turn(brief: Brief) -> None:
+    brief.way = "begun"
+    with serve_in_thread(brief) as server:
+        asked = HEAD + b"Content-Length: 1\r\n\r\n"
+        assert re.findall(rb"POST /x (.)", talk(server, asked + b"0", asked + b"1", LAST)) == [b"0", b"1"]
+
+
+def test_request_that_is_half_here_when_the_server_is_stopped_is_answered(brief: Brief) -> None:
+    with serve_in_thread(brief) as server, socket.create_connection(("127.0.0.1", server.port), LIMIT_S) as connection:
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\na")
+        time.sleep(0.1)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        time.sleep(0.1)
+        connection.sendall(b"b")
+        assert read_all(connection).endswith(b"connection: close\r\n\r\nPOST /x ab")
+        stopping.join()

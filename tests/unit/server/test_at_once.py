@@ -1,0 +1,220 @@
+"""Small measurements are answered by the event loop itself, and no differently from everything else."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+from sqlalchemy import text
+
+from lockgate.errors import InvalidInput, NotFound, PermissionDenied
+from lockgate.metadata.audit import list_audit
+from lockgate.server.answer import Answer
+from lockgate.server.app import Api, make_app
+from lockgate.server.context import Context
+from lockgate.server.run import serve_in_thread
+
+RUNS = "/api/2.0/mlflow/runs"
+LOG_METRIC = f"{RUNS}/log-metric"
+HOST = (b"host", b"127.0.0.1")
+CLIENT = ("127.0.0.1", 1)
+ROLES = (("carl", "contributor"), ("bo", "viewer"))
+
+
+@pytest.fixture
+def api(context: Context) -> Iterator[Api]:
+    app = make_app(context)
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def run_id(asked) -> str:
+    return new_run(asked)
+
+
+def new_run(asked) -> str:
+    body = json.dumps({"experiment_id": "0", "start_time": 1}).encode()
+    return asked.ask("POST", f"{RUNS}/create", body)[1]["run"]["info"]["run_id"]
+
+
+def metric(run_id: str, step: int, **more: object) -> bytes:
+    return json.dumps({"run_id": run_id, "key": "loss", "value": 0.5, "timestamp": 1, "step": step, **more}).encode()
+
+
+def send(
+    api: Api, body: bytes, *headers: tuple[bytes, bytes], path: str = LOG_METRIC
+) -> Answer | asyncio.Future | None:
+    """What the event loop has at once."""
+    return api.beforehand[b"POST", path.encode()]([HOST, *headers], body, CLIENT)
+
+
+async def settle(api: Api, body: bytes, *headers: tuple[bytes, bytes]) -> object:
+    """An answer, or the outcome that it is promised."""
+    found = send(api, body, *headers)
+    return await found if isinstance(found, asyncio.Future) else found
+
+
+def in_a_loop(asking: Callable[[], object]) -> object:
+    return uvloop.run(asking())  # type: ignore[arg-type]  # a coroutine function
+
+
+def steps_of(asked, run_id: str) -> list[int]:
+    _, found, _ = asked.ask("GET", f"/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key=loss")
+    return sorted(int(point["step"]) for point in found.get("metrics", ()))
+
+
+def test_most_metrics_are_answered_at_once_and_all_are_kept(api: Api, asked, run_id: str) -> None:
+    async def main() -> int:
+        at_once = 0
+        for step in range(100):
+            found = send(api, metric(run_id, step))
+            at_once += isinstance(found, Answer)
+            if isinstance(found, asyncio.Future):
+                await found
+                await asyncio.sleep(0.01)  # the worker is done, and says so
+        return at_once
+
+    assert in_a_loop(main) > 50
+    assert steps_of(asked, run_id) == list(range(100))
+
+
+@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
+def test_nobody_waits_in_the_loop_for_postgresql_while_others_are_served(
+    api: Api, context: Context, asked, run_id: str
+) -> None:
+    async def main() -> None:
+        for step in range(3):
+            await settle(api, metric(run_id, step))
+        with context.database.write(at=1, by="b") as tx:
+            tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
+            late = send(api, metric(run_id, 3))
+            behind = send(api, metric(run_id, 4))
+            assert isinstance(late, asyncio.Future)
+            assert isinstance(behind, asyncio.Future)
+        await late
+        await behind
+
+    in_a_loop(main)
+    assert steps_of(asked, run_id) == list(range(5))
+
+
+def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
+    ada, bo = ((b"authorization", f"Bearer {team.add(name, role)}".encode()) for name, role in ROLES)
+    body = b'{"experiment_id": "0"}'
+    run_id = team.ask(ada[1].decode().split()[1], "POST", f"{RUNS}/create", body)[1]["run"]["info"]["run_id"]
+    app = make_app(context)
+
+    async def main() -> None:
+        for step in range(3):
+            await settle(app, metric(run_id, step), ada)
+        assert isinstance(send(app, metric(run_id, 4), ada), Answer)
+        for stranger in (b"Bearer lg_nobody", b"Basic YTpi", b"Digest x"):
+            assert send(app, metric(run_id, 5), (b"authorization", stranger)) is None  # it has to be found out
+        assert send(app, metric(run_id, 5)) is None
+        with pytest.raises(PermissionDenied, match="'bo' needs the role contributor"):
+            await settle(app, metric(run_id, 5), bo)
+
+    in_a_loop(main)
+    app.close()
+    with context.read() as connection:
+        outcomes = [line.outcome for line in list_audit(connection, by="bo", limit=9)]
+    assert outcomes == ["PERMISSION_DENIED"]
+
+
+def test_page_of_another_site_and_another_name_of_this_machine_are_refused(api: Api, run_id: str) -> None:
+    async def main() -> None:
+        for headers in (((b"origin", b"http://evil.example"),), ((b"host", b"evil.example"),)):
+            found = api.beforehand[b"POST", LOG_METRIC.encode()]([*headers, HOST], metric(run_id, 1), CLIENT)
+            assert isinstance(found, Answer)
+            assert found.status == 403
+
+    in_a_loop(main)
+
+
+def test_deleted_and_missing_runs_are_refused(api: Api, asked, run_id: str) -> None:
+    async def main() -> None:
+        for step in range(3):
+            await settle(api, metric(run_id, step))
+        asked.ask("POST", f"{RUNS}/delete", json.dumps({"run_id": run_id}).encode())
+        for known, error in ((run_id, InvalidInput), ("f" * 32, NotFound)):
+            try:
+                found = await settle(api, metric(known, 4))
+            except error:
+                continue
+            assert isinstance(found, Answer)
+            assert found.status == error.http_status
+
+    in_a_loop(main)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        b"{",
+        b"[]",
+        b"",
+        b"{}",
+        b'{"value": "x"}',
+        b'{"key": "a\\u0000b"}',
+        b'{"key": "a//b"}',
+        b'{"timestamp": -1}',
+        b'{"value": null}',
+        b'{"step": 1e400}',
+        b'{"run_id": "ffffffffffffffffffffffffffffffff"}',
+        b'{"step": 9223372036854775808}',
+        b'{"value": NaN}',
+    ],
+)
+def test_answer_is_the_same_however_it_came_about(asked, run_id: str, change: bytes) -> None:
+    valid = json.loads(metric(run_id, 1))
+    body = json.dumps({**valid, **json.loads(change)}).encode() if len(change) > 2 else change
+    for step in range(3):
+        assert asked.ask("POST", LOG_METRIC, metric(run_id, step))[0] == 200
+    answers = [asked.ask("POST", LOG_METRIC, body, headers) for headers in ({}, {"Connection": "close"})]
+    (status, said, headers), (status_of_call, said_of_call, headers_of_call) = answers
+    assert (status, said) == (status_of_call, said_of_call)
+    for changing in ("date", "connection"):
+        headers.pop(changing, None)
+        headers_of_call.pop(changing, None)
+    assert headers == headers_of_call
+    counted = asked.ask("GET", "/metrics")[1].decode()
+    assert f'operation="mlflow:POST:runs/log-metric",status="{status}"}} ' in counted
+
+
+def test_each_answer_is_counted_once(asked, run_id: str) -> None:
+    for step in range(50):
+        asked.ask("POST", LOG_METRIC, metric(run_id, step))
+    assert 'operation="mlflow:POST:runs/log-metric",status="200"} 50.0' in asked.ask("GET", "/metrics")[1].decode()
+
+
+def test_clients_that_come_together_lose_nothing(context: Context, asked) -> None:
+    app = make_app(context)
+    runs = [new_run(asked) for _ in range(8)]
+    refused: list[bytes] = []
+
+    def log(port: int, run_id: str) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, connection.makefile("rb") as read:
+            for step in range(100):
+                body = metric(run_id, step)
+                head = f"POST {LOG_METRIC} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall(head.encode() + body)
+                status = read.readline()
+                if b" 200 " not in status:
+                    refused.append(status)
+                while read.readline() != b"\r\n":
+                    pass
+                read.read(2)
+
+    with serve_in_thread(app) as server:
+        threads = [threading.Thread(target=log, args=(server.port, run_id)) for run_id in runs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    app.close()
+    assert refused == []
+    assert [steps_of(asked, run_id) for run_id in runs] == [list(range(100))] * 8
