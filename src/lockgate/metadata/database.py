@@ -122,16 +122,19 @@ class Database:
     @contextmanager
     def _append(self, at: int, by: str, brief_until: int | None, owed: Connection | None) -> Iterator[Tx]:
         """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
-        if brief_until is not None and not self._kept:
-            raise WouldWait("a connection is yet to be opened.")
         with storage_errors():
-            connection = self._take_kept() if owed is None or owed.closed else owed
+            if owed is not None and not owed.closed:
+                connection = owed
+            else:
+                connection = self._take_kept(may_wait=brief_until is None)
             try:
                 yield Tx(connection, at, by, is_decision=False, is_single=True, brief_until=brief_until)
             except WouldWait as late:
                 late.owed = connection
                 raise
             except BaseException as error:
+                if not _is_alive(connection):
+                    connection.invalidate()
                 connection.close()
                 if brief_until is not None and isinstance(error, DBAPIError):
                     raise WouldWait("what happened to the database is for who asks again to find out.") from error
@@ -163,17 +166,20 @@ class Database:
         finally:
             self._one_writer.release()
 
-    def _take_kept(self) -> Connection:
+    def _take_kept(self, *, may_wait: bool = True) -> Connection:
         """A connection on which SQLAlchemy begins and ends nothing, opened where none is waiting for its next use.
 
         To check one out, begin, commit and check it in costs SQLAlchemy three times what SQLite takes for a metric.
+        Who may not wait gets WouldWait where none is, and finds out by using it whether it is still good.
         """
         while True:
             try:
                 connection = self._kept.pop()
             except IndexError:  # as good as asking first, which another thread could make untrue
+                if not may_wait:
+                    raise WouldWait("a connection is yet to be opened.") from None
                 break
-            if self._is_sqlite or _is_alive(connection):
+            if self._is_sqlite or not may_wait or _is_alive(connection):
                 return connection
             connection.invalidate()
             connection.close()

@@ -7,9 +7,10 @@ Ctrl-C can interrupt.
 
 import select
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from psycopg import DataError, Error
+from psycopg.abc import PQGen
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
@@ -24,6 +25,8 @@ from lockgate.metadata.modes import WouldWait
 _MOMENT_MS = 2
 _OWING = "owing"
 _UNKNOWN_STATEMENT = b"26000"
+
+_Steps: TypeAlias = PQGen[list[PGresult]]  # of hearing an answer
 
 
 class _Given(NamedTuple):
@@ -54,7 +57,7 @@ def value_of(
             result = _ask_prepared(driver, connection.info, statement, given, brief_until)
         else:
             driver.pgconn.send_query_params(statement.encode(), given.values, param_formats=given.formats)
-            result = _answer(driver)
+            result = _answer(driver, execute(driver.pgconn))
         if result.status != ExecStatus.TUPLES_OK:
             raise error_from_result(result)
     except Error as error:
@@ -77,9 +80,11 @@ def _ask_prepared(
     prepared: dict[str, bytes] = info.setdefault("prepared", {})
     name = prepared.get(statement)
     if name is not None:
-        if not info.pop(_OWING, False):
+        steps = info.pop(_OWING, None)
+        if steps is None:
             driver.pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
-        result = _answer(driver) if brief_until is None else _answer_before(brief_until, driver, info)
+            steps = execute(driver.pgconn)
+        result = _answer(driver, steps) if brief_until is None else _answer_before(brief_until, driver, steps, info)
         if result.error_field(DiagnosticField.SQLSTATE) != _UNKNOWN_STATEMENT:
             return result
         # psycopg has PostgreSQL forget all of a connection's statements when a transaction was rolled back.
@@ -88,23 +93,22 @@ def _ask_prepared(
     if name is None:
         name = prepared[statement] = f"lockgate_{len(prepared)}".encode()
     driver.pgconn.send_prepare(name, statement.encode())
-    result = _answer(driver)
+    result = _answer(driver, execute(driver.pgconn))
     if result.status != ExecStatus.COMMAND_OK:
         return result
     driver.pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
-    return _answer(driver)
+    return _answer(driver, execute(driver.pgconn))
 
 
-def _answer(driver: Any) -> PGresult:
-    results: list[PGresult] = driver.wait(execute(driver.pgconn))
+def _answer(driver: Any, steps: _Steps) -> PGresult:
+    results: list[PGresult] = driver.wait(steps)
     return results[-1]
 
 
-def _answer_before(events: int, driver: Any, info: dict[Any, Any]) -> PGresult:
+def _answer_before(events: int, driver: Any, steps: _Steps, info: dict[Any, Any]) -> PGresult:
     waiting, ours = select.poll(), driver.pgconn.socket
     waiting.register(ours, select.POLLIN)
     waiting.register(events, select.POLLIN)
-    steps = execute(driver.pgconn)
     try:
         next(steps)
         while any(ready == ours for ready, _ in waiting.poll(_MOMENT_MS)):
@@ -112,5 +116,5 @@ def _answer_before(events: int, driver: Any, info: dict[Any, Any]) -> PGresult:
     except StopIteration as done:
         results: list[PGresult] = done.value
         return results[-1]
-    info[_OWING] = True
+    info[_OWING] = steps  # which may have half of the answer already
     raise WouldWait("the database has not answered yet.")

@@ -2,7 +2,7 @@
 
 To begin a task and to change threads and back costs as much as to log a metric. On SQLite the loop waits for nobody.
 On PostgreSQL it stands still for the answer, but only while no worker has anything to do, for no longer than nothing
-else happens, and for two milliseconds at most; what has not come by then a worker waits for.
+else happens, and for some milliseconds at most; what has not come by then a worker waits for.
 """
 
 import asyncio
@@ -42,11 +42,13 @@ class AtOnce:
         """
         began = time.perf_counter()
         try:
+            if not self._login.is_fresh:
+                return None
             telling = origin.telling_headers(headers)
+            origin.require_ours(telling, has_login=self._login.is_required)
             caller = self._login.known(telling, client[0] if client else "")
             if caller is None:
                 return None
-            origin.require_ours(telling, has_login=self._login.is_required)
             context = self._context.on_behalf_of(caller)
             request = decode_request(route.operation, query=b"", body=body, path_params={})
             events = _events()

@@ -64,6 +64,7 @@ class ApiConnection(HttpToolsProtocol):
         self._has_answered = False  # of what came together; a client must not keep the others waiting with a thousand
         self._head_limit_s = head_limit_s
         self._is_in_head = True  # of its first request
+        self._has_advanced = False  # to the end of a head or a body, or in a body
         self._head_bytes = 0
         self._head_limit: asyncio.TimerHandle | None = None
 
@@ -78,7 +79,7 @@ class ApiConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
         was_in_head = self._is_in_head
-        self._has_answered = False
+        self._has_answered = self._has_advanced = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -88,6 +89,10 @@ class ApiConnection(HttpToolsProtocol):
         if self._is_in_head:
             self._head_bytes += len(data) if was_in_head else 0  # or most of it may belong to the request before
             self._bound_head()
+            return
+        self._head_bytes = 0 if self._has_advanced else self._head_bytes + len(data)  # of lines behind a chunked body
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._bound_head()
         elif self._head_limit is not None:
             self._end_head()
 
@@ -96,13 +101,14 @@ class ApiConnection(HttpToolsProtocol):
         self._is_in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
+        self._is_in_head, self._has_advanced = False, True
         self._answer = self._find_answer()
         if self._answer is None:
             self._begin()
 
     def on_body(self, body: bytes) -> None:
         """A piece, kept with its request where that is held."""
+        self._has_advanced = True
         if self._answer is not None:
             self._held += body
             if len(self._held) > MAX_HELD_BYTES:
@@ -112,6 +118,7 @@ class ApiConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of one is here: answer it, where that can be done beforehand."""
+        self._has_advanced = True
         if self._answer is not None:
             answer = self._answer(self.headers, bytes(self._held), self.client)
             if isinstance(answer, Answer):

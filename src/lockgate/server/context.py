@@ -68,7 +68,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if act is not None and not act.is_decision:  # or the decision has its line, and this only ends it
             measured = act.measured()
             key = self.user, self.caller.address, act.operation, measured
-            if not self.told.knows(key, at=at):
+            if self.owed is None and not self.told.knows(key, at=at):  # or the next one tells
                 return self._telling(at, act, measured, key)
         return self.database.write(
             at=at,

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lockgate.clock import Clock
 from lockgate.errors import TooManyRequests, Unauthenticated, Unavailable
-from lockgate.metadata.access import KnownToken, KnownUser, read_directory, read_revision
+from lockgate.metadata.access import Directory, KnownToken, KnownUser, read_directory, read_revision
 from lockgate.metadata.database import Database
 from lockgate.server.bearer import is_same_secret, read_token
 from lockgate.server.caller import Caller, Rights
@@ -64,12 +64,24 @@ class Login:
         self.is_required = bool(self._directory.users)
 
     def known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
-        """Who calls, where nothing has to be waited for to know it; `caller` finds out about the others."""
-        return self._known(headers, address) if self._is_fresh() else None
+        """The same where nobody has to be waited for to know it. Raises Unauthenticated for what is no password."""
+        scheme, credentials = _authorization(headers)
+        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
+        if is_local or not self.is_required:
+            return Caller(claimed_user(headers) or self._local_user, address)
+        user: KnownUser | None = None
+        directory = self._directory
+        if scheme == "bearer":
+            token = _right_token(directory, credentials)
+            if token and not self._has_expired(token):
+                user = directory.users[token.user]
+        elif scheme == "basic":
+            user = self._remembered_user(*_decode_basic(credentials))
+        return None if user is None else Caller(user.name, address, Rights(user.grants))
 
     async def caller(self, headers: Mapping[bytes, str], address: str) -> Caller:
         """By what `keep_fresh` has read. Raises Unauthenticated, and TooManyRequests after too many failures."""
-        known = self._known(headers, address)
+        known = self.known(headers, address)
         if known is not None:
             return known
         scheme, credentials = _authorization(headers)
@@ -88,17 +100,19 @@ class Login:
 
     async def keep_fresh(self) -> None:
         """Read users, grants and tokens again where the copy is old and they have changed."""
-        if self._is_fresh():
+        if self.is_fresh:
             return
         async with self._reading:
-            if not self._is_fresh():
+            if not self.is_fresh:
                 await asyncio.to_thread(self._read)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is no need for `keep_fresh`."""
+        return self._clock.monotonic() - self._read_at < FRESH_S
 
     def close(self) -> None:
         self._verifier.shutdown(wait=True)
-
-    def _is_fresh(self) -> bool:
-        return self._clock.monotonic() - self._read_at < FRESH_S
 
     def _read(self) -> None:
         began = self._clock.monotonic()
@@ -108,35 +122,15 @@ class Login:
         self.is_required = self.is_required or bool(self._directory.users)
         self._read_at = began
 
-    def _known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
-        """By what is at hand. Raises Unauthenticated for what is no password."""
-        scheme, credentials = _authorization(headers)
-        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
-        if is_local or not self.is_required:
-            return Caller(claimed_user(headers) or self._local_user, address)
-        user: KnownUser | None = None
-        if scheme == "bearer":
-            token = self._right_token(credentials)
-            if token and not self._has_expired(token):
-                user = self._directory.users[token.user]
-        elif scheme == "basic":
-            user = self._remembered_user(*_decode_basic(credentials))
-        return None if user is None else Caller(user.name, address, Rights(user.grants))
-
     async def _by_token(self, text: str, address: str) -> KnownUser:
-        token = self._right_token(text)
+        directory = self._directory
+        token = _right_token(directory, text)
         if token is None:
             self._tokens_by_address.take(address)
             raise _refusal("this token is not known here.")
         if self._has_expired(token):
             raise _refusal("this token has expired.")
-        return self._directory.users[token.user]
-
-    def _right_token(self, text: str) -> KnownToken | None:
-        presented = read_token(text)
-        known = self._directory.tokens.get(presented.token_id) if presented else None
-        is_right = presented and known and is_same_secret(presented.digest, known.digest)
-        return known if is_right else None
+        return directory.users[token.user]
 
     def _has_expired(self, token: KnownToken) -> bool:
         return token.expires_at is not None and self._clock.now_ms() >= token.expires_at
@@ -182,6 +176,13 @@ class Login:
 
     def _proof(self, name: str, password: str) -> bytes:
         return hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")
+
+
+def _right_token(directory: Directory, text: str) -> KnownToken | None:
+    presented = read_token(text)
+    known = directory.tokens.get(presented.token_id) if presented else None
+    is_right = presented and known and is_same_secret(presented.digest, known.digest)
+    return known if is_right else None
 
 
 def _authorization(headers: Mapping[bytes, str]) -> tuple[str, str]:

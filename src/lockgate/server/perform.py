@@ -52,7 +52,8 @@ def perform_briefly(route: AnyRoute, ctx: Context, request: Any, *, until: int) 
 
 
 def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
-    require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.brief_until is None)
+    if ctx.owed is None:  # or the right to it was found when it was asked for
+        require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.brief_until is None)
     answer = repeat_when_raced(lambda: route.handler(ctx, request))
     return cut_down(route.need, ctx.caller, answer)
 

@@ -5,11 +5,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
@@ -623,15 +624,19 @@ def lose_connections(database: Database) -> None:
 
 
 def test_brief_measurement_on_postgresql_is_answered_in_a_moment(measured: Database, calm: int) -> None:
-    left = 0
+    busy = os.open("/dev/zero", os.O_RDONLY)  # where there always is something to read
+    left = {calm: 0, busy: 0}
     for step in range(1, 200):
+        until = busy if step % 2 else calm
         try:
-            measure(measured, step, brief_until=calm)
+            measure(measured, step, brief_until=until)
         except WouldWait as late:
-            left += 1
+            left[until] += 1
             measure(measured, step, owed=late.owed)
+    os.close(busy)
     assert steps_of(measured) == list(range(200))
-    assert left < 199
+    assert left[calm] < 99  # where the machine is busy with other things most are late
+    assert left[busy] > 50
 
 
 @pytest.mark.parametrize("is_interrupted", [False, True])
@@ -643,7 +648,7 @@ def test_answer_that_is_late_is_left_to_who_asks_again(measured: Database, calm:
         began = time.monotonic()
         with pytest.raises(WouldWait) as late:
             measure(measured, 1, brief_until=until)
-        assert time.monotonic() - began < sqlite_engine.BUSY_TIMEOUT_S / 3
+        assert time.monotonic() - began < 0.5
     measure(measured, 1, owed=late.value.owed)
     assert steps_of(measured) == [0, 1]
     assert asked_of(measured) == asked + 1
@@ -660,6 +665,75 @@ def test_answer_that_is_late_may_be_a_refusal(measured: Database, calm: int) -> 
             measure(measured, 0, brief_until=calm)  # which is there already
     measure(measured, 0, owed=late.value.owed)
     assert steps_of(measured) == [0]
+
+
+class Splitting:
+    """PostgreSQL by TCP, each of whose answers from `split_at` on comes in two parts, the second after a while."""
+
+    def __init__(self, socket_path: str) -> None:
+        self.split_at = 0  # 0: they come whole
+        self._socket_path = socket_path
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # of who is closed
+            while True:
+                ours, _ = self._listening.accept()
+                theirs = socket.socket(socket.AF_UNIX)
+                theirs.connect(self._socket_path)
+                for pair in ((ours, theirs), (theirs, ours)):
+                    threading.Thread(target=self._pass_on, args=(*pair, pair[0] is theirs), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(65_536):
+                at = self.split_at if is_answer else 0
+                if at:
+                    target.sendall(data[:at])
+                    time.sleep(0.01)
+                target.sendall(data[at:])
+            target.shutdown(socket.SHUT_RDWR)
+
+
+def test_answer_may_be_left_when_half_of_it_is_here(postgres: Any, postgres_url: str, calm: int) -> None:
+    """A refusal, here of a point that is there already, is complete before PostgreSQL says that it is ready again."""
+    split = Splitting(f"{postgres.folder}/.s.PGSQL.5432")
+    name = postgres_url.partition("?")[0].rpartition("/")[2]
+    database = open_database(parse_address(f"postgresql://postgres@127.0.0.1:{split.port}/{name}"))
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
+    for step in (0, 1, 1):
+        measure(database, step)
+    left = 0
+    for at in (-6, -1, 1, 20):  # the last six bytes say that it is ready
+        for step in (0, 100 + at):
+            split.split_at = at
+            try:
+                measure(database, step, brief_until=calm)
+            except WouldWait as late:
+                left += 1
+                measure(database, step, owed=late.owed)
+            split.split_at = 0
+    assert left > 4
+    assert steps_of(database) == [0, 1, 94, 99, 101, 120]
+    database.close()
+    split.close()
+
+
+def test_brief_measurement_opens_no_connection(measured: Database, calm: int) -> None:
+    opened: list[object] = []
+    event.listen(measured.engine, "connect", lambda *driver: opened.append(driver))
+    lose_connections(measured)
+    opened.clear()
+    for _ in range(2):
+        with pytest.raises(WouldWait):
+            measure(measured, 1, brief_until=calm)
+    assert opened == []
 
 
 def test_connection_that_is_lost_during_a_brief_measurement_is_nobodys_trouble(measured: Database, calm: int) -> None:

@@ -14,8 +14,13 @@ from lockgate.errors import InvalidInput, NotFound, PermissionDenied
 from lockgate.metadata.audit import list_audit
 from lockgate.server.answer import Answer
 from lockgate.server.app import Api, make_app
+from lockgate.server.at_once import AtOnce
 from lockgate.server.context import Context
+from lockgate.server.login import FRESH_S, Login
+from lockgate.server.meter import Meter
 from lockgate.server.run import serve_in_thread
+from lockgate.server.table import BY_NAME
+from lockgate.server.workers import Workers
 
 RUNS = "/api/2.0/mlflow/runs"
 LOG_METRIC = f"{RUNS}/log-metric"
@@ -102,6 +107,51 @@ def test_nobody_waits_in_the_loop_for_postgresql_while_others_are_served(
     assert steps_of(asked, run_id) == list(range(5))
 
 
+@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
+def test_postgresql_is_not_asked_by_the_loop_for_what_may_take_long(api: Api, run_id: str) -> None:
+    empty = json.dumps({"run_id": run_id}).encode()
+    param = json.dumps({"run_id": run_id, "key": "a", "value": "b"}).encode()
+
+    async def main() -> None:
+        await settle(api, metric(run_id, 0))
+        for path, body in ((f"{RUNS}/log-batch", empty), (f"{RUNS}/log-parameter", param)):
+            for _ in range(3):
+                found = send(api, body, path=path)
+                assert isinstance(found, asyncio.Future)
+                await found
+                await asyncio.sleep(0.02)  # the worker is done, and says so
+
+    in_a_loop(main)
+
+
+class Busy(Workers):
+    """Workers who have something to do; what they are asked for waits."""
+
+    is_idle = False
+
+
+@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
+def test_the_loop_asks_postgresql_itself_only_while_no_worker_does(context: Context, asked, run_id: str) -> None:
+    login = Login(context.database, context.clock, local_user="a")
+    idle, busy = Workers(1, name="idle"), Busy(0, name="busy")
+    one, other = (AtOnce(context, login, workers, Meter()) for workers in (idle, busy))
+
+    async def main() -> None:
+        route = BY_NAME["mlflow:POST:runs/log-metric"]
+        for step in range(50):
+            found = one.answer(route, [HOST], metric(run_id, step), CLIENT)
+            if isinstance(found, asyncio.Future):
+                await found
+        for step in range(50, 100):
+            assert isinstance(other.answer(route, [HOST], metric(run_id, step), CLIENT), asyncio.Future)
+
+    in_a_loop(main)
+    idle.close()
+    busy.close()
+    login.close()
+    assert steps_of(asked, run_id) == list(range(50))
+
+
 def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
     ada, bo = ((b"authorization", f"Bearer {team.add(name, role)}".encode()) for name, role in ROLES)
     body = b'{"experiment_id": "0"}'
@@ -123,6 +173,24 @@ def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
     with context.read() as connection:
         outcomes = [line.outcome for line in list_audit(connection, by="bo", limit=9)]
     assert outcomes == ["PERMISSION_DENIED"]
+
+
+def test_token_that_was_revoked_and_user_who_was_removed_log_nothing_after_a_second(team) -> None:
+    tokens = [team.add(name, "contributor") for name in ("carl", "cleo")]
+    run_id = team.ask(tokens[0], "POST", f"{RUNS}/create", b'{"experiment_id": "0"}')[1]["run"]["info"]["run_id"]
+    for step, token in enumerate(tokens * 3):
+        assert team.ask(token, "POST", LOG_METRIC, metric(run_id, step))[0] == 200
+    team.client.access.remove_user("carl")
+    team.client.access.revoke_token(team.client.access.list_tokens(user="cleo")[0].token_id)
+    team.pass_time(FRESH_S)
+    for token in tokens:
+        assert team.ask(token, "POST", LOG_METRIC, metric(run_id, 9))[0] == 401
+
+
+def test_foreign_page_with_broken_credentials_is_refused_as_a_foreign_page(team) -> None:
+    headers = {"Origin": "http://evil.example", "Authorization": "Basic !!!"}
+    for more in ({}, {"Connection": "close"}):
+        assert team.asked.ask("POST", LOG_METRIC, b"{}", headers | more)[0] == 403
 
 
 def test_page_of_another_site_and_another_name_of_this_machine_are_refused(api: Api, run_id: str) -> None:

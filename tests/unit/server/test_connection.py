@@ -184,6 +184,14 @@ def test_large_body_after_small_headers_is_no_large_head(server) -> None:
     assert found.endswith(b"GET /end ")
 
 
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_lines_without_end_behind_a_body_are_refused(server, pieces: int) -> None:
+    body = b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    found = talk(server, HEAD + body, *[b"X: aaaaaaaaaaaa\r\n" * (9000 // pieces)] * pieces)
+    assert b"more than 64 KiB" in found
+    assert b" 200 " not in found
+
+
 def test_beginning_of_the_next_request_behind_a_large_body_is_no_large_head(server) -> None:
     body = b"b" * (3 * MAX_HEAD_BYTES)
     found = talk(server, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body + LAST[:20], LAST[20:])

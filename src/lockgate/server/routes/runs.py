@@ -98,7 +98,8 @@ def log_batch(ctx: Context, request: wire.LogBatch) -> Empty:
     require_unique([param.key for param in request.params])
     params = {param.key: param.value for param in request.params}
     points, of_models = _points(request.metrics)
-    with ctx.write(decision=False, is_single=not (params or request.tags or of_models)) as tx:
+    is_single = bool(points) and not (params or request.tags or of_models)
+    with ctx.write(decision=False, is_single=is_single) as tx:
         if points:
             log_points(tx, request.id, points)
             log_model_points(tx, request.id, of_models)
