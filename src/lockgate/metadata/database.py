@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
-from lockgate.metadata.modes import Mode, Raced, WouldWait
+from lockgate.metadata.modes import Mode, Moment, Raced, WouldWait
 
 T = TypeVar("T")
 # A file of SQLite, or the address of a PostgreSQL database as `postgres_address.parse_address` makes it.
@@ -51,7 +51,7 @@ class Tx(msgspec.Struct, frozen=True):
     by: str
     is_decision: bool
     is_single: bool = False  # one call of `points.log_points`, which may be made again where it failed
-    brief_until: int | None = None  # as `Database.write` has it
+    moment: Moment | None = None  # as `Database.write` has it
 
     @property
     def is_sqlite(self) -> bool:
@@ -84,22 +84,22 @@ class Database:
         by: str,
         decision: bool = True,
         is_single: bool = False,
-        brief_until: int | None = None,
+        moment: Moment | None = None,
         owed: Connection | None = None,
     ) -> AbstractContextManager[Tx]:
         """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
 
         One that `is_single` writes with one call of `points.log_points`, which PostgreSQL does alone in one round trip.
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
-        With `brief_until`, a file descriptor, it is brief, and WouldWait is raised where it cannot be: SQLite waits for
-        nobody then, and PostgreSQL's answer to a single one is waited for until there is something to read there. What
-        the error says is `owed` is to be handed over with the repetition.
+        With a `moment` it is brief, and WouldWait is raised where it cannot be: SQLite waits for nobody then, and
+        PostgreSQL's answer to a single one is waited for no longer. What the error says is `owed` is to be handed over
+        with the repetition.
         """
         if self._is_sqlite and not decision:
-            return self._measure(at, by, may_wait=brief_until is None)
+            return self._measure(at, by, may_wait=moment is None)
         if is_single:
-            return self._append(at, by, brief_until, owed)
-        if brief_until is not None:
+            return self._append(at, by, moment, owed)
+        if moment is not None:
             raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
         return self._write(at, by, is_decision=decision)
 
@@ -120,15 +120,15 @@ class Database:
             yield Tx(connection, at, by, is_decision)
 
     @contextmanager
-    def _append(self, at: int, by: str, brief_until: int | None, owed: Connection | None) -> Iterator[Tx]:
+    def _append(self, at: int, by: str, moment: Moment | None, owed: Connection | None) -> Iterator[Tx]:
         """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
         with storage_errors():
             if owed is not None and not owed.closed:
                 connection = owed
             else:
-                connection = self._take_kept(may_wait=brief_until is None)
+                connection = self._take_kept(may_wait=moment is None)
             try:
-                yield Tx(connection, at, by, is_decision=False, is_single=True, brief_until=brief_until)
+                yield Tx(connection, at, by, is_decision=False, is_single=True, moment=moment)
             except WouldWait as late:
                 late.owed = connection
                 raise
@@ -136,7 +136,7 @@ class Database:
                 if not _is_alive(connection):
                     connection.invalidate()
                 connection.close()
-                if brief_until is not None and isinstance(error, DBAPIError):
+                if moment is not None and isinstance(error, DBAPIError):
                     raise WouldWait("what happened to the database is for who asks again to find out.") from error
                 raise
             self._kept.append(connection)

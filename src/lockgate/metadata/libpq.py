@@ -19,10 +19,8 @@ from psycopg.waiting import Ready
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.modes import Moment, WouldWait
 
-# A file descriptor tells an event loop of all that comes from outside, but not of its timers.
-_MOMENT_MS = 2
 _OWING = "owing"
 _UNKNOWN_STATEMENT = b"26000"
 
@@ -42,19 +40,19 @@ def value_of(
     values: Sequence[str | bytes],
     *,
     is_alone: bool,
-    brief_until: int | None = None,
+    moment: Moment | None = None,
 ) -> str | None:
     """The first column of the first row of a statement with `$1`, `$2` ...; None where there is none.
 
     One that `is_alone`, outside of any transaction, is parsed once a connection. Raises DBAPIError, as SQLAlchemy
-    would. With `brief_until` it is alone, and WouldWait is raised where that file descriptor can be read before the
-    answer has come. Who asks the same on that connection again is given the answer that is still owed.
+    would. With a `moment` it is alone, and WouldWait is raised where that is over before the answer has come. Who
+    asks the same on that connection again is given the answer that is still owed.
     """
     driver: Any = connection.connection.driver_connection  # psycopg.Connection
     try:
         given = _Given([_encoded(value) for value in values], [isinstance(value, bytes) for value in values])
         if is_alone:
-            result = _ask_prepared(driver, connection.info, statement, given, brief_until)
+            result = _ask_prepared(driver, connection.info, statement, given, moment)
         else:
             driver.pgconn.send_query_params(statement.encode(), given.values, param_formats=given.formats)
             result = _answer(driver, execute(driver.pgconn))
@@ -74,9 +72,7 @@ def _encoded(value: str | bytes) -> bytes:
     return value.encode()
 
 
-def _ask_prepared(
-    driver: Any, info: dict[Any, Any], statement: str, given: _Given, brief_until: int | None
-) -> PGresult:
+def _ask_prepared(driver: Any, info: dict[Any, Any], statement: str, given: _Given, moment: Moment | None) -> PGresult:
     prepared: dict[str, bytes] = info.setdefault("prepared", {})
     name = prepared.get(statement)
     if name is not None:
@@ -84,11 +80,11 @@ def _ask_prepared(
         if steps is None:
             driver.pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
             steps = execute(driver.pgconn)
-        result = _answer(driver, steps) if brief_until is None else _answer_before(brief_until, driver, steps, info)
+        result = _answer(driver, steps) if moment is None else _answer_within(moment, driver, steps, info)
         if result.error_field(DiagnosticField.SQLSTATE) != _UNKNOWN_STATEMENT:
             return result
         # psycopg has PostgreSQL forget all of a connection's statements when a transaction was rolled back.
-    if brief_until is not None:
+    if moment is not None:
         raise WouldWait("the statement is yet to be parsed.")
     if name is None:
         name = prepared[statement] = f"lockgate_{len(prepared)}".encode()
@@ -105,13 +101,13 @@ def _answer(driver: Any, steps: _Steps) -> PGresult:
     return results[-1]
 
 
-def _answer_before(events: int, driver: Any, steps: _Steps, info: dict[Any, Any]) -> PGresult:
+def _answer_within(moment: Moment, driver: Any, steps: _Steps, info: dict[Any, Any]) -> PGresult:
     waiting, ours = select.poll(), driver.pgconn.socket
     waiting.register(ours, select.POLLIN)
-    waiting.register(events, select.POLLIN)
+    waiting.register(moment.events, select.POLLIN)
     try:
         next(steps)
-        while any(ready == ours for ready, _ in waiting.poll(_MOMENT_MS)):
+        while any(ready == ours for ready, _ in waiting.poll(moment.limit_ms)):
             steps.send(Ready.R)
     except StopIteration as done:
         results: list[PGresult] = done.value

@@ -1,10 +1,21 @@
 """What a transaction may be, and what can come between it and its writer (see `database`)."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
 from lockgate.errors import Unavailable
+
+
+class Moment(NamedTuple):
+    """How long an event loop may stand still: until there is something to read from `events`, a file descriptor.
+
+    That tells the loop of all that comes from outside, but not of its timers, so there is a limit as well.
+    """
+
+    events: int
+    limit_ms: int = 2
+
 
 Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
 

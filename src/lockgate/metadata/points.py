@@ -209,8 +209,8 @@ def _write_to_postgresql(
 
     def ask(*, all_new: bool) -> str | None:
         statement = _postgres_statement(many=many, all_new=all_new)
-        stage = value_of(tx.connection, statement, values, is_alone=tx.is_single, brief_until=tx.brief_until)
-        if stage is None and tx.brief_until is not None:
+        stage = value_of(tx.connection, statement, values, is_alone=tx.is_single, moment=tx.moment)
+        if stage is None and tx.moment is not None:
             raise WouldWait("there is no such run, and to look for it again takes its time.")
         return stage
 

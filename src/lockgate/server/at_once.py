@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.modes import Moment, WouldWait
 from lockgate.server import origin
 from lockgate.server.answer import Answer, answer_error, answer_struct
 from lockgate.server.context import AnyRoute, Context
@@ -55,7 +55,7 @@ class AtOnce:
             if not context.database.reads_at_once and (events == _NO_EVENTS or not self._workers.is_idle):
                 return self._workers.call(perform, route, context, request)
             try:
-                answer = Answer(answer_struct(perform_briefly(route, context, request, until=events)))
+                answer = Answer(answer_struct(perform_briefly(route, context, request, Moment(events))))
             except WouldWait as late:
                 return self._workers.call(partial(perform, owed=late.owed), route, context, request)
         except Exception as error:  # noqa: BLE001  # as the application does: one bad request must not end the server

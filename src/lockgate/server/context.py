@@ -16,7 +16,7 @@ from lockgate.config import Settings, read_secret
 from lockgate.entities import Scalar
 from lockgate.metadata.audit import DONE, append_audit
 from lockgate.metadata.database import Database, Tx, Where
-from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.modes import Moment, WouldWait
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.server.act import Act
@@ -43,7 +43,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     recent: Recent
     told: Told
     act: Act | None = None  # the operation that is being carried out
-    brief_until: int | None = None  # of the event loop: transactions are brief (see `Database.write`)
+    moment: Moment | None = None  # of the event loop: transactions are brief (see `Database.write`)
     owed: Connection | None = None  # what a brief transaction has left to this one
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
     webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
@@ -75,13 +75,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             by=self.user,
             decision=decision,
             is_single=is_single,
-            brief_until=self.brief_until,
+            moment=self.moment,
             owed=self.owed,
         )
 
     @contextmanager
     def _audited(self, at: int, act: Act) -> Iterator[Tx]:
-        with self.database.write(at=at, by=self.user, brief_until=self.brief_until) as tx:
+        with self.database.write(at=at, by=self.user, moment=self.moment) as tx:
             act.is_decision = True
             subject = act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
             yield tx
@@ -89,7 +89,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextmanager
     def _telling(self, at: int, act: Act, measured: tuple[str, str], key: Hashable) -> Iterator[Tx]:
-        if self.brief_until is not None:
+        if self.moment is not None:
             raise WouldWait("the audit is to be told of it.")
         with self.database.write(at=at, by=self.user, decision=False) as tx:
             yield tx
@@ -123,8 +123,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act, *, brief_until: int | None = None, owed: Connection | None = None) -> "Context":
-        return replace(self, act=act, brief_until=brief_until, owed=owed)
+    def doing(self, act: Act, *, moment: Moment | None = None, owed: Connection | None = None) -> "Context":
+        return replace(self, act=act, moment=moment, owed=owed)
 
     def close(self) -> None:
         self.database.close()

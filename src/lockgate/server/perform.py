@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
-from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.modes import Moment, WouldWait
 from lockgate.server.act import Act
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require
@@ -39,21 +39,18 @@ def perform(
         raise
 
 
-def perform_briefly(route: AnyRoute, ctx: Context, request: Any, *, until: int) -> Any:
-    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it.
-
-    `until` is a file descriptor that can be read as soon as the loop has something else to do.
-    """
+def perform_briefly(route: AnyRoute, ctx: Context, request: Any, moment: Moment) -> Any:
+    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
     try:
         act = Act(route.operation.name, route.need, request)
-        return _carry_out(route, ctx.doing(act, brief_until=until), request)
+        return _carry_out(route, ctx.doing(act, moment=moment), request)
     except PermissionDenied as error:
         raise WouldWait("what is refused is audited, which is a decision.") from error
 
 
 def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
     if ctx.owed is None:  # or the right to it was found when it was asked for
-        require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.brief_until is None)
+        require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.moment is None)
     answer = repeat_when_raced(lambda: route.handler(ctx, request))
     return cut_down(route.need, ctx.caller, answer)
 
