@@ -142,7 +142,7 @@ class Load:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mlflow", default="", help="the program mlflow of an environment with the full package")
+    parser.add_argument("--mlflow", type=os.path.abspath, help="the program of an environment with the full package")
     parser.add_argument("--postgres", action="append", default=[])
     parser.add_argument("--runs", type=int, default=500, help="runs that are searched")
     parser.add_argument("--windows", type=int, default=5)
