@@ -64,8 +64,7 @@ class ApiConnection(HttpToolsProtocol):
         self._has_answered = False  # of what came together; a client must not keep the others waiting with a thousand
         self._head_limit_s = head_limit_s
         self._is_in_head = True  # of its first request
-        self._has_advanced = False  # to the end of a head or a body, or in a body
-        self._head_bytes = 0
+        self._head_bytes = 0  # and of lines behind a body: what has come since a head, a body or a piece of one ended
         self._head_limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,37 +77,32 @@ class ApiConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
-        was_in_head = self._is_in_head
-        self._has_answered = self._has_advanced = False
+        self._has_answered = False
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("what was sent is no request of HTTP/1.1.")
-        if self._is_in_head:
-            self._head_bytes += len(data) if was_in_head else 0  # or most of it may belong to the request before
-            self._bound_head()
-            return
-        self._head_bytes = 0 if self._has_advanced else self._head_bytes + len(data)  # of lines behind a chunked body
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._is_in_head or self._head_bytes > MAX_HEAD_BYTES:
             self._bound_head()
         elif self._head_limit is not None:
             self._end_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head = True
 
     def on_headers_complete(self) -> None:
-        self._is_in_head, self._has_advanced = False, True
+        self._is_in_head, self._head_bytes = False, 0
         self._answer = self._find_answer()
         if self._answer is None:
             self._begin()
 
     def on_body(self, body: bytes) -> None:
         """A piece, kept with its request where that is held."""
-        self._has_advanced = True
+        self._head_bytes = 0
         if self._answer is not None:
             self._held += body
             if len(self._held) > MAX_HELD_BYTES:
@@ -118,7 +112,7 @@ class ApiConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of one is here: answer it, where that can be done beforehand."""
-        self._has_advanced = True
+        self._head_bytes = 0
         if self._answer is not None:
             answer = self._answer(self.headers, bytes(self._held), self.client)
             if isinstance(answer, Answer):

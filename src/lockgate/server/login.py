@@ -64,7 +64,7 @@ class Login:
         self.is_required = bool(self._directory.users)
 
     def known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
-        """The same where nobody has to be waited for to know it. Raises Unauthenticated for what is no password."""
+        """Who calls, where nobody has to be waited for to know it. Raises Unauthenticated for what is no password."""
         scheme, credentials = _authorization(headers)
         is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
         if is_local or not self.is_required:
@@ -80,7 +80,10 @@ class Login:
         return None if user is None else Caller(user.name, address, Rights(user.grants))
 
     async def caller(self, headers: Mapping[bytes, str], address: str) -> Caller:
-        """By what `keep_fresh` has read. Raises Unauthenticated, and TooManyRequests after too many failures."""
+        """The same of everybody, by what `keep_fresh` has read.
+
+        Raises Unauthenticated, and TooManyRequests after too many failures.
+        """
         known = self.known(headers, address)
         if known is not None:
             return known
