@@ -734,7 +734,7 @@ def test_answer_may_be_left_when_half_of_it_is_here(postgres: Any, postgres_url:
 
 def test_brief_measurement_opens_no_connection(measured: Database, calm: int) -> None:
     opened: list[object] = []
-    event.listen(measured.engine, "connect", lambda *driver: opened.append(driver))
+    event.listen(measured.engine, "checkout", lambda *driver: opened.append(driver))  # opened, or waited for
     lose_connections(measured)
     opened.clear()
     for _ in range(2):
