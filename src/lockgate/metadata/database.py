@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 from sqlalchemy import URL, Connection, Engine, event
@@ -26,6 +26,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
 from lockgate.metadata.modes import Mode, Moment, Raced, WouldWait
+
+if TYPE_CHECKING:
+    from lockgate.metadata.group_commit import GroupCommit
 
 T = TypeVar("T")
 # A file of SQLite, or the address of a PostgreSQL database as `postgres_address.parse_address` makes it.
@@ -85,23 +88,30 @@ class Database:
         decision: bool = True,
         is_single: bool = False,
         moment: Moment | None = None,
-        owed: Connection | None = None,
     ) -> AbstractContextManager[Tx]:
         """Committed when the block ends, rolled back when it raises. `decision` False is a measurement.
 
         One that `is_single` writes with one call of `points.log_points`, which PostgreSQL does alone in one round trip.
         Raises Unavailable where the database does not answer, StorageFull, and Raced where another writer came between.
         With a `moment` it is brief, and WouldWait is raised where it cannot be: SQLite waits for nobody then, and
-        PostgreSQL's answer to a single one is waited for no longer. What the error says is `owed` is to be handed over
-        with the repetition.
+        PostgreSQL is asked a single one in the moment's group.
         """
         if self._is_sqlite and not decision:
             return self._measure(at, by, may_wait=moment is None)
-        if is_single:
-            return self._append(at, by, moment, owed)
         if moment is not None:
-            raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
+            if not is_single or moment.group is None:
+                raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
+            return nullcontext(Tx(moment.group.connection, at, by, False, is_single, moment))
+        if is_single:
+            return self._append(at, by)
         return self._write(at, by, is_decision=decision)
+
+    def open_group(self) -> "GroupCommit":
+        """Where an event loop asks what it measures, on PostgreSQL. Raises Unavailable."""
+        from lockgate.metadata.group_commit import GroupCommit
+
+        with storage_errors():
+            return GroupCommit(self._open_kept())
 
     def close(self) -> None:
         while self._kept:
@@ -120,24 +130,16 @@ class Database:
             yield Tx(connection, at, by, is_decision)
 
     @contextmanager
-    def _append(self, at: int, by: str, moment: Moment | None, owed: Connection | None) -> Iterator[Tx]:
+    def _append(self, at: int, by: str) -> Iterator[Tx]:
         """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
         with storage_errors():
-            if owed is not None and not owed.closed:
-                connection = owed
-            else:
-                connection = self._take_kept(may_wait=moment is None)
+            connection = self._take_kept()
             try:
-                yield Tx(connection, at, by, is_decision=False, is_single=True, moment=moment)
-            except WouldWait as late:
-                late.owed = connection
-                raise
-            except BaseException as error:
+                yield Tx(connection, at, by, is_decision=False, is_single=True)
+            except BaseException:
                 if not _is_alive(connection):
                     connection.invalidate()
                 connection.close()
-                if moment is not None and isinstance(error, DBAPIError):
-                    raise WouldWait("what happened to the database is for who asks again to find out.") from error
                 raise
             self._kept.append(connection)
 
@@ -166,23 +168,22 @@ class Database:
         finally:
             self._one_writer.release()
 
-    def _take_kept(self, *, may_wait: bool = True) -> Connection:
+    def _take_kept(self) -> Connection:
         """A connection on which SQLAlchemy begins and ends nothing, opened where none is waiting for its next use.
 
         To check one out, begin, commit and check it in costs SQLAlchemy three times what SQLite takes for a metric.
-        Who may not wait gets WouldWait where none is, and finds out by using it whether it is still good.
         """
         while True:
             try:
                 connection = self._kept.pop()
             except IndexError:  # as good as asking first, which another thread could make untrue
-                if not may_wait:
-                    raise WouldWait("a connection is yet to be opened.") from None
-                break
-            if self._is_sqlite or not may_wait or _is_alive(connection):
+                return self._open_kept()
+            if self._is_sqlite or _is_alive(connection):
                 return connection
             connection.invalidate()
             connection.close()
+
+    def _open_kept(self) -> Connection:
         connection = self.engine.connect().execution_options(**{_MODE: None})
         connection.begin()  # which does nothing, and keeps SQLAlchemy from beginning anything later
         return connection

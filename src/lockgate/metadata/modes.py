@@ -1,23 +1,59 @@
 """What a transaction may be, and what can come between it and its writer (see `database`)."""
 
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
 from lockgate.errors import Unavailable
 
+Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
 
-class Moment(NamedTuple):
-    """How long an event loop may stand still: until there is something to read from `events`, a file descriptor.
 
-    That tells the loop of all that comes from outside, but not of its timers, so there is a limit as well.
+class Asked:
+    """What came of a statement that was asked in a `Group`: the first column of its first row, once it `is_over`.
+
+    Where it `is_refused` nothing was recorded, or nobody knows; it may be asked again elsewhere.
     """
 
-    events: int
-    limit_ms: int = 2
+    __slots__ = ("heard", "is_over", "is_refused", "value")
+
+    def __init__(self) -> None:
+        self.value: str | None = None
+        self.is_over = False
+        self.is_refused = False
+        self.heard: Callable[[], object] | None = None  # to be called then
 
 
-Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
+class Group(Protocol):
+    """Where an event loop asks PostgreSQL (see `group_commit`)."""
+
+    connection: Connection
+
+    def ask(self, statement: str, values: Sequence[str | bytes]) -> Asked:
+        """Send it, or keep it until what was sent is answered. Raises WouldWait where nothing can be asked."""
+
+
+class Moment:
+    """All that an event loop has for one measurement: it waits for nobody. PostgreSQL it asks in a `group`.
+
+    Whoever repeats with the same moment what raised WouldWait gets the answer to what was `asked`, once that is over.
+    """
+
+    __slots__ = ("asked", "group")
+
+    def __init__(self, group: Group | None = None) -> None:
+        self.group = group
+        self.asked: Asked | None = None
+
+    def value_of(self, statement: str, values: Sequence[str | bytes]) -> str | None:
+        """As `libpq.value_of`. Raises WouldWait where the answer is yet to come, or will not come."""
+        assert self.group is not None
+        if self.asked is None:
+            self.asked = self.group.ask(statement, values)
+        if not self.asked.is_over or self.asked.is_refused:
+            raise WouldWait("the database has not answered.")
+        return self.asked.value
 
 
 class Raced(Unavailable):
@@ -25,9 +61,4 @@ class Raced(Unavailable):
 
 
 class WouldWait(Unavailable):
-    """What was asked for without waiting cannot be had that way, and is to be asked for again by somebody who waits.
-
-    Nothing was recorded, or the answer that says so is `owed`: it is still to come on that connection.
-    """
-
-    owed: Connection | None = None
+    """What was asked for without waiting cannot be had that way, and is to be asked for again by somebody who waits."""

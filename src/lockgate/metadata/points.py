@@ -207,17 +207,15 @@ def _write_to_postgresql(
     else:
         values += map(_text, latest[0])
 
-    def ask(*, all_new: bool) -> str | None:
-        statement = _postgres_statement(many=many, all_new=all_new)
-        stage = value_of(tx.connection, statement, values, is_alone=tx.is_single, moment=tx.moment)
-        if stage is None and tx.moment is not None:
+    if tx.moment is not None:
+        stage = tx.moment.value_of(_postgres_statement(many=many, all_new=True), values)
+        if stage is None:
             raise WouldWait("there is no such run, and to look for it again takes its time.")
         return stage
-
     if tx.is_single:  # nearly always all points are new, and to look first whether they are costs PostgreSQL two fifths
         with suppress(IntegrityError):
-            return ask(all_new=True)
-    return ask(all_new=False)
+            return value_of(tx.connection, _postgres_statement(many=many, all_new=True), values, is_alone=True)
+    return value_of(tx.connection, _postgres_statement(many=many, all_new=False), values, is_alone=tx.is_single)
 
 
 _KINDS = ("TEXT", "BIGINT", "BIGINT", "DOUBLE PRECISION", "BOOLEAN")  # of a row

@@ -27,7 +27,7 @@ from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED
 from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
 from lockgate.server.at_once import AtOnce
-from lockgate.server.connection import BEGUN, Beforehand
+from lockgate.server.connection import Beforehand
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.courier import Courier
 from lockgate.server.decode import decode_request, read_body
@@ -63,7 +63,7 @@ class Api:
         self._workers = Workers(_THREADS, name="lockgate-api")
         self._meter = Meter()
         self._fixed: dict[tuple[str, str], AnyRoute] = {}
-        at_once = AtOnce(self._context, self._login, self._workers, self._meter)
+        self._at_once = AtOnce(self._context, self._login, self._workers, self._meter)
         self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
         routes: list[BaseRoute] = []
         for route in ROUTES:
@@ -74,7 +74,7 @@ class Api:
                     self._fixed[route.operation.method, path] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
-                        self.beforehand[key] = partial(at_once.answer, route)
+                        self.beforehand[key] = partial(self._at_once.answer, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
@@ -91,16 +91,13 @@ class Api:
             return
         with self._meter.request() as measured:
             try:
-                begun, route = scope.get(BEGUN), self._fixed.get((scope["method"], scope["path"]))
-                context = self._context if begun else await self._admit(scope)
+                route = self._fixed.get((scope["method"], scope["path"]))
+                context = await self._admit(scope)
                 if route is None:
                     await self._route(context, scope, receive, send, measured)
                     return
                 measured.operation = route.operation.name
-                if begun:
-                    answer = Answer(answer_struct(await begun))
-                else:
-                    answer = await self._perform(route, context, scope, receive, {})
+                answer = await self._perform(route, context, scope, receive, {})
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if measured.is_answered:
                     raise  # half an answer is out: all that is left is to cut the connection
@@ -166,6 +163,7 @@ class Api:
         self._login.close()
         self._files.close()
         self._workers.close()
+        self._at_once.close()
 
 
 class _AsgiEndpoint:

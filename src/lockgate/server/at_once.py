@@ -1,15 +1,14 @@
 """Answers that the event loop gives itself: to small measurements, which are over before a worker would have begun.
 
 To begin a task and to change threads and back costs as much as to log a metric. On SQLite the loop waits for nobody.
-On PostgreSQL it stands still for the answer, but only while no worker has anything to do, for no longer than nothing
-else happens, and for some milliseconds at most; what has not come by then a worker waits for.
+PostgreSQL it asks on a connection of its own, and is told by the system when there is an answer (`GroupCommit`).
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from lockgate.metadata.modes import Moment, WouldWait
 from lockgate.server import origin
@@ -17,11 +16,17 @@ from lockgate.server.answer import Answer, answer_error, answer_struct
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.decode import decode_request
 from lockgate.server.login import Login
+from lockgate.server.loop_group import LoopGroup
 from lockgate.server.meter import Meter
 from lockgate.server.perform import perform, perform_briefly
 from lockgate.server.workers import Workers
 
-_NO_EVENTS = -1
+
+class _Call(NamedTuple):
+    route: AnyRoute
+    context: Context
+    request: Any
+    began: float
 
 
 class AtOnce:
@@ -32,11 +37,12 @@ class AtOnce:
         self._login = login
         self._workers = workers
         self._meter = meter
+        self._group = LoopGroup(context.database, workers)
 
     def answer(
         self, route: AnyRoute, headers: Sequence[tuple[bytes, bytes]], body: bytes, client: tuple[str, int] | None
-    ) -> Answer | asyncio.Future[Any] | None:
-        """What the application would answer, or what it will once a worker is done, or None: then it is to be called.
+    ) -> Answer | asyncio.Future[Answer] | None:
+        """What the application would answer, or what it will, or None: then it is to be called.
 
         That is where it is yet to be found out who asks.
         """
@@ -49,22 +55,57 @@ class AtOnce:
             caller = self._login.known(telling, client[0] if client else "")
             if caller is None:
                 return None
-            context = self._context.on_behalf_of(caller)
             request = decode_request(route.operation, query=b"", body=body, path_params={})
-            events = _events()
-            if not context.database.reads_at_once and (events == _NO_EVENTS or not self._workers.is_idle):
-                return self._workers.call(perform, route, context, request)
-            try:
-                answer = Answer(answer_struct(perform_briefly(route, context, request, Moment(events))))
-            except WouldWait as late:
-                return self._workers.call(partial(perform, owed=late.owed), route, context, request)
         except Exception as error:  # noqa: BLE001  # as the application does: one bad request must not end the server
+            return self._counted(route, began, answer_error(error))
+        call = _Call(route, self._context.on_behalf_of(caller), request, began)
+        moment = Moment(self._group.find())
+        answer = self._brief_answer(call, moment)
+        if answer is not None:
+            return answer
+        later: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if moment.asked is None or moment.asked.is_over:
+            self._hand_over(call, later)
+        else:
+            moment.asked.heard = partial(self._go_on, call, moment, later)
+        return later
+
+    def close(self) -> None:
+        """When the loop and the workers have ended."""
+        self._group.close()
+
+    def _brief_answer(self, call: _Call, moment: Moment) -> Answer | None:
+        """None where it has to be waited for."""
+        try:
+            answer = Answer(answer_struct(perform_briefly(call.route, call.context, call.request, moment)))
+        except WouldWait:
+            return None
+        except Exception as error:  # noqa: BLE001
             answer = answer_error(error)
+        return self._counted(call.route, call.began, answer)
+
+    def _go_on(self, call: _Call, moment: Moment, later: asyncio.Future[Answer]) -> None:
+        answer = self._brief_answer(call, moment)
+        if answer is None:
+            self._hand_over(call, later)
+        else:
+            later.set_result(answer)
+
+    def _hand_over(self, call: _Call, later: asyncio.Future[Answer]) -> None:
+        """To a worker, who waits."""
+
+        def settle(done: asyncio.Future[Answer]) -> None:
+            later.set_result(self._counted(call.route, call.began, done.result()))
+
+        self._workers.call(_whole_answer, call).add_done_callback(settle)
+
+    def _counted(self, route: AnyRoute, began: float, answer: Answer) -> Answer:
         self._meter.add(route.operation.name, answer.status, time.perf_counter() - began)
         return answer
 
 
-def _events() -> int:
-    """A file descriptor that can be read when the running loop has something to do; uvloop has one."""
-    find = getattr(asyncio.get_running_loop(), "_get_backend_id", None)
-    return _NO_EVENTS if find is None else find()
+def _whole_answer(call: _Call) -> Answer:
+    try:
+        return Answer(answer_struct(perform(call.route, call.context, call.request)))
+    except Exception as error:  # noqa: BLE001
+        return answer_error(error)

@@ -14,12 +14,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
-from functools import lru_cache
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from functools import lru_cache, partial
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from lockgate.errors import InvalidInput
@@ -30,12 +31,9 @@ MAX_HEAD_BYTES = 64 << 10  # or what arrived at once
 MAX_HELD_BYTES = 8 << 10
 _HEAD_LIMIT_S = 30.0
 
-# Where the scope of a request that was held has the future of what it asked for, once that has begun.
-BEGUN = "lockgate.begun"
-
 # Takes headers, body and address of a request. Gives its answer, or the future of one, or None to be called.
 Beforehand: TypeAlias = Callable[
-    [Sequence[tuple[bytes, bytes]], bytes, tuple[str, int] | None], Answer | asyncio.Future[Any] | None
+    [Sequence[tuple[bytes, bytes]], bytes, tuple[str, int] | None], Answer | asyncio.Future[Answer] | None
 ]
 
 
@@ -60,6 +58,7 @@ class ApiConnection(HttpToolsProtocol):
         super().__init__(config, state, {})
         self._beforehand = {} if brief is None else brief.beforehand
         self._answer: Beforehand | None = None  # of the request that is held
+        self._later: asyncio.Future[Answer] | None = None  # what it answered, where that is yet to come
         self._held = bytearray()  # its body so far
         self._has_answered = False  # of what came together; a client must not keep the others waiting with a thousand
         self._head_limit_s = head_limit_s
@@ -118,8 +117,7 @@ class ApiConnection(HttpToolsProtocol):
             if isinstance(answer, Answer):
                 self._send(answer)
                 return
-            if answer is not None:
-                self.scope[BEGUN] = answer  # type: ignore[literal-required]  # ours, no key of ASGI
+            self._later = answer
             self._let_go()
         if not self.parser.should_upgrade():  # or it is only the head that is complete
             super().on_message_complete()
@@ -157,9 +155,30 @@ class ApiConnection(HttpToolsProtocol):
         return found if is_first and is_plain and not is_offer and not self.flow.write_paused else None
 
     def _send(self, answer: Answer) -> None:
-        lines = [b"%b: %b\r\n" % header for header in (*_dated(int(time.time())), *answer.all_headers())]
-        self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, b"\r\n", answer.body)))
+        self._write(answer, keep_alive=True)
         self._answer, self._held, self._has_answered = None, bytearray(), True
+
+    def _write(self, answer: Answer, *, keep_alive: bool) -> None:
+        lines = [b"%b: %b\r\n" % header for header in (*_dated(int(time.time())), *answer.all_headers())]
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[answer.status], *lines, end, answer.body)))
+        if not keep_alive:
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Where the answer is already being made, only wait for it."""
+        later, self._later = self._later, None
+        if later is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            later.add_done_callback(partial(self._end_cycle, cycle))
+
+    def _end_cycle(self, cycle: RequestResponseCycle, later: asyncio.Future[Answer]) -> None:
+        answer = later.result()
+        if not cycle.disconnected:
+            self._write(answer, keep_alive=cycle.keep_alive)
+        cycle.response_complete = True
+        self.on_response_complete()
 
     def _begin(self) -> None:
         self.server_state.default_headers = _dated(int(time.time()))

@@ -44,7 +44,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     told: Told
     act: Act | None = None  # the operation that is being carried out
     moment: Moment | None = None  # of the event loop: transactions are brief (see `Database.write`)
-    owed: Connection | None = None  # what a brief transaction has left to this one
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
     webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
 
@@ -52,6 +51,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def user(self) -> str:
         """The name that is recorded with what is done."""
         return self.caller.name
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether this is a repetition that only hears the answer."""
+        return self.moment is not None and self.moment.asked is not None
 
     def read(self) -> AbstractContextManager[Connection]:
         return self.database.read()
@@ -68,7 +72,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if act is not None and not act.is_decision:  # or the decision has its line, and this only ends it
             measured = act.measured()
             key = self.user, self.caller.address, act.operation, measured
-            if self.owed is None and not self.told.knows(key, at=at):  # or the next one tells
+            if not self.has_asked and not self.told.knows(key, at=at):  # or the next one tells
                 return self._telling(at, act, measured, key)
         return self.database.write(
             at=at,
@@ -76,7 +80,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             decision=decision,
             is_single=is_single,
             moment=self.moment,
-            owed=self.owed,
         )
 
     @contextmanager
@@ -123,8 +126,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def on_behalf_of(self, caller: Caller) -> "Context":
         return replace(self, caller=caller)
 
-    def doing(self, act: Act, *, moment: Moment | None = None, owed: Connection | None = None) -> "Context":
-        return replace(self, act=act, moment=moment, owed=owed)
+    def doing(self, act: Act, *, moment: Moment | None = None) -> "Context":
+        return replace(self, act=act, moment=moment)
 
     def close(self) -> None:
         self.database.close()

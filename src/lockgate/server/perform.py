@@ -7,11 +7,9 @@ no transaction left and gets one of its own. Reads are not audited; files are, b
 import logging
 from typing import Any
 
-from sqlalchemy import Connection
-
 from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
-from lockgate.metadata.modes import Moment, WouldWait
+from lockgate.metadata.modes import Moment, Raced, WouldWait
 from lockgate.server.act import Act
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require
@@ -19,39 +17,32 @@ from lockgate.server.needs import cut_down, require
 log = logging.getLogger("lockgate.server")
 
 
-def perform(
-    route: AnyRoute,
-    ctx: Context,
-    request: Any,  # the table holds routes of every pair of types
-    *,
-    owed: Connection | None = None,
-) -> Any:
-    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises.
-
-    `owed` is what WouldWait said, where that was raised before.
-    """
+def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
+    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises."""
     act = Act(route.operation.name, route.need, request)
     try:
-        return _carry_out(route, ctx.doing(act, owed=owed), request)
+        doing = ctx.doing(act)
+        require(route.need, ctx.caller, ctx.database, ctx.recent, request)
+        answer = repeat_when_raced(lambda: route.handler(doing, request))
     except Exception as error:
         if act.is_decision or (isinstance(error, PermissionDenied) and route.need.role != "viewer"):
             audit_failure(ctx, act, error)
         raise
+    return cut_down(route.need, ctx.caller, answer)
 
 
 def perform_briefly(route: AnyRoute, ctx: Context, request: Any, moment: Moment) -> Any:
-    """The same of a brief operation, for who must not wait, the event loop. Raises WouldWait: then `perform` it."""
+    """The same of a brief operation, for who must not wait, the event loop.
+
+    Raises WouldWait: then `perform` it, or do this again when what the moment has asked is over.
+    """
+    doing = ctx.doing(Act(route.operation.name, route.need, request), moment=moment)
     try:
-        act = Act(route.operation.name, route.need, request)
-        return _carry_out(route, ctx.doing(act, moment=moment), request)
-    except PermissionDenied as error:
-        raise WouldWait("what is refused is audited, which is a decision.") from error
-
-
-def _carry_out(route: AnyRoute, ctx: Context, request: Any) -> Any:
-    if ctx.owed is None:  # or the right to it was found when it was asked for
-        require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=ctx.moment is None)
-    answer = repeat_when_raced(lambda: route.handler(ctx, request))
+        if not doing.has_asked:  # or the right to it was found then
+            require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=False)
+        answer = route.handler(doing, request)
+    except (PermissionDenied, Raced) as error:
+        raise WouldWait("a refusal is audited, which is a decision, and a race is run again.") from error
     return cut_down(route.need, ctx.caller, answer)
 
 

@@ -30,11 +30,6 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is asked for and not done."""
-        return len(self._free) == len(self._threads)
-
     def call(self, function: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
         """What the function will return, or raise. For the running loop."""
         future = asyncio.get_running_loop().create_future()

@@ -1,24 +1,17 @@
-import os
-import socket
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event, func, insert, select, text
+from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
 from lockgate.metadata import sqlite_engine
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
-from lockgate.metadata.libpq import value_of
 from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
 from lockgate.metadata.metrics import history, latest_of
@@ -368,9 +361,9 @@ def test_decision_is_synchronised_and_measurement_is_not(sqlite_database: Databa
 
 def test_brief_measurement_is_written_like_any_other(sqlite_database: Database) -> None:
     begin_cycle(sqlite_database)
-    with sqlite_database.write(at=1, by="a", decision=False, moment=Moment(0)) as tx:
+    with sqlite_database.write(at=1, by="a", decision=False, moment=Moment()) as tx:
         log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
-    with pytest.raises(ZeroDivisionError), sqlite_database.write(at=1, by="a", decision=False, moment=Moment(0)) as tx:
+    with pytest.raises(ZeroDivisionError), sqlite_database.write(at=1, by="a", decision=False, moment=Moment()) as tx:
         log_points(tx, RUN, [Point("lost", 1.0, 1, 0)])
         raise ZeroDivisionError
     with sqlite_database.read() as connection:
@@ -382,7 +375,7 @@ def test_brief_measurement_waits_neither_for_another_thread_nor_for_another_proc
     other = sqlite3.connect(str(sqlite_database.engine.url.database), isolation_level=None)
 
     def measure() -> None:
-        with sqlite_database.write(at=1, by="a", decision=False, moment=Moment(0)) as tx:
+        with sqlite_database.write(at=1, by="a", decision=False, moment=Moment()) as tx:
             log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
 
     began = time.monotonic()
@@ -398,10 +391,10 @@ def test_brief_measurement_waits_neither_for_another_thread_nor_for_another_proc
 
 
 def test_decision_is_never_brief_and_several_statements_are_not_on_postgresql(database: Database) -> None:
-    with pytest.raises(WouldWait), database.write(at=1, by="a", moment=Moment(0)):
+    with pytest.raises(WouldWait), database.write(at=1, by="a", moment=Moment()):
         raise AssertionError
     if database.engine.dialect.name != "sqlite":
-        with pytest.raises(WouldWait), database.write(at=1, by="a", decision=False, moment=Moment(0)):
+        with pytest.raises(WouldWait), database.write(at=1, by="a", decision=False, moment=Moment()):
             raise AssertionError
 
 
@@ -416,7 +409,7 @@ def test_log_does_not_grow_with_brief_measurements(sqlite_database: Database) ->
     begin_cycle(sqlite_database)
     refused = 0
     for step in range(3000):
-        for moment in (Moment(0), None):
+        for moment in (Moment(), None):
             try:
                 with sqlite_database.write(at=1, by="a", decision=False, moment=moment) as tx:
                     log_points(tx, RUN, [Point(f"m{step % 7}", 1.0, step, step)])
@@ -583,28 +576,9 @@ def test_single_measurement_survives_that_the_server_has_closed_its_connection(p
     database.close()
 
 
-@pytest.fixture
-def calm() -> Iterator[int]:
-    """A file descriptor that never has anything to read."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours.fileno()
-
-
-@pytest.fixture
-def measured(postgres_url: str) -> Iterator[Database]:
-    """One where a run has been measured, so that brief measurements follow."""
-    database = open_database(parse_address(postgres_url))
-    with database.write(at=1, by="a") as tx:
-        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
-    measure(database, step=0)
-    yield database
-    database.close()
-
-
-def measure(database: Database, step: int, *, run_id: str = RUN, **how: Any) -> None:
-    with database.write(at=1, by="a", decision=False, is_single=True, **how) as tx:
-        log_points(tx, run_id, [Point("m", 1.0, step, step)])
+def measure(database: Database, step: int) -> None:
+    with database.write(at=1, by="a", decision=False, is_single=True) as tx:
+        log_points(tx, RUN, [Point("m", 1.0, step, step)])
 
 
 def steps_of(database: Database) -> list[int]:
@@ -612,161 +586,11 @@ def steps_of(database: Database) -> list[int]:
         return list(connection.scalars(select(metrics.c.step).order_by(metrics.c.step)))
 
 
-def asked_of(database: Database) -> int:
-    """How many latest values PostgreSQL was asked to write: of each it takes a number first, whatever follows."""
-    with database.read() as connection:
-        return connection.scalar(text("SELECT last_value FROM latest_metrics_series_seq"))
-
-
 def lose_connections(database: Database) -> None:
     """But the one that is used to do so."""
     others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
     with database.read() as connection:
         connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
-
-
-def test_brief_measurement_on_postgresql_is_answered_in_a_moment(measured: Database, calm: int) -> None:
-    left = 0
-    for step in range(1, 100):
-        try:
-            measure(measured, step, moment=Moment(calm))
-        except WouldWait as late:
-            left += 1
-            measure(measured, step, owed=late.owed)
-    assert steps_of(measured) == list(range(100))
-    assert left < 99  # where the machine is busy with other things most are late
-
-
-def test_moment_is_over_when_the_event_loop_has_something_to_do(measured: Database, calm: int) -> None:
-    """And not before, where its limit is large."""
-    busy = os.open("/dev/zero", os.O_RDONLY)  # where there always is something to read
-    with measured.engine.connect() as connection:
-        ask = partial(value_of, connection, "SELECT $1::TEXT || pg_sleep(0.1)", ["a"], is_alone=True)
-        assert ask() == "a"
-        assert ask(moment=Moment(calm, limit_ms=60_000)) == "a"
-        with pytest.raises(WouldWait):
-            ask(moment=Moment(busy, limit_ms=60_000))
-        assert ask() == "a"
-    os.close(busy)
-
-
-def test_answer_that_is_late_is_left_to_who_asks_again(measured: Database, calm: int) -> None:
-    asked = asked_of(measured)
-    with measured.write(at=1, by="b") as tx:
-        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))  # as a purge does
-        began = time.monotonic()
-        with pytest.raises(WouldWait) as late:
-            measure(measured, 1, moment=Moment(calm))
-        assert time.monotonic() - began < 0.5
-    measure(measured, 1, owed=late.value.owed)
-    assert steps_of(measured) == [0, 1]
-    assert asked_of(measured) == asked + 1
-    measure(measured, 2)
-    assert steps_of(measured) == [0, 1, 2]
-
-
-def test_answer_that_is_late_may_be_a_refusal(measured: Database, calm: int) -> None:
-    with measured.write(at=1, by="b") as tx:
-        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
-        with pytest.raises(WouldWait) as late:
-            measure(measured, 0, moment=Moment(calm))  # which is there already
-    measure(measured, 0, owed=late.value.owed)
-    assert steps_of(measured) == [0]
-
-
-class Splitting:
-    """PostgreSQL by TCP, each of whose answers from `split_at` on comes in two parts, the second after a while."""
-
-    def __init__(self, socket_path: str) -> None:
-        self.split_at = 0  # 0: they come whole
-        self._socket_path = socket_path
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # of who is closed
-            while True:
-                ours, _ = self._listening.accept()
-                theirs = socket.socket(socket.AF_UNIX)
-                theirs.connect(self._socket_path)
-                for pair in ((ours, theirs), (theirs, ours)):
-                    threading.Thread(target=self._pass_on, args=(*pair, pair[0] is theirs), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
-        with suppress(OSError), source:
-            while data := source.recv(65_536):
-                at = self.split_at if is_answer else 0
-                if at:
-                    target.sendall(data[:at])
-                    time.sleep(0.01)
-                target.sendall(data[at:])
-            target.shutdown(socket.SHUT_RDWR)
-
-
-def test_answer_may_be_left_when_half_of_it_is_here(postgres: Any, postgres_url: str, calm: int) -> None:
-    """A refusal, here of a point that is there already, is complete before PostgreSQL says that it is ready again."""
-    split = Splitting(f"{postgres.folder}/.s.PGSQL.5432")
-    name = postgres_url.partition("?")[0].rpartition("/")[2]
-    database = open_database(parse_address(f"postgresql://postgres@127.0.0.1:{split.port}/{name}"))
-    with database.write(at=1, by="a") as tx:
-        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
-    for step in (0, 1, 1):
-        measure(database, step)
-    left = 0
-    for at in (-6, -1, 1, 20):  # the last six bytes say that it is ready
-        for step in (0, 100 + at):
-            split.split_at = at
-            try:
-                measure(database, step, moment=Moment(calm))
-            except WouldWait as late:
-                left += 1
-                measure(database, step, owed=late.owed)
-            split.split_at = 0
-    assert left > 4
-    assert steps_of(database) == [0, 1, 94, 99, 101, 120]
-    database.close()
-    split.close()
-
-
-def test_brief_measurement_opens_no_connection(measured: Database, calm: int) -> None:
-    opened: list[object] = []
-    event.listen(measured.engine, "checkout", lambda *driver: opened.append(driver))  # opened, or waited for
-    lose_connections(measured)
-    opened.clear()
-    for _ in range(2):
-        with pytest.raises(WouldWait):
-            measure(measured, 1, moment=Moment(calm))
-    assert opened == []
-
-
-def test_connection_that_is_lost_during_a_brief_measurement_is_nobodys_trouble(measured: Database, calm: int) -> None:
-    lose_connections(measured)
-    with pytest.raises(WouldWait) as lost:
-        measure(measured, 1, moment=Moment(calm))
-    measure(measured, 1, owed=lost.value.owed)
-    with measured.write(at=1, by="b") as tx:
-        tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
-        with pytest.raises(WouldWait) as late:
-            measure(measured, 2, moment=Moment(calm))
-        waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        tx.connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {waiting}")).one()
-    with pytest.raises(Unavailable):  # which the client repeats
-        measure(measured, 2, owed=late.value.owed)
-    measure(measured, 2, owed=late.value.owed)
-    assert steps_of(measured) == [0, 1, 2]
-
-
-def test_brief_measurement_of_a_run_that_is_not_there_is_left_to_who_may_look_for_it(
-    measured: Database, calm: int
-) -> None:
-    with pytest.raises(WouldWait) as found:
-        measure(measured, 1, run_id="f" * 32, moment=Moment(calm))
-    with pytest.raises(NotFound, match="f" * 32):
-        measure(measured, 1, run_id="f" * 32, owed=found.value.owed)
 
 
 def test_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,9 @@ from lockgate.errors import InvalidInput, NotFound, PermissionDenied
 from lockgate.metadata.audit import list_audit
 from lockgate.server.answer import Answer
 from lockgate.server.app import Api, make_app
-from lockgate.server.at_once import AtOnce
 from lockgate.server.context import Context
-from lockgate.server.login import FRESH_S, Login
-from lockgate.server.meter import Meter
+from lockgate.server.login import FRESH_S
 from lockgate.server.run import serve_in_thread
-from lockgate.server.table import BY_NAME
-from lockgate.server.workers import Workers
 
 RUNS = "/api/2.0/mlflow/runs"
 LOG_METRIC = f"{RUNS}/log-metric"
@@ -57,9 +53,10 @@ def send(
     return api.beforehand[b"POST", path.encode()]([HOST, *headers], body, CLIENT)
 
 
-async def settle(api: Api, body: bytes, *headers: tuple[bytes, bytes]) -> object:
-    """An answer, or the outcome that it is promised."""
+async def settle(api: Api, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    """Its answer, at once or later."""
     found = send(api, body, *headers)
+    assert found is not None
     return await found if isinstance(found, asyncio.Future) else found
 
 
@@ -80,34 +77,100 @@ def test_metrics_are_answered_at_once_and_all_are_kept(api: Api, asked, run_id: 
             at_once += isinstance(found, Answer)
             if isinstance(found, asyncio.Future):
                 await found
-                await asyncio.sleep(0.01)  # the worker is done, and says so
         return at_once
 
     assert in_a_loop(main) > 0  # nearly all, where the machine is not busy with other things
     assert steps_of(asked, run_id) == list(range(100))
 
 
-@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
-def test_nobody_waits_in_the_loop_for_postgresql_while_others_are_served(
-    api: Api, context: Context, asked, run_id: str
-) -> None:
+ON_POSTGRES = pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
+
+
+def transactions_of(context: Context, run_id: str) -> int:
+    statement = (
+        "SELECT count(DISTINCT metrics.xmin::text) FROM metrics JOIN latest_metrics USING (series) WHERE run_id = :run"
+    )
+    with context.read() as connection:
+        return connection.scalar(text(statement), {"run": run_id}) or 0
+
+
+@ON_POSTGRES
+def test_what_comes_together_is_committed_together(api: Api, context: Context, asked, run_id: str) -> None:
+    async def main() -> int:
+        for sent in range(0, 1000, 20):
+            together = [send(api, metric(run_id, step)) for step in range(sent, sent + 20)]
+            answers = [await found if isinstance(found, asyncio.Future) else found for found in together]
+            assert [answer.status for answer in answers] == [200] * 20
+            if transactions_of(context, run_id) < sent:  # not before a worker has opened the loop's connection
+                break
+        return sent + 20
+
+    sent = asyncio.run(main())  # which never stands still for an answer
+    assert steps_of(asked, run_id) == list(range(sent))
+    assert transactions_of(context, run_id) < sent / 2
+
+
+@ON_POSTGRES
+def test_point_that_is_there_already_changes_nothing_for_those_it_comes_with(api: Api, asked, run_id: str) -> None:
     async def main() -> None:
         for step in range(3):
             await settle(api, metric(run_id, step))
-        with context.database.write(at=1, by="b") as tx:
-            tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
-            late = send(api, metric(run_id, 3))
-            behind = send(api, metric(run_id, 4))
-            assert isinstance(late, asyncio.Future)
-            assert isinstance(behind, asyncio.Future)
-        await late
-        await behind
+        together = [send(api, metric(run_id, step)) for step in (3, 4, 1, 5, 1, 6)]
+        for found in together:
+            assert (await found if isinstance(found, asyncio.Future) else found).status == 200
 
     in_a_loop(main)
-    assert steps_of(asked, run_id) == list(range(5))
+    assert steps_of(asked, run_id) == list(range(7))
 
 
-@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
+@ON_POSTGRES
+def test_nobody_waits_for_a_run_that_somebody_else_holds(api: Api, context: Context, asked, run_id: str) -> None:
+    free = new_run(asked)
+
+    async def main() -> None:
+        for known in (run_id, free) * 3:
+            await settle(api, metric(known, 0))
+        with context.database.write(at=1, by="b") as tx:
+            tx.connection.execute(text("SELECT * FROM runs WHERE run_id = :run FOR UPDATE"), {"run": run_id})
+            held = send(api, metric(run_id, 1))
+            assert isinstance(held, asyncio.Future)
+            for step in range(1, 5):
+                assert (await settle(api, metric(free, step))).status == 200
+            assert not held.done()
+        assert (await held).status == 200
+
+    in_a_loop(main)
+    assert steps_of(asked, run_id) == [0, 1]
+    assert steps_of(asked, free) == list(range(5))
+
+
+def lose_connections(context: Context) -> None:
+    """All of this server's but the one that is used to do so."""
+    others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
+    with context.read() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
+
+
+@ON_POSTGRES
+@pytest.mark.parametrize("run_loop", [uvloop.run, asyncio.run])
+def test_postgresql_that_closes_its_connections_is_no_clients_trouble(
+    api: Api, context: Context, asked, run_id: str, run_loop: Callable[..., object]
+) -> None:
+    async def main() -> None:
+        step = 0
+        for pause_s in (0.0, 0.05) * 3:
+            for _ in range(3):
+                assert (await settle(api, metric(run_id, step))).status == 200
+                step += 1
+            lose_connections(context)
+            await asyncio.sleep(pause_s)  # the loop notices it, or finds out when it asks
+        assert step == 18
+
+    run_loop(main())
+    assert steps_of(asked, run_id) == list(range(18))
+
+
+@ON_POSTGRES
 def test_postgresql_is_not_asked_by_the_loop_for_what_may_take_long(api: Api, run_id: str) -> None:
     empty = json.dumps({"run_id": run_id}).encode()
     param = json.dumps({"run_id": run_id, "key": "a", "value": "b"}).encode()
@@ -118,38 +181,9 @@ def test_postgresql_is_not_asked_by_the_loop_for_what_may_take_long(api: Api, ru
             for _ in range(3):
                 found = send(api, body, path=path)
                 assert isinstance(found, asyncio.Future)
-                await found
-                await asyncio.sleep(0.02)  # the worker is done, and says so
+                assert (await found).status == 200
 
     in_a_loop(main)
-
-
-class Busy(Workers):
-    """Workers who have something to do; what they are asked for waits."""
-
-    is_idle = False
-
-
-@pytest.mark.parametrize("database_setting", ["postgres"], indirect=True)
-def test_the_loop_asks_postgresql_itself_only_while_no_worker_does(context: Context, asked, run_id: str) -> None:
-    login = Login(context.database, context.clock, local_user="a")
-    idle, busy = Workers(1, name="idle"), Busy(0, name="busy")
-    one, other = (AtOnce(context, login, workers, Meter()) for workers in (idle, busy))
-
-    async def main() -> None:
-        route = BY_NAME["mlflow:POST:runs/log-metric"]
-        for step in range(50):
-            found = one.answer(route, [HOST], metric(run_id, step), CLIENT)
-            if isinstance(found, asyncio.Future):
-                await found
-        for step in range(50, 100):
-            assert isinstance(other.answer(route, [HOST], metric(run_id, step), CLIENT), asyncio.Future)
-
-    in_a_loop(main)
-    idle.close()
-    busy.close()
-    login.close()
-    assert steps_of(asked, run_id) == list(range(50))
 
 
 def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
@@ -169,8 +203,9 @@ def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
         for stranger in (b"Bearer lg_nobody", b"Basic YTpi", b"Digest x"):
             assert send(app, metric(run_id, 50), (b"authorization", stranger)) is None  # it has to be found out
         assert send(app, metric(run_id, 50)) is None
-        with pytest.raises(PermissionDenied, match="'bo' needs the role contributor"):
-            await settle(app, metric(run_id, 50), bo)
+        refused = await settle(app, metric(run_id, 50), bo)
+        assert refused.status == PermissionDenied.http_status
+        assert b"'bo' needs the role contributor" in refused.body
 
     in_a_loop(main)
     app.close()
@@ -213,12 +248,7 @@ def test_deleted_and_missing_runs_are_refused(api: Api, asked, run_id: str) -> N
             await settle(api, metric(run_id, step))
         asked.ask("POST", f"{RUNS}/delete", json.dumps({"run_id": run_id}).encode())
         for known, error in ((run_id, InvalidInput), ("f" * 32, NotFound)):
-            try:
-                found = await settle(api, metric(known, 4))
-            except error:
-                continue
-            assert isinstance(found, Answer)
-            assert found.status == error.http_status
+            assert (await settle(api, metric(known, 4))).status == error.http_status
 
     in_a_loop(main)
 

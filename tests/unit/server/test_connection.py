@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from lockgate.server.answer import Answer
-from lockgate.server.connection import BEGUN, MAX_HEAD_BYTES, MAX_HELD_BYTES, ApiConnection
+from lockgate.server.connection import MAX_HEAD_BYTES, MAX_HELD_BYTES, ApiConnection
 from lockgate.server.run import RunningServer, serve_in_thread
 
 LIMIT_S = 20
@@ -33,7 +33,7 @@ async def echo(scope, receive, send) -> None:
 
 
 class Brief:
-    """`echo`, which is asked for the answer to POST /x beforehand: it has it, has begun with it, or gives up."""
+    """`echo`, which is asked for the answer to POST /x beforehand: it has it, will have it, or gives up."""
 
     def __init__(self, way: str) -> None:
         self.way = way
@@ -50,19 +50,16 @@ class Brief:
         answer = Answer(b"POST /x " + body)
         if self.way == "at once":
             return answer
-        begun = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(0.05, begun.set_result, answer)
-        return begun
+        later = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.05, later.set_result, answer)
+        return later
 
     async def __call__(self, scope, receive, send) -> None:
         self.called.append(scope["path"])
-        if BEGUN in scope:
-            await (await scope[BEGUN]).send(send)
-        else:
-            await echo(scope, receive, send)
+        await echo(scope, receive, send)
 
 
-@pytest.fixture(params=["called", "at once", "begun", "given up"])
+@pytest.fixture(params=["called", "at once", "later", "given up"])
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     with serve_in_thread(echo if request.param == "called" else Brief(request.param)) as running:
         yield running
@@ -278,7 +275,7 @@ def test_a_client_that_sends_many_at_once_gets_one_answer_between_those_of_other
 
 
 def test_request_behind_one_that_is_not_answered_yet_waits_for_its_turn(brief: Brief) -> None:
-    brief.way = "begun"
+    brief.way = "later"
     with serve_in_thread(brief) as server:
         asked = HEAD + b"Content-Length: 1\r\n\r\n"
         assert re.findall(rb"POST /x (.)", talk(server, asked + b"0", asked + b"1", LAST)) == [b"0", b"1"]
