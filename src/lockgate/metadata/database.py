@@ -111,7 +111,13 @@ class Database:
         from lockgate.metadata.group_commit import GroupCommit
 
         with storage_errors():
-            return GroupCommit(self._open_kept())
+            connection = self._open_kept()
+            try:
+                return GroupCommit(connection)
+            except BaseException:
+                connection.invalidate()  # its settings are no others'
+                connection.close()
+                raise
 
     def close(self) -> None:
         while self._kept:

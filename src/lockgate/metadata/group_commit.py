@@ -2,7 +2,8 @@
 
 A commit waits for the disk, and costs PostgreSQL as much as to write a metric. libpq's pipeline makes one transaction
 of all statements up to the next Sync, so measurements of several clients share one, and none of them needs a thread.
-Each is right by itself; where one fails all do, and each is to be asked again by somebody who waits.
+Each is right by itself. Where one fails nothing is recorded: it is to be asked again by somebody who waits, and so is
+what else is of its run, which is locked perhaps; the others are asked together once more.
 """
 
 import select
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from psycopg import Error
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection
 
@@ -22,7 +23,6 @@ from lockgate.metadata.postgres_engine import execute
 _LOCK_TIMEOUT_MS = 100
 # What every system takes of us without making us wait.
 _MAX_BYTES = 16 << 10
-_STAND_STILL_MS = 2
 
 _Statement: TypeAlias = tuple[Asked, str, Given]
 
@@ -38,6 +38,7 @@ class GroupCommit:
         driver: Any = connection.connection.driver_connection  # psycopg.Connection
         self.connection = connection
         self.lost: Callable[[], object] = _nobody
+        self.answers = 0  # how often PostgreSQL has answered
         self._is_lost = False
         self._pg = driver.pgconn
         self._pg.nonblocking = 1
@@ -51,13 +52,16 @@ class GroupCommit:
         self._prepared: set[str] = set()
         self._preparing: list[str] = []
         self._is_refused = False
-        self._both: select.poll | None = None
+        self._both: select.poll | None = None  # where to stand still
+        self._limit_ms = 0
 
-    def stand_still_beside(self, events: int) -> None:
-        """Wait for an answer that is asked for alone: as long as nothing can be read from `events`, a file descriptor.
+    def stand_still_beside(self, events: int, *, limit_ms: int = 2) -> None:
+        """Wait for an answer that is asked for alone, as long as nothing can be read from `events`, a file descriptor.
 
-        And for two milliseconds at most. To come back for it later would cost the loop a sixth of a logged metric.
+        To come back for it later would cost the loop a sixth of a logged metric. The loop's timers have no file
+        descriptor, so there is a limit as well.
         """
+        self._limit_ms = limit_ms
         self._both = select.poll()
         self._both.register(self.socket, select.POLLIN)
         self._both.register(events, select.POLLIN)
@@ -77,6 +81,11 @@ class GroupCommit:
             self._stand_still()
         return asked
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._sent)
+
     def hear(self) -> None:
         """Take what has come, and tell those who asked."""
         try:
@@ -85,8 +94,17 @@ class GroupCommit:
                 result = self._pg.get_result()
                 if result is not None:
                     self._take(result)
+                elif self._pg.status != ConnStatus.OK:  # libpq has given up what is no answer of PostgreSQL
+                    self.give_up()
         except Error:
-            self._lose()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Refuse all that is asked and will be."""
+        self._is_lost = True
+        self.lost()
+        unanswered, self._sent, self._waiting = self._sent + self._waiting, [], []
+        _refuse(unanswered)
 
     def close(self) -> None:
         self.connection.invalidate()
@@ -112,13 +130,13 @@ class GroupCommit:
                 self._pg.send_query_prepared(name, values, param_formats=formats)
             self._pg.pipeline_sync()
             if self._pg.flush():
-                self._lose()
+                self.give_up()
         except Error:
-            self._lose()
+            self.give_up()
 
     def _stand_still(self) -> None:
         while self._both is not None and self._sent:
-            if self._answer_is_here not in self._both.poll(_STAND_STILL_MS):
+            if self._answer_is_here not in self._both.poll(self._limit_ms):
                 return
             self.hear()
 
@@ -129,25 +147,41 @@ class GroupCommit:
             self._end()
         elif result.status == ExecStatus.COMMAND_OK:
             self._prepared.add(self._preparing.pop(0))
+        elif result.error_field(DiagnosticField.SQLSTATE) == UNKNOWN_STATEMENT:
+            self.give_up()  # somebody had it forget what we have prepared
         else:
             self._is_refused = True
-            if result.error_field(DiagnosticField.SQLSTATE) == UNKNOWN_STATEMENT:
-                self._prepared.clear()
 
     def _end(self) -> None:
-        sent, values, is_refused = self._sent, self._values, self._is_refused
+        sent, values, refused = self._sent, self._values, []
+        if self._is_refused:
+            refused = _at_fault(sent, len(values))
+            self._waiting[:0] = [statement for statement in sent if statement not in refused]
+            sent = []
+        elif len(values) != len(sent):  # these are not the answers of PostgreSQL
+            self.give_up()
+            return
         self._sent, self._values, self._preparing, self._is_refused = [], [], [], False
+        self.answers += 1
         if self._waiting:
             self._send()  # first, so that PostgreSQL has something to do meanwhile
-        for at, (asked, _, _) in enumerate(sent):
-            _end(asked, None if is_refused else values[at], is_refused=is_refused)
+        for (asked, _, _), value in zip(sent, values, strict=False):
+            asked.settle(value)
+        _refuse(refused)
 
-    def _lose(self) -> None:
-        self._is_lost = True
-        self.lost()
-        lost, self._sent, self._waiting = self._sent + self._waiting, [], []
-        for asked, _, _ in lost:
-            _end(asked, None, is_refused=True)
+
+def _at_fault(sent: list[_Statement], answered: int) -> list[_Statement]:
+    """What was not `answered` any more and its like; all where it was the commit that failed."""
+    if answered >= len(sent):
+        return sent
+    run = _locks(sent[answered])[:1]
+    return [statement for statement in sent if _locks(statement)[:1] == run]
+
+
+def _refuse(statements: list[_Statement]) -> None:
+    for asked, _, _ in statements:
+        asked.is_refused = True
+        asked.settle(None)
 
 
 def _locks(statement: _Statement) -> list[bytes]:
@@ -156,9 +190,3 @@ def _locks(statement: _Statement) -> list[bytes]:
 
 def _nobody() -> None:
     pass
-
-
-def _end(asked: Asked, value: str | None, *, is_refused: bool) -> None:
-    asked.value, asked.is_over, asked.is_refused = value, True, is_refused
-    if asked.heard is not None:
-        asked.heard()

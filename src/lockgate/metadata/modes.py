@@ -22,7 +22,13 @@ class Asked:
         self.value: str | None = None
         self.is_over = False
         self.is_refused = False
-        self.heard: Callable[[], object] | None = None  # to be called then
+        self.heard: Callable[[], object] | None = None  # to be called then, once
+
+    def settle(self, value: str | None) -> None:
+        self.value, self.is_over = value, True
+        heard, self.heard = self.heard, None
+        if heard is not None:
+            heard()
 
 
 class Group(Protocol):
@@ -40,18 +46,21 @@ class Moment:
     Whoever repeats with the same moment what raised WouldWait gets the answer to what was `asked`, once that is over.
     """
 
-    __slots__ = ("asked", "group")
+    __slots__ = ("_question", "asked", "group")
 
     def __init__(self, group: Group | None = None) -> None:
         self.group = group
         self.asked: Asked | None = None
+        self._question: tuple[str, Sequence[str | bytes]] | None = None
 
     def value_of(self, statement: str, values: Sequence[str | bytes]) -> str | None:
-        """As `libpq.value_of`. Raises WouldWait where the answer is yet to come, or will not come."""
+        """As `libpq.value_of`. Raises WouldWait where the answer is to come, will not come, or is to something else."""
         assert self.group is not None
+        question = statement, values
         if self.asked is None:
+            self._question = question
             self.asked = self.group.ask(statement, values)
-        if not self.asked.is_over or self.asked.is_refused:
+        if not self.asked.is_over or self.asked.is_refused or question != self._question:
             raise WouldWait("the database has not answered.")
         return self.asked.value
 

@@ -56,10 +56,10 @@ class AtOnce:
             if caller is None:
                 return None
             request = decode_request(route.operation, query=b"", body=body, path_params={})
+            call = _Call(route, self._context.on_behalf_of(caller), request, began)
+            moment = Moment(self._group.find())
         except Exception as error:  # noqa: BLE001  # as the application does: one bad request must not end the server
             return self._counted(route, began, answer_error(error))
-        call = _Call(route, self._context.on_behalf_of(caller), request, began)
-        moment = Moment(self._group.find())
         answer = self._brief_answer(call, moment)
         if answer is not None:
             return answer
@@ -68,6 +68,7 @@ class AtOnce:
             self._hand_over(call, later)
         else:
             moment.asked.heard = partial(self._go_on, call, moment, later)
+            self._group.watch()
         return later
 
     def close(self) -> None:

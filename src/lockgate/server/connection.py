@@ -12,7 +12,7 @@ the answer beforehand it leaves with its head in one packet; the others go their
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -20,6 +20,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -68,6 +69,7 @@ class ApiConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's annotation is narrower than asyncio's
+        self.flow = _Flow(self.transport, self.pipeline)
         self._bound_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -174,9 +176,7 @@ class ApiConnection(HttpToolsProtocol):
             later.add_done_callback(partial(self._end_cycle, cycle))
 
     def _end_cycle(self, cycle: RequestResponseCycle, later: asyncio.Future[Answer]) -> None:
-        answer = later.result()
-        if not cycle.disconnected:
-            self._write(answer, keep_alive=cycle.keep_alive)
+        self._write(later.result(), keep_alive=cycle.keep_alive)
         cycle.response_complete = True
         self.on_response_complete()
 
@@ -207,6 +207,18 @@ class ApiConnection(HttpToolsProtocol):
         if self._head_limit is not None:
             self._head_limit.cancel()
             self._head_limit = None
+
+
+class _Flow(FlowControl):
+    """Reads nothing more while requests wait that have come already: uvicorn would after each answer."""
+
+    def __init__(self, transport: asyncio.Transport, pipeline: Collection[object]) -> None:
+        super().__init__(transport)
+        self._pipeline = pipeline
+
+    def resume_reading(self) -> None:
+        if not self._pipeline:
+            super().resume_reading()
 
 
 class _OneBody:

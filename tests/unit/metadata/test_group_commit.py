@@ -19,6 +19,7 @@ from lockgate.metadata.group_commit import GroupCommit
 from lockgate.metadata.modes import Asked, Moment, WouldWait
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.postgres_address import parse_address
+from lockgate.metadata.postgres_engine import LOCK_TIMEOUT_S
 from lockgate.metadata.runs import create_run
 from lockgate.metadata.schema import open_database
 from lockgate.metadata.tables import latest_metrics, metrics
@@ -71,11 +72,11 @@ def begin(database: Database, group: GroupCommit, steps: Sequence[int], **how: s
     return begun
 
 
-def hear(group: GroupCommit, *awaited: Asked) -> None:
+def hear(group: GroupCommit, *awaited: Asked, limit_s: float = LIMIT_S) -> None:
     """What a loop does."""
     readable = poll()
     readable.register(group.socket, POLLIN)
-    limit = time.monotonic() + LIMIT_S
+    limit = time.monotonic() + limit_s
     while not all(asked.is_over for asked in awaited):
         assert time.monotonic() < limit
         if readable.poll(100):
@@ -88,9 +89,9 @@ def asked_by(begun: Callable[[], None]) -> Asked:
     return moment.asked
 
 
-def go_on(group: GroupCommit, begun: Sequence[Callable[[], None]]) -> int:
+def go_on(group: GroupCommit, begun: Sequence[Callable[[], None]], *, limit_s: float = LIMIT_S) -> int:
     """Hear the answers; how many were refused."""
-    hear(group, *map(asked_by, begun))
+    hear(group, *map(asked_by, begun), limit_s=limit_s)
     refused = 0
     for repeat in begun:
         try:
@@ -132,7 +133,7 @@ def test_what_is_asked_alone_is_answered_at_once(database: Database, group: Grou
 
 def test_standing_still_is_over_when_the_loop_has_something_to_do(database: Database, group: GroupCommit) -> None:
     busy = os.open("/dev/zero", os.O_RDONLY)  # where there always is something to read
-    group.stand_still_beside(busy)
+    group.stand_still_beside(busy, limit_ms=60_000)
     asked = group.ask("SELECT $1::TEXT || pg_sleep(0.2)", ["a"])
     assert not asked.is_over
     hear(group, asked)
@@ -179,19 +180,39 @@ def test_more_than_the_system_takes_at_once_is_asked_in_parts(database: Database
     assert 2 < transactions_of(database) < 10
 
 
-def test_where_one_is_refused_all_of_its_group_are_and_nothing_is_recorded(
+def test_one_that_is_refused_takes_those_of_its_run_with_it_and_the_others_are_recorded(
     database: Database, group: GroupCommit
 ) -> None:
+    begin_run(database, "a" * 32)
+    begin_run(database, "z" * 32)
     measure(database, 1, None)
     assert go_on(group, begin(database, group, [0])) == 0
     begun = begin(database, group, [2])
-    begun += begin(database, group, [3, 1, 4])  # one is there already
-    assert go_on(group, begun) == 3
-    assert steps_of(database) == [0, 1, 2]
+    innocent = begin(database, group, [3, 4], run_id="z" * 32)
+    guilty = begin(database, group, [3, 1, 4])  # one is there already
+    innocent += begin(database, group, [5], run_id="a" * 32)
+    assert go_on(group, begun) == 0
+    assert go_on(group, guilty) == 3
+    assert go_on(group, innocent) == 0
+    assert steps_of(database) == [0, 1, 2, 3, 4, 5]
     assert go_on(group, begin(database, group, [5, 6])) == 0
     for step in (3, 1, 4):
         measure(database, step, None)
-    assert steps_of(database) == list(range(7))
+    assert steps_of(database) == [0, 1, 2, 3, 3, 4, 4, 5, 5, 6]
+
+
+def test_many_that_are_refused_keep_nobody_out(database: Database, group: GroupCommit) -> None:
+    runs = [f"{number:02}" * 16 for number in range(8)]
+    for run_id in runs:
+        begin_run(database, run_id)
+        measure(database, 1, None, run_id=run_id)
+    begun = begin(database, group, [0])
+    guilty = [again for run_id in runs for again in begin(database, group, [1], run_id=run_id)]
+    innocent = begin(database, group, [2])
+    assert go_on(group, begun) == 0
+    assert go_on(group, guilty) == 8
+    assert go_on(group, innocent) == 0
+    assert steps_of(database) == [0, *[1] * 8, 2]
 
 
 def test_commit_that_fails_refuses_all_of_its_group(database: Database, group: GroupCommit) -> None:
@@ -221,7 +242,7 @@ def test_lock_that_somebody_keeps_refuses_soon_and_others_go_on(database: Databa
     begin_run(database, "s" * 32)
     with database.write(at=1, by="b") as tx:
         tx.connection.execute(text(f"SELECT * FROM runs WHERE run_id = '{RUN}' FOR UPDATE"))  # as a purge does
-        assert go_on(group, begin(database, group, [0])) == 1
+        assert go_on(group, begin(database, group, [0]), limit_s=LOCK_TIMEOUT_S / 2) == 1
         assert go_on(group, begin(database, group, [1], run_id="s" * 32)) == 0
     measure(database, 0, None)
     assert steps_of(database) == [0, 1]
@@ -250,11 +271,12 @@ def test_lost_connection_refuses_all_and_says_so_once(database: Database, group:
     lost: list[str] = []
     group.lost = partial(lost.append, "lost")
     assert go_on(group, begin(database, group, [0])) == 0
+    backend = group.ask("SELECT pg_backend_pid()::TEXT", [])
+    hear(group, backend)
     with database.write(at=1, by="b") as tx:
         tx.connection.execute(text("SELECT * FROM runs FOR UPDATE"))
         begun = begin(database, group, [1, 2, 3])
-        waiting = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        tx.connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {waiting}")).one()
+        tx.connection.execute(text(f"SELECT pg_terminate_backend({backend.value}, 5000)"))
         assert go_on(group, begun) == 3
     assert lost == ["lost"]
     with pytest.raises(WouldWait):
@@ -281,7 +303,11 @@ def test_connection_that_is_closed_between_questions_is_noticed(
     assert asked_by(begun[0]).is_refused
 
 
-def test_statement_that_the_server_has_forgotten_is_prepared_again(database: Database, group: GroupCommit) -> None:
+def test_connection_whose_statements_the_server_has_forgotten_is_given_up(
+    database: Database, group: GroupCommit
+) -> None:
+    lost: list[str] = []
+    group.lost = partial(lost.append, "lost")
     assert go_on(group, begin(database, group, [0])) == 0
     with database.write(at=1, by="a") as tx:
         tx.connection.execute(
@@ -293,8 +319,8 @@ def test_statement_that_the_server_has_forgotten_is_prepared_again(database: Dat
     forgotten = group.ask("SELECT forget()", [])
     hear(group, forgotten)
     assert forgotten.value == "done"
-    assert go_on(group, begin(database, group, [1])) == 1
-    assert go_on(group, begin(database, group, [1])) == 0
+    assert go_on(group, begin(database, group, [1, 2])) == 2
+    assert lost == ["lost"]
     with database.write(at=1, by="a") as tx:
         tx.connection.execute(text("DROP FUNCTION forget"))
 
@@ -322,6 +348,7 @@ class Splitting:
 
     def __init__(self, socket_path: str) -> None:
         self.split_at = 0  # 0: they come whole
+        self.in_front = b""  # what comes before an answer
         self._socket_path = socket_path
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -343,6 +370,8 @@ class Splitting:
         with suppress(OSError), source:
             while data := source.recv(65_536):
                 at = self.split_at if is_answer else 0
+                if is_answer:
+                    target.sendall(self.in_front)
                 if at:
                     target.sendall(data[:at])
                     time.sleep(0.01)
@@ -350,11 +379,24 @@ class Splitting:
             target.shutdown(socket.SHUT_RDWR)
 
 
-def test_answers_may_come_in_pieces(postgres: Any, postgres_url: str, calm: int) -> None:
-    split = Splitting(f"{postgres.folder}/.s.PGSQL.5432")
+@pytest.fixture
+def split(postgres: Any) -> Iterator[Splitting]:
+    found = Splitting(f"{postgres.folder}/.s.PGSQL.5432")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def split_database(split: Splitting, postgres_url: str) -> Iterator[Database]:
     name = postgres_url.partition("?")[0].rpartition("/")[2]
-    database = open_database(parse_address(f"postgresql://postgres@127.0.0.1:{split.port}/{name}"))
-    begin_run(database)
+    found = open_database(parse_address(f"postgresql://postgres@127.0.0.1:{split.port}/{name}"))
+    begin_run(found)
+    yield found
+    found.close()
+
+
+def test_answers_may_come_in_pieces(split: Splitting, split_database: Database, calm: int) -> None:
+    database = split_database
     group = database.open_group()
     group.stand_still_beside(calm)
     assert go_on(group, begin(database, group, [0])) == 0
@@ -368,8 +410,29 @@ def test_answers_may_come_in_pieces(postgres: Any, postgres_url: str, calm: int)
         split.split_at = 0
     assert set(recorded) <= set(steps_of(database))
     group.close()
-    database.close()
-    split.close()
+
+
+@pytest.mark.parametrize(
+    "in_front",
+    [
+        b"D\0\0\0\2",  # shorter than a message can be
+        b"D\x7f\xff\xff\xff",  # longer than memory
+        b"!\0\0\0\4",  # of no kind
+        b"Z\0\0\0\5I",  # the end of a transaction too early
+        b"T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\5\0",  # an answer too many
+    ],
+)
+def test_what_is_no_answer_refuses_all(split: Splitting, split_database: Database, in_front: bytes) -> None:
+    group = split_database.open_group()
+    assert go_on(group, begin(split_database, group, [0])) == 0
+    split.in_front = in_front
+    begun = begin(split_database, group, [1, 2, 3])
+    hear(group, *map(asked_by, begun))
+    split.in_front = b""
+    group.close()
+    for step in (1, 2, 3):
+        measure(split_database, step, None)
+    assert steps_of(split_database) == [0, 1, 2, 3]
 
 
 def test_loop_opens_no_connection(database: Database, group: GroupCommit) -> None:

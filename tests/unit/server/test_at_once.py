@@ -144,17 +144,10 @@ def test_nobody_waits_for_a_run_that_somebody_else_holds(api: Api, context: Cont
     assert steps_of(asked, free) == list(range(5))
 
 
-def lose_connections(context: Context) -> None:
-    """All of this server's but the one that is used to do so."""
-    others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
-    with context.read() as connection:
-        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
-
-
 @ON_POSTGRES
 @pytest.mark.parametrize("run_loop", [uvloop.run, asyncio.run])
 def test_postgresql_that_closes_its_connections_is_no_clients_trouble(
-    api: Api, context: Context, asked, run_id: str, run_loop: Callable[..., object]
+    api: Api, lose_connections: Callable[[], None], asked, run_id: str, run_loop: Callable[..., object]
 ) -> None:
     async def main() -> None:
         step = 0
@@ -162,7 +155,7 @@ def test_postgresql_that_closes_its_connections_is_no_clients_trouble(
             for _ in range(3):
                 assert (await settle(api, metric(run_id, step))).status == 200
                 step += 1
-            lose_connections(context)
+            lose_connections()
             await asyncio.sleep(pause_s)  # the loop notices it, or finds out when it asks
         assert step == 18
 

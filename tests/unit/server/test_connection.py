@@ -37,6 +37,7 @@ class Brief:
 
     def __init__(self, way: str) -> None:
         self.way = way
+        self.later_s = 0.05
         self.held: list[bytes] = []  # bodies that were asked for beforehand
         self.called: list[str] = []
         self.beforehand = {(b"POST", b"/x"): self.answer}
@@ -51,7 +52,7 @@ class Brief:
         if self.way == "at once":
             return answer
         later = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(0.05, later.set_result, answer)
+        asyncio.get_running_loop().call_later(self.later_s, later.set_result, answer)
         return later
 
     async def __call__(self, scope, receive, send) -> None:
@@ -223,6 +224,36 @@ def test_client_that_does_not_come_to_the_end_of_its_headers_is_left(tmp_path) -
     assert b"POST /x ab" in slow
 
 
+def test_no_more_is_read_while_requests_wait_that_have_come_already() -> None:
+    async def main() -> int:
+        connections: list[ApiConnection] = []
+        waiting: list[int] = []
+        is_enough = asyncio.Event()
+
+        async def counting(scope, receive, send) -> None:
+            waiting.append(len(connections[0].pipeline))
+            if len(waiting) == 50:
+                is_enough.set()
+            await echo(scope, receive, send)
+
+        config = Config(counting, ws="none", lifespan="off", log_config=None, interface="asgi3")
+        config.load()
+        state = ServerState()
+
+        def connect() -> ApiConnection:
+            connections.append(ApiConnection(config, state))
+            return connections[-1]
+
+        async with await asyncio.get_running_loop().create_server(connect, "127.0.0.1", 0) as server:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+            writer.write(b"POST /x HTTP/1.1\r\nContent-Length: 1\r\n\r\na" * 100_000)
+            await asyncio.wait_for(is_enough.wait(), LIMIT_S)
+            writer.transport.abort()
+        return max(waiting)
+
+    assert 1 < asyncio.run(main()) < 10_000  # what is read at once
+
+
 # -- answers at once ---------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +310,28 @@ def test_request_behind_one_that_is_not_answered_yet_waits_for_its_turn(brief: B
     with serve_in_thread(brief) as server:
         asked = HEAD + b"Content-Length: 1\r\n\r\n"
         assert re.findall(rb"POST /x (.)", talk(server, asked + b"0", asked + b"1", LAST)) == [b"0", b"1"]
+
+
+def test_answer_that_is_still_to_come_when_the_server_is_stopped_is_waited_for(brief: Brief) -> None:
+    brief.way, brief.later_s = "later", 0.5
+    soon_s = 5  # before the server cuts connections that are left
+    with serve_in_thread(brief) as server, socket.create_connection(("127.0.0.1", server.port), soon_s) as connection:
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
+        while not brief.held:
+            time.sleep(0.01)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        assert read_all(connection).endswith(b"connection: close\r\n\r\nPOST /x ab")
+        stopping.join()
+
+
+def test_client_that_does_not_wait_for_its_answer_is_nobodys_trouble(brief: Brief) -> None:
+    brief.way = "later"
+    with serve_in_thread(brief) as server:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", server.port), LIMIT_S) as connection:
+                connection.sendall((HEAD + b"Content-Length: 2\r\n\r\nab") * 2)
+        assert b"POST /x ab" in talk(server, HEAD + b"Content-Length: 2\r\n\r\nab", LAST)
 
 
 def test_request_that_is_half_here_when_the_server_is_stopped_is_answered(brief: Brief) -> None:
