@@ -205,7 +205,8 @@ def _write_to_postgresql(
         values += map(binary_array, _KINDS, zip(*latest, strict=True))
         values += map(binary_array, _PLACED, (list(map(place.__getitem__, keys)), *columns))
     else:
-        values += map(_text, latest[0])
+        key, *numbers = latest[0]
+        values += (key, *map(repr, numbers))
 
     if tx.moment is not None:
         stage = tx.moment.value_of(_postgres_statement(many=many, all_new=True), values)
@@ -220,10 +221,6 @@ def _write_to_postgresql(
 
 _KINDS = ("TEXT", "BIGINT", "BIGINT", "DOUBLE PRECISION", "BOOLEAN")  # of a row
 _PLACED = ("INTEGER", *_KINDS[1:])  # of a point that says the place of its key among the latest
-
-
-def _text(value: object) -> str:  # a text, or a number
-    return value if isinstance(value, str) else repr(value)
 
 
 @lru_cache
