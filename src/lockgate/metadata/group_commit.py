@@ -146,7 +146,8 @@ class GroupCommit:
         elif result.status == ExecStatus.PIPELINE_SYNC:
             self._end()
         elif result.status == ExecStatus.COMMAND_OK:
-            self._prepared.add(self._preparing.pop(0))
+            self._prepared.update(self._preparing[:1])
+            del self._preparing[:1]
         elif result.error_field(DiagnosticField.SQLSTATE) == UNKNOWN_STATEMENT:
             self.give_up()  # somebody had it forget what we have prepared
         else:

@@ -418,6 +418,7 @@ def test_answers_may_come_in_pieces(split: Splitting, split_database: Database, 
         b"D\0\0\0\2",  # shorter than a message can be
         b"D\x7f\xff\xff\xff",  # longer than memory
         b"!\0\0\0\4",  # of no kind
+        b"C\0\0\0\5\0",  # of a statement that nobody has asked
         b"Z\0\0\0\5I",  # the end of a transaction too early
         b"T\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\5\0",  # an answer too many
     ],
