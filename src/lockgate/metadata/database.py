@@ -25,7 +25,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
-from lockgate.metadata.modes import Mode, Moment, Raced, WouldWait
+from lockgate.metadata.modes import Mode, Raced, WouldWait
+from lockgate.metadata.moment import Moment
 
 if TYPE_CHECKING:
     from lockgate.metadata.group_commit import GroupCommit

@@ -16,7 +16,8 @@ from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection
 
 from lockgate.metadata.libpq import UNKNOWN_STATEMENT, Given, first_value, give
-from lockgate.metadata.modes import Asked, WouldWait
+from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.moment import Asked
 from lockgate.metadata.postgres_engine import execute
 
 # All others wait behind a statement that waits for a lock, so it is refused soon.

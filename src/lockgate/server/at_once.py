@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from lockgate.metadata.modes import Moment, WouldWait
+from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.moment import Moment
 from lockgate.server import origin
 from lockgate.server.answer import Answer, answer_error, answer_struct
 from lockgate.server.context import AnyRoute, Context

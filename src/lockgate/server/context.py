@@ -16,7 +16,8 @@ from lockgate.config import Settings, read_secret
 from lockgate.entities import Scalar
 from lockgate.metadata.audit import DONE, append_audit
 from lockgate.metadata.database import Database, Tx, Where
-from lockgate.metadata.modes import Moment, WouldWait
+from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.moment import Moment
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.server.act import Act

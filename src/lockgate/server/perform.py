@@ -9,7 +9,8 @@ from typing import Any
 
 from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
-from lockgate.metadata.modes import Moment, Raced, WouldWait
+from lockgate.metadata.modes import Raced, WouldWait
+from lockgate.metadata.moment import Moment
 from lockgate.server.act import Act
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require

@@ -16,7 +16,8 @@ from lockgate.metadata.limits import DESCRIPTION_LENGTH
 from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
 from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
-from lockgate.metadata.modes import Moment, Raced, WouldWait
+from lockgate.metadata.modes import Raced, WouldWait
+from lockgate.metadata.moment import Moment
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of

@@ -16,7 +16,8 @@ from sqlalchemy import event, func, select, text
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Database
 from lockgate.metadata.group_commit import GroupCommit
-from lockgate.metadata.modes import Asked, Moment, WouldWait
+from lockgate.metadata.modes import WouldWait
+from lockgate.metadata.moment import Asked, Moment
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.postgres_engine import LOCK_TIMEOUT_S
