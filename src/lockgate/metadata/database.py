@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -73,6 +73,7 @@ class Database:
         self._one_writer = threading.Lock()
         self._turn: AbstractContextManager[Any] = self._one_writer if self._is_sqlite else nullcontext()
         self._kept: list[Connection] = []  # for whoever measures next (`_take_kept`)
+        self._groups: list[GroupCommit] = []
         self._measured = 0
 
     @contextmanager
@@ -114,13 +115,23 @@ class Database:
         with storage_errors():
             connection = self._open_kept()
             try:
-                return GroupCommit(connection)
+                group = GroupCommit(connection)
             except BaseException:
                 connection.invalidate()  # its settings are no others'
                 connection.close()
                 raise
+        self._groups.append(group)
+        return group
+
+    def close_group(self, group: "GroupCommit") -> None:
+        """One that nobody asks any more, or is lost."""
+        with suppress(ValueError):  # `close` was first
+            self._groups.remove(group)
+            group.close()
 
     def close(self) -> None:
+        while self._groups:
+            self._groups.pop().close()
         while self._kept:
             self._kept.pop().close()
         self.engine.dispose()

@@ -63,7 +63,7 @@ class Api:
         self._workers = Workers(_THREADS, name="lockgate-api")
         self._meter = Meter()
         self._fixed: dict[tuple[str, str], AnyRoute] = {}
-        self._at_once = AtOnce(self._context, self._login, self._workers, self._meter)
+        at_once = AtOnce(self._context, self._login, self._workers, self._meter)
         self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
         routes: list[BaseRoute] = []
         for route in ROUTES:
@@ -74,7 +74,7 @@ class Api:
                     self._fixed[route.operation.method, path] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
-                        self.beforehand[key] = partial(self._at_once.answer, route)
+                        self.beforehand[key] = partial(at_once.answer, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
@@ -163,7 +163,6 @@ class Api:
         self._login.close()
         self._files.close()
         self._workers.close()
-        self._at_once.close()
 
 
 class _AsgiEndpoint:

@@ -72,10 +72,6 @@ class AtOnce:
             self._group.watch()
         return later
 
-    def close(self) -> None:
-        """When the loop and the workers have ended."""
-        self._group.close()
-
     def _brief_answer(self, call: _Call, moment: Moment) -> Answer | None:
         """None where it has to be waited for."""
         try:

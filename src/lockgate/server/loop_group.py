@@ -29,14 +29,13 @@ class LoopGroup:
         self._patience_s = patience_s
         self._is_watched = False
         self._is_opening = False
-        self._opened: GroupCommit | None = None
         self._ready: GroupCommit | None = None
 
     def find(self) -> "GroupCommit | None":
         """None on SQLite, and until a worker has opened it."""
         if self._ready is None and not self._is_opening and not self._database.reads_at_once:
             self._is_opening = True
-            self._workers.call(self._open).add_done_callback(self._listen)
+            self._workers.call(self._database.open_group).add_done_callback(self._listen)
         return self._ready
 
     def watch(self) -> None:
@@ -56,18 +55,10 @@ class LoopGroup:
         else:
             self.watch()
 
-    def close(self) -> None:
-        """To be called when the workers have ended, and nothing is asked any more."""
-        if self._opened is not None:
-            self._opened.close()
-
-    def _open(self) -> None:
-        self._opened = self._database.open_group()
-
     def _may_open(self) -> None:
         self._is_opening = False
 
-    def _listen(self, opening: asyncio.Future[None]) -> None:
+    def _listen(self, opening: "asyncio.Future[GroupCommit]") -> None:
         loop = asyncio.get_running_loop()
         error = opening.exception()
         if error is not None:
@@ -75,16 +66,15 @@ class LoopGroup:
             loop.call_later(self._retry_s, self._may_open)
             return
         self._may_open()
-        group = self._opened
-        assert group is not None
+        group = opening.result()
         find_events = getattr(loop, "_get_backend_id", None)
         if find_events is not None:  # of uvloop: where the system tells it of all that comes from outside
             group.stand_still_beside(find_events())
 
         def lost() -> None:
             loop.remove_reader(group.socket)
-            self._opened = self._ready = None
-            self._workers.call(group.close)
+            self._ready = None
+            self._workers.call(self._database.close_group, group)
 
         group.lost = lost
         loop.add_reader(group.socket, group.hear)

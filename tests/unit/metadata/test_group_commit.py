@@ -38,10 +38,8 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def group(database: Database) -> Iterator[GroupCommit]:
-    found = database.open_group()
-    yield found
-    found.close()
+def group(database: Database) -> GroupCommit:
+    return database.open_group()
 
 
 @pytest.fixture
@@ -264,8 +262,6 @@ def test_two_that_ask_for_the_same_in_another_order_do_not_get_in_each_others_wa
         for at, group in enumerate(groups):
             assert go_on(group, begun[at * 50 : at * 50 + 50]) == 0
     assert len(steps_of(database)) == 2 * 5 * 51
-    for group in groups:
-        group.close()
 
 
 def test_lost_connection_refuses_all_and_says_so_once(database: Database, group: GroupCommit) -> None:
@@ -410,7 +406,6 @@ def test_answers_may_come_in_pieces(split: Splitting, split_database: Database, 
         recorded += steps
         split.split_at = 0
     assert set(recorded) <= set(steps_of(database))
-    group.close()
 
 
 @pytest.mark.parametrize(
@@ -431,7 +426,6 @@ def test_what_is_no_answer_refuses_all(split: Splitting, split_database: Databas
     begun = begin(split_database, group, [1, 2, 3])
     hear(group, *map(asked_by, begun))
     split.in_front = b""
-    group.close()
     for step in (1, 2, 3):
         measure(split_database, step, None)
     assert steps_of(split_database) == [0, 1, 2, 3]

@@ -24,11 +24,8 @@ def workers() -> Iterator[Workers]:
 
 
 @pytest.fixture
-def group(context: Context, workers: Workers) -> Iterator[LoopGroup]:
-    found = LoopGroup(context.database, workers, patience_s=0.5)
-    yield found
-    workers.close()
-    found.close()
+def group(context: Context, workers: Workers) -> LoopGroup:
+    return LoopGroup(context.database, workers, patience_s=0.5)
 
 
 async def found_in(group: LoopGroup) -> GroupCommit:
@@ -142,4 +139,3 @@ def test_connection_that_cannot_be_opened_is_tried_again_after_a_while(
 
     uvloop.run(main())
     assert (away.asked == 1) == (least == 1)
-    group.close()
