@@ -7,17 +7,20 @@ _MAX_KEPT = 20_000
 
 
 class Told:
-    """Hours and keys of lines that were written. Threads may share it: two that come at once leave a line each."""
+    """Hours and keys of lines that were written. Threads may share it: two that come at once leave a line each.
+
+    Of each only its hash is kept, a third of what they take: two of twenty thousand have the same one time in 10^11.
+    """
 
     def __init__(self) -> None:
-        self._told: set[tuple[int, Hashable]] = set()
+        self._told: set[int] = set()
 
     def knows(self, key: Hashable, *, at: int) -> bool:
         """Whether `add` was called in the hour of `at`."""
-        return (at // _HOUR_MS, key) in self._told
+        return hash((at // _HOUR_MS, key)) in self._told
 
     def add(self, key: Hashable, *, at: int) -> None:
         """To be called when the line is committed."""
         if len(self._told) >= _MAX_KEPT:
             self._told.clear()  # a line too many does no harm
-        self._told.add((at // _HOUR_MS, key))
+        self._told.add(hash((at // _HOUR_MS, key)))
