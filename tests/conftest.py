@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 
+from lockgate.metadata.database import Database
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import DEFAULT_EXPERIMENT, open_database
 from lockgate.metadata.tables import experiments
@@ -196,6 +197,18 @@ def empty_postgres(shared_database: tuple[str, Engine]) -> Callable[[], str]:
 @pytest.fixture
 def postgres_url(empty_postgres: Callable[[], str]) -> str:
     return empty_postgres()
+
+
+@pytest.fixture
+def lose_connections() -> Callable[[Database], None]:
+    """Has PostgreSQL close all connections of this process to a database but the one that is used to do so."""
+
+    def lose(database: Database) -> None:
+        others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
+        with database.read() as connection:
+            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
+
+    return lose
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

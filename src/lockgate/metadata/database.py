@@ -103,7 +103,7 @@ class Database:
         if moment is not None:
             if not is_single or moment.group is None:
                 raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
-            return nullcontext(Tx(moment.group.connection, at, by, False, is_single, moment))
+            return nullcontext(Tx(moment.group.connection, at, by, is_decision=False, is_single=True, moment=moment))
         if is_single:
             return self._append(at, by)
         return self._write(at, by, is_decision=decision)

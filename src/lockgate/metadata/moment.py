@@ -1,4 +1,4 @@
-"""A measurement that keeps nobody waiting, and on PostgreSQL the question that its answer is still to come to."""
+"""A measurement that keeps nobody waiting, and what it has asked of PostgreSQL."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol

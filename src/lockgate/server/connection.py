@@ -7,7 +7,7 @@ A client may offer another protocol with any request (Java's does with its first
 then takes what follows for that protocol. We accept no offer, so for us it is the body.
 
 Small requests of the kind that comes a thousand times a second are held until they are whole. Where the application has
-the answer beforehand it leaves with its head in one packet; the others go their way as an ASGI task.
+the answer beforehand, or promises it, it leaves with its head in one packet; the others go their way as an ASGI task.
 """
 
 import asyncio

@@ -2,6 +2,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -566,7 +567,9 @@ def test_every_text_is_kept_by_its_bytes(postgres_url: str) -> None:
     assert [row for row in found if (row.data_type, row.collation_name) != ("text", "C")] == []
 
 
-def test_single_measurement_survives_that_the_server_has_closed_its_connection(postgres_url: str) -> None:
+def test_single_measurement_survives_that_the_server_has_closed_its_connection(
+    postgres_url: str, lose_connections: Callable[[Database], None]
+) -> None:
     database = open_database(parse_address(postgres_url))
     with database.write(at=1, by="a") as tx:
         create_run(tx, RUN, experiment_id=0, run_name="r", user_id="a", start_time=1, tags={})
@@ -585,13 +588,6 @@ def measure(database: Database, step: int) -> None:
 def steps_of(database: Database) -> list[int]:
     with database.read() as connection:
         return list(connection.scalars(select(metrics.c.step).order_by(metrics.c.step)))
-
-
-def lose_connections(database: Database) -> None:
-    """But the one that is used to do so."""
-    others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
-    with database.read() as connection:
-        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
 
 
 def test_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

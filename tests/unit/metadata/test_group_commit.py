@@ -284,15 +284,13 @@ def test_lost_connection_refuses_all_and_says_so_once(database: Database, group:
 
 
 def test_connection_that_is_closed_between_questions_is_noticed(
-    database: Database, group: GroupCommit, calm: int
+    database: Database, group: GroupCommit, calm: int, lose_connections: Callable[[Database], None]
 ) -> None:
     lost: list[str] = []
     group.lost = partial(lost.append, "lost")
     group.stand_still_beside(calm)
     assert go_on(group, begin(database, group, [0])) == 0
-    with database.read() as connection:
-        others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
+    lose_connections(database)
     begun = begin(database, group, [1])
     if not asked_by(begun[0]).is_over:
         hear(group, asked_by(begun[0]))

@@ -3,13 +3,12 @@
 import base64
 import http.client
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
@@ -54,18 +53,6 @@ def context(tmp_path: Path, database_setting: str) -> Iterator[Context]:
     found = open_context(tmp_path / "state", user="server", clock=FakeClock(), database=database_setting)
     yield found
     found.close()
-
-
-@pytest.fixture
-def lose_connections(context: Context) -> Callable[[], None]:
-    """Has PostgreSQL close all connections of this process but the one that is used to do so."""
-
-    def lose() -> None:
-        others = "pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'lockgate'"
-        with context.read() as connection:
-            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM {others}")).all()
-
-    return lose
 
 
 @pytest.fixture

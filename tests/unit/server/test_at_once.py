@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from lockgate.errors import InvalidInput, NotFound, PermissionDenied
 from lockgate.metadata.audit import list_audit
+from lockgate.metadata.database import Database
 from lockgate.server.answer import Answer
 from lockgate.server.app import Api, make_app
 from lockgate.server.context import Context
@@ -147,7 +148,12 @@ def test_nobody_waits_for_a_run_that_somebody_else_holds(api: Api, context: Cont
 @ON_POSTGRES
 @pytest.mark.parametrize("run_loop", [uvloop.run, asyncio.run])
 def test_postgresql_that_closes_its_connections_is_no_clients_trouble(
-    api: Api, lose_connections: Callable[[], None], asked, run_id: str, run_loop: Callable[..., object]
+    api: Api,
+    context: Context,
+    lose_connections: Callable[[Database], None],
+    asked,
+    run_id: str,
+    run_loop: Callable[..., object],
 ) -> None:
     async def main() -> None:
         step = 0
@@ -155,7 +161,7 @@ def test_postgresql_that_closes_its_connections_is_no_clients_trouble(
             for _ in range(3):
                 assert (await settle(api, metric(run_id, step))).status == 200
                 step += 1
-            lose_connections()
+            lose_connections(context.database)
             await asyncio.sleep(pause_s)  # the loop notices it, or finds out when it asks
         assert step == 18
 

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from lockgate.errors import Unavailable
+from lockgate.metadata.database import Database
 from lockgate.metadata.group_commit import GroupCommit
 from lockgate.server.context import Context
 from lockgate.server.loop_group import LoopGroup
@@ -57,14 +58,14 @@ def test_none_on_sqlite(group: LoopGroup) -> None:
 @ON_POSTGRES
 @pytest.mark.parametrize("run_loop", [uvloop.run, asyncio.run])
 def test_connection_that_is_lost_is_no_longer_looked_at_and_another_is_opened(
-    context: Context, group: LoopGroup, lose_connections: Callable[[], None], run_loop: Callable[..., object]
+    context: Context, group: LoopGroup, lose_connections: Callable[[Database], None], run_loop: Callable[..., object]
 ) -> None:
     async def main() -> None:
         assert group.find() is None
         for _ in range(3):
             first = await found_in(group)
             assert await answer_of(first) == "a"
-            lose_connections()
+            lose_connections(context.database)
             async with asyncio.timeout(LIMIT_S):
                 while group.find() is first:
                     await asyncio.sleep(0.01)
