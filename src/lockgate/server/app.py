@@ -22,7 +22,7 @@ from starlette.routing import Route as HttpRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockgate.config import Settings
-from lockgate.errors import InvalidInput
+from lockgate.errors import InvalidInput, Unavailable
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED
 from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
@@ -48,6 +48,8 @@ from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 _THREADS = 4
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
 PUBLIC = frozenset({"/health", "/ready", "/version"})
+# Wanted most while the database is away: the newest copy there is of who may log in will do then.
+_METRICS = "/metrics"
 _PROXY_PATHS = (PROXY_PATH, PROXY_PATH.replace("/api/", "/ajax-api/"))
 
 
@@ -132,7 +134,11 @@ class Api:
         headers = origin.telling_headers(scope["headers"])
         is_public = scope["path"] in PUBLIC
         if not is_public:
-            await self._login.keep_fresh()
+            try:
+                await self._login.keep_fresh()
+            except Unavailable:
+                if scope["path"] != _METRICS:
+                    raise
         origin.require_ours(headers, has_login=self._login.is_required)
         if is_public:
             return self._context

@@ -5,7 +5,8 @@ does not end before the server does, so removing users never opens one that othe
 
 What is checked against is a copy of users, grants and tokens in memory, at most a second old: a revoked token, a
 removed user and a changed role count within that second, in every server of the installation; what was just made counts
-at once, because nobody is refused by an old copy.
+at once, because nobody is refused by an old copy. Without the database only the server's own metrics are shown, by the
+newest copy there is.
 
 A token is looked up and compared in microseconds. A password costs scrypt, so for some minutes a digest of a right one,
 keyed with a secret of this process, stands for it. Failures are slowed down by user and by address, and those of tokens

@@ -212,3 +212,25 @@ def test_address_that_others_could_reach_is_only_for_servers_with_a_login() -> N
         serve_in_thread(lambda scope, receive, send: None, host="0.0.0.0")
     assert "lockgate users add NAME --role admin" in (refused.value.hint or "")
     reserve_port("0.0.0.0", 0, is_guarded=True).close()
+
+
+class TestWithoutTheDatabase:
+    @pytest.fixture
+    def own_postgres(self, make_postgres):
+        found = make_postgres()
+        found.start()
+        return found
+
+    @pytest.fixture
+    def database_setting(self, own_postgres) -> str:
+        return own_postgres.create_database()
+
+    def test_metrics_are_shown_to_who_was_known_before(self, own_postgres, team) -> None:
+        token = team.add("prometheus", "viewer")
+        assert team.ask(token, "GET", WHO)[0] == 200
+        own_postgres.stop()
+        team.pass_time(FRESH_S)
+        assert team.ask(token, "GET", WHO)[0] == 503
+        assert team.ask(token, "GET", "/metrics")[0] == 200
+        assert team.asked.ask("GET", "/metrics")[0] == 401
+        assert team.ask("lg_unknown_" + token, "GET", "/metrics")[0] == 503
