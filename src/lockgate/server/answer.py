@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, cast
 
 import msgspec
 from starlette.types import Send
@@ -12,6 +13,7 @@ from lockgate.ids import new_sortable_id
 
 log = logging.getLogger("lockgate.server")
 
+T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 
 
@@ -25,6 +27,23 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
 
 def answer_struct(value: object) -> bytes:
     return _encoder.encode(value)
+
+
+def pack(parts: Iterable[Sequence[T]]) -> tuple[T, ...]:
+    """The items of all parts, for an answer, which encodes to the same as a tuple of them.
+
+    Each part is encoded before the next is made: the JSON of a long list takes a tenth of the memory of its structs.
+    """
+    packed = bytearray(b"[")
+    for part in parts:
+        if part:
+            end = len(packed) - 1
+            _encoder.encode_into(part, packed, end)
+            packed[end] = ord("," if end else "[")
+        del part  # before the next is made
+    if len(packed) == 1:
+        return ()
+    return cast("tuple[T, ...]", msgspec.Raw(packed))
 
 
 class Answer(msgspec.Struct, frozen=True):

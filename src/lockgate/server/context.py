@@ -1,11 +1,12 @@
 """What every handler is handed: where the records and files are, what time it is, and who asks."""
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from lockgate.metadata.moment import Moment
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 from lockgate.server.act import Act
+from lockgate.server.answer import pack
 from lockgate.server.artifacts.open import DEFAULT_FOLDER, open_artifacts
 from lockgate.server.artifacts.store import ArtifactStore
 from lockgate.server.caller import Caller
@@ -29,6 +31,9 @@ from lockgate.server.recent import Recent
 from lockgate.server.told import Told
 from lockgate.store.store import Store
 from lockgate.wire.operation import Operation, Req, Res
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 DATABASE_NAME = "lockgate.db"
 
@@ -47,6 +52,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     moment: Moment | None = None  # of the event loop: transactions are brief (see `Database.write`)
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
     webhook_private_addresses: bool = False  # whether webhooks may go to this machine and its networks
+    answers_in_json: bool = False  # and not as structs, to this process
 
     @property
     def user(self) -> str:
@@ -100,6 +106,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             # Not which metric or tag: the line stands for all of the hour.
             self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=dict([measured]))
         self.told.add(key, at=at)
+
+    def in_parts(self, items: Sequence[S], size: int, make: Callable[[Sequence[S]], Sequence[T]]) -> tuple[T, ...]:
+        """What `make` makes of all items, `size` of them at a time: for a field of answers that may be very long."""
+        made = (make(items[start : start + size]) for start in range(0, len(items), size))
+        return pack(made) if self.answers_in_json else tuple(chain.from_iterable(made))
 
     def tell(self, act: Act, *, outcome: str = DONE) -> None:
         """Write the line of what is no transaction, such as an upload."""

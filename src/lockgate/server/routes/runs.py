@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.operation import Empty
 
 _LOW, _HIGH = -math.inf, math.inf
+_RUNS_A_PART = 100
+_POINTS_A_PART = 10_000
 _MOST_VALUES = 25_000
 _MOST_SAMPLED = 2500
 _MOST_RUNS = 100
@@ -174,8 +177,9 @@ def search_runs(ctx: Context, request: wire.SearchRuns) -> wire.RunPage:
             max_results=request.max_results,
             page_token=request.page_token,
         )
-        rows = runs.runs_of(connection, [row["run_id"] for row in page.rows])
-        return wire.RunPage(runs=_runs(connection, rows), next_page_token=page.next_token)
+        found = [row["run_id"] for row in page.rows]
+        whole = ctx.in_parts(found, _RUNS_A_PART, lambda ids: _runs(connection, runs.runs_of(connection, ids)))
+        return wire.RunPage(runs=whole, next_page_token=page.next_token)
 
 
 def metric_history(ctx: Context, request: wire.MetricHistory) -> wire.MetricPage:
@@ -184,7 +188,7 @@ def metric_history(ctx: Context, request: wire.MetricHistory) -> wire.MetricPage
         runs.get_run(connection, request.id)
         if size is None and not request.page_token:
             values = metrics.history(connection, request.id, key)
-            return wire.MetricPage(metrics=_series(key, values))
+            return wire.MetricPage(metrics=ctx.in_parts(values, _POINTS_A_PART, partial(_series, key)))
         page = metrics.history_page(
             connection, request.id, key, max_results=LARGEST if size is None else size, page_token=request.page_token
         )
