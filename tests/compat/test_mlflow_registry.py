@@ -231,6 +231,28 @@ def test_stages_follow_the_aliases_of_environments(client: MlflowClient, served)
     assert client.get_latest_versions("churn", ["Production"]) == []
 
 
+def test_a_page_of_models_shows_each_as_it_is_shown_alone(client: MlflowClient) -> None:
+    for name, stages in (("bare", []), ("churn", ["Staging", "None", "Staging"]), ("fraud", ["None", "Production"])):
+        client.create_registered_model(name, tags={"team": name} if stages else None)
+        for number, stage in enumerate(stages, 1):
+            client.create_model_version(name, f"s3://models/{name}/{number}", tags={"number": str(number)})
+            client.set_registered_model_alias(name, f"number-{number}", str(number))
+            client.transition_model_version_stage(name, str(number), stage)
+    page = {model.name: model for model in client.search_registered_models()}
+    assert list(page) == ["bare", "churn", "fraud"]
+    assert {name: [found.version for found in model.latest_versions] for name, model in page.items()} == {
+        "bare": [],
+        "churn": ["2", "3"],
+        "fraud": ["1", "2"],
+    }
+    for name, model in page.items():
+        alone = client.get_registered_model(name)
+        assert (model.tags, model.aliases) == (alone.tags, alone.aliases)
+        assert [dict(found) for found in model.latest_versions] == [dict(found) for found in alone.latest_versions]
+    assert page["churn"].latest_versions[1].tags == {"number": "3"}
+    assert page["fraud"].latest_versions[1].aliases == ["number-2"]
+
+
 def test_environment_that_is_written_like_a_stage_is_held_by_it(client: MlflowClient, served) -> None:
     refused, passed = release(served, passed=False), release(served, passed=True)
     served.client.registry.declare_environments("churn", {"Production": 0}, may_loosen=False)

@@ -5,6 +5,7 @@ asked for it (and not because a rollout ended) asks there first.
 """
 
 import re
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -16,6 +17,7 @@ from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import REASON_LENGTH, require_text
 from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
+from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases
 from lockgate.metadata.versions import get_version, set_stage, version_aliases
 
@@ -87,8 +89,12 @@ def get_alias(connection: Connection, name: str, alias: str) -> int:
 
 
 def list_aliases(connection: Connection, name: str) -> dict[str, int]:
-    query = select(aliases.c.alias, aliases.c.version).where(aliases.c.name == name).order_by(aliases.c.alias)
-    return {row.alias: row.version for row in connection.execute(query)}
+    return dict(aliases_of_models(connection, [name]).get(name, ()))
+
+
+def aliases_of_models(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """(alias, version) by model, sorted by alias."""
+    return pairs_of(connection, aliases, names)
 
 
 def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:

@@ -1,6 +1,6 @@
 """Experiments: named groups of runs. Experiment 0, `Default`, is there from the start."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
@@ -15,6 +15,7 @@ from lockgate.metadata.limits import (
     require_key,
     require_text,
 )
+from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.tables import experiment_tags, experiments, runs
 
 ACTIVE, DELETED = "active", "deleted"
@@ -71,10 +72,9 @@ def require_active(connection: Connection, experiment_id: int) -> RowMapping:
     return row
 
 
-def experiment_tags_of(connection: Connection, experiment_id: int) -> dict[str, str]:
-    t = experiment_tags.c
-    query = select(t.key, t.value).where(t.experiment_id == experiment_id).order_by(t.key)
-    return {row.key: row.value for row in connection.execute(query)}
+def tags_of_experiments(connection: Connection, experiment_ids: Sequence[int]) -> dict[int, list[tuple[str, str]]]:
+    """(key, value) by experiment, sorted by key."""
+    return pairs_of(connection, experiment_tags, experiment_ids)
 
 
 def set_experiment_tag(tx: Tx, experiment_id: int, key: str, value: str) -> None:

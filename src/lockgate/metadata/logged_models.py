@@ -11,7 +11,7 @@ from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
 from lockgate.metadata.limits import TAG_LENGTH, require_text
-from lockgate.metadata.pairs import say_again, say_once
+from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.points import ModelPoint, Point
 from lockgate.metadata.tables import (
     logged_model_metrics,
@@ -107,11 +107,11 @@ def models_of_run(connection: Connection, run_id: str) -> Sequence[RowMapping]:
 
 
 def logged_params_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    return _pairs(connection, logged_model_params, model_ids)
+    return pairs_of(connection, logged_model_params, model_ids)
 
 
 def logged_tags_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    return _pairs(connection, logged_model_tags, model_ids)
+    return pairs_of(connection, logged_model_tags, model_ids)
 
 
 def logged_metrics_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, ModelPoint]]]:
@@ -146,12 +146,3 @@ def _update(tx: Tx, model_id: str, **values: str) -> None:
 def _require_name(name: str) -> None:
     if any(character in _NOT_IN_NAMES for character in require_text(name, TAG_LENGTH, "name")):
         raise InvalidInput(f"Invalid model name ({name!r}) provided. It cannot contain any of {_NOT_IN_NAMES}")
-
-
-def _pairs(connection: Connection, table: object, model_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    t = table.c  # type: ignore[attr-defined]  # logged_model_params or logged_model_tags: same columns
-    query = select(t.model_id, t.key, t.value).where(t.model_id.in_(model_ids)).order_by(t.model_id, t.key)
-    found: dict[str, list[tuple[str, str]]] = {}
-    for model_id, key, value in connection.execute(query):
-        found.setdefault(model_id, []).append((key, value))
-    return found

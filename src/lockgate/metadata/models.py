@@ -12,6 +12,7 @@ from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
+from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.tables import registered_model_tags, registered_models, releases
 from lockgate.metadata.tags import require_valid_tag
 
@@ -80,9 +81,13 @@ def list_models(connection: Connection, *, prefix: str = "") -> Sequence[RowMapp
     return connection.execute(query).mappings().all()
 
 
+def tags_of_models(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """(key, value) by model, sorted by key."""
+    return pairs_of(connection, registered_model_tags, names)
+
+
 def model_tags(connection: Connection, name: str) -> dict[str, str]:
-    t = registered_model_tags.c
-    return {row.key: row.value for row in connection.execute(select(t.key, t.value).where(t.name == name))}
+    return dict(tags_of_models(connection, [name]).get(name, ()))
 
 
 def is_prompt(connection: Connection, name: str) -> bool:

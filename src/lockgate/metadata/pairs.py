@@ -1,13 +1,26 @@
-"""Params and tags, of runs and of logged models: a param is said once and stays, a tag may be said again."""
+"""What is said of things by name, such as params and tags: a param is said once and stays, a tag may be said again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Connection, Table, insert
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, cut_text, require_key
+
+Owner = TypeVar("Owner", str, int)
+
+
+def pairs_of(connection: Connection, table: Table, owners: Sequence[Owner]) -> dict[Owner, list[tuple[str, Any]]]:
+    """(name, value) by owner, sorted by name, of all owners in one query: the columns of the table in that order."""
+    owner, name, value = (column.name for column in table.c)
+    statement = f"SELECT {owner}, {name}, {value} FROM {table.name} WHERE {owner} IN ? ORDER BY {owner}, {name}"
+    found: dict[Owner, list[tuple[str, Any]]] = {}
+    for of, said, as_what in driver.rows_among(connection, statement, among=owners):
+        found.setdefault(of, []).append((said, as_what))
+    return found
 
 
 def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
 from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_text
-from lockgate.metadata.pairs import say_again, say_once
+from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.tables import params, run_tags, runs
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
@@ -140,17 +140,9 @@ def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:
 
 def params_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """(key, value) by run, sorted by key."""
-    return _pairs(connection, "params", run_ids)
+    return pairs_of(connection, params, run_ids)
 
 
 def tags_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """(key, value) by run, sorted by key."""
-    return _pairs(connection, "run_tags", run_ids)
-
-
-def _pairs(connection: Connection, table: str, run_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    statement = f"SELECT run_id, key, value FROM {table} WHERE run_id IN ? ORDER BY run_id, key"
-    found: dict[str, list[tuple[str, str]]] = {}
-    for run_id, key, value in driver.rows_among(connection, statement, among=run_ids):
-        found.setdefault(run_id, []).append((key, value))
-    return found
+    return pairs_of(connection, run_tags, run_ids)

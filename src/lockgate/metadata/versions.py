@@ -14,10 +14,12 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    tuple_,
     update,
 )
 
 from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, VERSION_LENGTHS, require_text
@@ -28,6 +30,11 @@ from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TEXT_TAG = "mlflow.prompt.text"
 _MAX_VERSION = 2**31 - 1
+# Not grouped: of a model with thousands of versions only the last entry of an index is read.
+_NEWEST = (
+    "SELECT name, (SELECT MAX(version) FROM model_versions AS of_model WHERE of_model.name = registered_models.name) "
+    "FROM registered_models WHERE name IN ?"
+)
 STAGES = ("None", "Staging", "Production", "Archived")
 
 
@@ -91,21 +98,23 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     return row
 
 
-def latest_versions(connection: Connection, name: str, stages: Sequence[str] = ()) -> Sequence[RowMapping]:
-    """The newest version in each stage (all stages where none is named), oldest first."""
+def latest_versions(connection: Connection, names: Sequence[str], stages: Sequence[str] = ()) -> Sequence[RowMapping]:
+    """Of each model the newest version in each stage (all stages where none is named), oldest first."""
     t = model_versions.c
-    newest = select(func.max(t.version)).where(t.name == name).group_by(t.stage)
+    newest = select(t.name, func.max(t.version)).where(t.name.in_(names)).group_by(t.name, t.stage)
     if stages:
         newest = newest.where(t.stage.in_({_stage(stage) for stage in stages}))
-    query = select(model_versions).where(t.name == name, t.version.in_(newest)).order_by(t.version)
+    query = select(model_versions).where(tuple_(t.name, t.version).in_(newest)).order_by(t.name, t.version)
     return connection.execute(query).mappings().all()
 
 
 def newest_version(connection: Connection, name: str) -> int | None:
-    newest: int | None = connection.scalar(
-        select(func.max(model_versions.c.version)).where(model_versions.c.name == name)
-    )
-    return newest
+    return newest_versions(connection, [name]).get(name)
+
+
+def newest_versions(connection: Connection, names: Sequence[str]) -> dict[str, int | None]:
+    """By model."""
+    return dict(driver.rows_among(connection, _NEWEST, among=names))
 
 
 def version_tags(connection: Connection, name: str, version: int) -> dict[str, str]:

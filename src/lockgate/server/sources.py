@@ -102,7 +102,7 @@ def _copied_version(connection: Connection, uri: str) -> tuple[str, int]:
     if wanted.isascii() and wanted.isdigit():
         return name, int(wanted[:_MOST_DIGITS])
     stages = () if is_latest else (wanted,)
-    newest = [int(row["version"]) for row in versions.latest_versions(connection, name, stages)]
+    newest = [int(row["version"]) for row in versions.latest_versions(connection, [name], stages)]
     if not newest:
         raise NotFound(f"the model {name!r} has no version {wanted!r}.", hint=f"lockgate models show {name}")
     return name, max(newest)

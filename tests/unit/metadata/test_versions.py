@@ -50,7 +50,7 @@ def test_promotion_archives_the_others_when_asked(write) -> None:
             create_version(tx, "m", source="s")
         move_to_stage(tx, "m", 1, "production", archive_existing=False)
         move_to_stage(tx, "m", 2, "Production", archive_existing=True)
-        stages = {row["version"]: row["stage"] for row in latest_versions(tx.connection, "m")}
+        stages = {row["version"]: row["stage"] for row in latest_versions(tx.connection, ["m"])}
         assert stages == {1: "Archived", 2: "Production"}
         with pytest.raises(InvalidInput, match="no stage"):
             move_to_stage(tx, "m", 1, "Prod", archive_existing=False)

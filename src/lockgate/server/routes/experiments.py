@@ -1,5 +1,7 @@
 """MLflow's experiments."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
@@ -27,7 +29,7 @@ def create_experiment(ctx: Context, request: wire.CreateExperiment) -> wire.Expe
 def get_experiment(ctx: Context, request: wire.ExperimentId) -> wire.ExperimentMessage:
     with ctx.read() as connection:
         row = experiments.get_experiment(connection, experiment_number(request.experiment_id))
-        return wire.ExperimentMessage(experiment=_experiment(connection, row))
+        return wire.ExperimentMessage(experiment=_experiments(connection, [row])[0])
 
 
 def get_experiment_by_name(ctx: Context, request: wire.ExperimentName) -> wire.ExperimentMessage:
@@ -37,7 +39,7 @@ def get_experiment_by_name(ctx: Context, request: wire.ExperimentName) -> wire.E
         row = experiments.find_experiment(connection, request.experiment_name)
         if row is None:
             raise NotFound(f"Could not find experiment with name '{request.experiment_name}'.")
-        return wire.ExperimentMessage(experiment=_experiment(connection, row))
+        return wire.ExperimentMessage(experiment=_experiments(connection, [row])[0])
 
 
 def update_experiment(ctx: Context, request: wire.UpdateExperiment) -> Empty:
@@ -80,21 +82,23 @@ def search_experiments(ctx: Context, request: wire.SearchExperiments) -> wire.Ex
             max_results=request.max_results,
             page_token=request.page_token,
         )
-        found = tuple(_experiment(connection, row) for row in page.rows)
-        return wire.ExperimentPage(experiments=found, next_page_token=page.next_token)
+        return wire.ExperimentPage(experiments=_experiments(connection, page.rows), next_page_token=page.next_token)
 
 
-def _experiment(connection: Connection, row: RowMapping) -> wire.Experiment:
-    tags = experiments.experiment_tags_of(connection, row["experiment_id"])
-    return wire.Experiment(
-        experiment_id=str(row["experiment_id"]),
-        name=row["name"],
-        artifact_location=row["artifact_location"],
-        lifecycle_stage=row["lifecycle_stage"],
-        creation_time=row["created_at"],
-        last_update_time=row["updated_at"],
-        tags=tuple(wire.Tag(key=key, value=value) for key, value in tags.items()),
-        workspace=wire.WORKSPACE,
+def _experiments(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Experiment, ...]:
+    tags = experiments.tags_of_experiments(connection, [row["experiment_id"] for row in rows])
+    return tuple(
+        wire.Experiment(
+            experiment_id=str(row["experiment_id"]),
+            name=row["name"],
+            artifact_location=row["artifact_location"],
+            lifecycle_stage=row["lifecycle_stage"],
+            creation_time=row["created_at"],
+            last_update_time=row["updated_at"],
+            tags=tuple(wire.Tag(key=key, value=value) for key, value in tags.get(row["experiment_id"], ())),
+            workspace=wire.WORKSPACE,
+        )
+        for row in rows
     )
 
 

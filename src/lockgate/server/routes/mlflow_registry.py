@@ -60,14 +60,13 @@ def search_models(ctx: Context, request: wire.Search) -> wire.ModelPage:
             max_results=request.max_results,
             page_token=request.page_token,
         )
-        found = tuple(_model(connection, row) for row in page.rows)
-        return wire.ModelPage(registered_models=found, next_page_token=page.next_token)
+        return wire.ModelPage(registered_models=_models(connection, page.rows), next_page_token=page.next_token)
 
 
 def latest_versions(ctx: Context, request: wire.LatestVersions) -> wire.VersionList:
     with ctx.read() as connection:
         models.get_model(connection, request.name)
-        rows = versions.latest_versions(connection, request.name, request.stages)
+        rows = versions.latest_versions(connection, [request.name], request.stages)
         return wire.VersionList(model_versions=_versions(connection, rows))
 
 
@@ -219,7 +218,7 @@ def _move_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str) -> 
 
 
 def _answer_model(connection: Connection, name: str) -> wire.RegisteredModelMessage:
-    return wire.RegisteredModelMessage(registered_model=_model(connection, models.get_model(connection, name)))
+    return wire.RegisteredModelMessage(registered_model=_models(connection, [models.get_model(connection, name)])[0])
 
 
 def _answer_version(connection: Connection, name: str, version: int) -> wire.VersionMessage:
@@ -227,20 +226,26 @@ def _answer_version(connection: Connection, name: str, version: int) -> wire.Ver
     return wire.VersionMessage(model_version=_versions(connection, [row])[0])
 
 
-def _model(connection: Connection, row: RowMapping) -> wire.RegisteredModel:
-    name = row["name"]
-    return wire.RegisteredModel(
-        name=name,
-        creation_timestamp=row["created_at"],
-        last_updated_timestamp=row["updated_at"],
-        user_id=row["created_by"],
-        description=row["description"],
-        latest_versions=_versions(connection, versions.latest_versions(connection, name)),
-        tags=tuple(Tag(key=k, value=v) for k, v in models.model_tags(connection, name).items()),
-        aliases=tuple(
-            wire.Alias(alias=alias, version=str(version))
-            for alias, version in aliases.list_aliases(connection, name).items()
-        ),
+def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.RegisteredModel, ...]:
+    """With a fixed number of queries, however many there are."""
+    names = [row["name"] for row in rows]
+    tags = models.tags_of_models(connection, names)
+    named = aliases.aliases_of_models(connection, names)
+    latest: dict[str, list[wire.ModelVersion]] = {}
+    for version in _versions(connection, versions.latest_versions(connection, names)):
+        latest.setdefault(version.name, []).append(version)
+    return tuple(
+        wire.RegisteredModel(
+            name=row["name"],
+            creation_timestamp=row["created_at"],
+            last_updated_timestamp=row["updated_at"],
+            user_id=row["created_by"],
+            description=row["description"],
+            latest_versions=tuple(latest.get(row["name"], ())),
+            tags=tuple(Tag(key=key, value=value) for key, value in tags.get(row["name"], ())),
+            aliases=tuple(wire.Alias(alias=alias, version=str(v)) for alias, v in named.get(row["name"], ())),
+        )
+        for row in rows
     )
 
 

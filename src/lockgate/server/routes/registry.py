@@ -1,5 +1,7 @@
 """Releases, aliases, approvals and what people write on models and versions."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
@@ -18,18 +20,18 @@ from lockgate.wire.operation import Empty
 def ensure_model(ctx: Context, request: wire.OneModel) -> wire.ModelSummary:
     with ctx.write() as tx:
         models.ensure_model(tx, request.model)
-        return _model(tx.connection, models.get_model(tx.connection, request.model))
+        return _models(tx.connection, [models.get_model(tx.connection, request.model)])[0]
 
 
 def get_model(ctx: Context, request: wire.OneModel) -> wire.ModelSummary:
     with ctx.read() as connection:
-        return _model(connection, models.get_model(connection, request.model))
+        return _models(connection, [models.get_model(connection, request.model)])[0]
 
 
 def list_models(ctx: Context, request: wire.ListModels) -> wire.ModelList:
     with ctx.read() as connection:
         rows = models.list_models(connection, prefix=request.prefix)
-        return wire.ModelList(models=tuple(_model(connection, row) for row in rows))
+        return wire.ModelList(models=_models(connection, rows))
 
 
 def get_version(ctx: Context, request: wire.OneVersion) -> wire.VersionSummary:
@@ -135,15 +137,22 @@ def list_approvals(ctx: Context, request: wire.ListApprovals) -> wire.ApprovalLi
         return wire.ApprovalList(approvals=found)
 
 
-def _model(connection: Connection, row: RowMapping) -> wire.ModelSummary:
-    return wire.ModelSummary(
-        name=row["name"],
-        description=row["description"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        latest_version=versions.newest_version(connection, row["name"]),
-        aliases=aliases.list_aliases(connection, row["name"]),
-        tags=models.model_tags(connection, row["name"]),
+def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.ModelSummary, ...]:
+    names = [row["name"] for row in rows]
+    newest = versions.newest_versions(connection, names)
+    named = aliases.aliases_of_models(connection, names)
+    tags = models.tags_of_models(connection, names)
+    return tuple(
+        wire.ModelSummary(
+            name=row["name"],
+            description=row["description"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            latest_version=newest.get(row["name"]),
+            aliases=dict(named.get(row["name"], ())),
+            tags=dict(tags.get(row["name"], ())),
+        )
+        for row in rows
     )
 
 
