@@ -33,6 +33,7 @@ from serving import cpu_s, resident_mb
 
 OURS = str(Path(sys.executable).parent / "lockgate")
 POINTS = 100_000
+MODELS = 100
 EACH_OF_8 = 25  # calls of each connection, a window
 PREFIX = "/api/2.0/mlflow"
 
@@ -88,6 +89,11 @@ class Load:
             metrics = [self._metric(f"m{k}", self._rng.random(), 0) for k in range(20)]
             params = [{"key": f"p{k}", "value": f"v{self._rng.randrange(10)}"} for k in range(20)]
             self._ask("/runs/log-batch", {"run_id": self._create_run(), "metrics": metrics, "params": params})
+        for name in (f"model {number}" for number in range(MODELS)):
+            self._ask("/registered-models/create", {"name": name, "tags": [{"key": "team", "value": "crm"}]})
+            for _ in range(2):
+                self._ask("/model-versions/create", {"name": name, "source": "s3://models/a"})
+            self._ask("/registered-models/alias", {"name": name, "alias": "champion", "version": "2"})
 
     def log_metric(self, connection: int = 0) -> None:
         self._step += 1
@@ -128,6 +134,9 @@ class Load:
         asked = {"filter": "metrics.m1 > 0.5 and params.p1 = 'v3'", "order_by": ["metrics.m2 DESC"], "max_results": 100}
         self._ask("/runs/search", {"experiment_ids": ["0"], **asked})
 
+    def list_models(self) -> None:
+        assert len(self._ask(f"/registered-models/search?max_results={MODELS}")["registered_models"]) == MODELS
+
     def _log_some(self, connection: int) -> None:
         for _ in range(EACH_OF_8):
             self.log_metric(connection)
@@ -162,6 +171,7 @@ def main() -> None:
             ("write 100,000 points of a metric", Load.log_history, 1, POINTS // 1000, 1000),
             ("read them in one", Load.read_history, 1, 1, POINTS),
             ("search with filter and order", Load.search, 5, 1, 1),
+            ("a page of 100 models", Load.list_models, 5, 1, 1),
         ):
             windows = 1 if work is Load.log_history else options.windows
             rows[title] = [
