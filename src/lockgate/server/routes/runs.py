@@ -214,13 +214,15 @@ def sampled_histories(ctx: Context, request: wire.SampledHistories) -> wire.Metr
     _require_few_runs(request.run_ids)
     if not 1 <= request.max_results <= _MOST_SAMPLED:
         raise InvalidInput(f"max_results must be between 1 and {_MOST_SAMPLED}.")
-    key, steps = request.metric_key, _interval(request)
-    found: list[wire.Metric] = []
+    key, size, steps = request.metric_key, request.max_results, _interval(request)
     with ctx.read() as connection:
-        for run_id in request.run_ids:
-            values = metrics.sample_history(connection, run_id, key, size=request.max_results, steps=steps)
-            found += [_metric(key, *value, run_id=run_id) for value in values]
-    return wire.MetricPage(metrics=tuple(found))
+
+        def sample(run_ids: Sequence[str]) -> list[wire.Metric]:
+            (run_id,) = run_ids
+            values = metrics.sample_history(connection, run_id, key, size=size, steps=steps)
+            return [_metric(key, *value, run_id=run_id) for value in values]
+
+        return wire.MetricPage(metrics=ctx.in_parts(request.run_ids, 1, sample))
 
 
 def search_datasets(ctx: Context, request: wire.SearchDatasets) -> wire.DatasetSummaries:
