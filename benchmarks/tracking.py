@@ -6,7 +6,7 @@ Without --mlflow only ours is measured. With it, MLflow's server is started twic
 and with one worker and no job runners. Every operation is measured on all servers, one after the other, by a bare HTTP
 client: the released mlflow client takes 2 ms of its own for a call, more than our server does. Server CPU is that of
 all its processes, the least of some windows; calls a second are the most. Each --postgres is an empty database for the
-next server of the list, PostgreSQL's own work is not counted. Needs Linux.
+next server of the list, PostgreSQL's own work is not counted; MLflow needs psycopg2 for it. Needs Linux.
 """
 
 import argparse
