@@ -171,6 +171,14 @@ def postgres(make_postgres: Callable[..., Postgres]) -> Postgres:
     return started
 
 
+@pytest.fixture
+def own_postgres(make_postgres: Callable[..., Postgres]) -> Postgres:
+    """One that a test may stop and kill."""
+    found = make_postgres()
+    found.start()
+    return found
+
+
 @pytest.fixture(scope="session")
 def shared_database(postgres: Postgres) -> Iterator[tuple[str, Engine]]:
     url = postgres.create_database()

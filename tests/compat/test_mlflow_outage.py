@@ -5,7 +5,6 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own warnings a
 
 SCRIPTS = 4
 STEPS = 10  # before the database ends, and after it is back
-
-
-@pytest.fixture
-def own_postgres(make_postgres: Callable[[], Any]) -> Any:
-    found = make_postgres()
-    found.start()
-    return found
 
 
 @pytest.fixture

@@ -189,11 +189,9 @@ def check_histories(client: Client, run_id: str) -> None:
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
-    tmp_path: Path, start_server: Callable[..., Any], make_postgres: Callable[[], Any], end: str
+    tmp_path: Path, start_server: Callable[..., Any], own_postgres: Any, end: str
 ) -> None:
-    postgres = make_postgres()
-    postgres.start()
-    database = postgres.create_database()
+    database = own_postgres.create_database()
     acknowledged: dict[int, list[int]] = {number: [] for number in range(4)}
     statuses: set[int] = set()
     is_back = threading.Event()
@@ -223,11 +221,11 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
 
     def interrupt() -> None:
         under_way.wait()
-        getattr(postgres, end)()
+        getattr(own_postgres, end)()
         with Caller(ports[0]) as refused:
             status, answer = refused.get(f"/api/2.0/mlflow/runs/get?run_id={run_id}")
         assert (status, answer["message"]) == (503, "the metadata database does not answer.")
-        postgres.start()
+        own_postgres.start()
         is_back.set()
 
     assert in_threads(lambda number: work(number) if number < 4 else interrupt(), 5) == []

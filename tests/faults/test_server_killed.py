@@ -131,14 +131,12 @@ def test_acknowledged_batches_survive_the_server(
 
 
 def test_acknowledged_batches_survive_the_database(
-    tmp_path: Path, start_server: Callable[..., Any], make_postgres: Callable[[], Any]
+    tmp_path: Path, start_server: Callable[..., Any], own_postgres: Any
 ) -> None:
-    postgres = make_postgres()
-    postgres.start()
-    server = start_server(tmp_path, postgres.create_database())
+    server = start_server(tmp_path, own_postgres.create_database())
     writers = make_writers(server.port)
-    assert log_until_killed(server.port, writers, postgres.kill, after=100) == {503}
-    postgres.start()
+    assert log_until_killed(server.port, writers, own_postgres.kill, after=100) == {503}
+    own_postgres.start()
     check_and_repeat(server.port, writers)
 
 

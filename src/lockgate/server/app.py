@@ -13,7 +13,6 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from msgspec.structs import replace
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -37,7 +36,7 @@ from lockgate.server.located_files import located_routes
 from lockgate.server.login import Login
 from lockgate.server.meter import MEASURED, Measured, Meter
 from lockgate.server.pages import page_routes
-from lockgate.server.perform import perform
+from lockgate.server.perform import answer_in_json
 from lockgate.server.proxy import ArtifactProxy
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
@@ -156,7 +155,7 @@ class Api:
     ) -> Answer:
         body = await read_body(scope, receive, limit=self._max_body)
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
-        return Answer(await self._workers.call(_perform, route, context, request))
+        return Answer(await self._workers.call(answer_in_json, route, context, request))
 
     def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,10 +169,6 @@ class Api:
         self._login.close()
         self._files.close()
         self._workers.close()
-
-
-def _perform(route: AnyRoute, context: Context, request: object) -> bytes:
-    return answer_struct(perform(route, replace(context, answers_in_json=True), request))
 
 
 class _AsgiEndpoint:

@@ -19,7 +19,7 @@ from lockgate.server.decode import decode_request
 from lockgate.server.login import Login
 from lockgate.server.loop_group import LoopGroup
 from lockgate.server.meter import Meter
-from lockgate.server.perform import perform, perform_briefly
+from lockgate.server.perform import answer_in_json, perform_briefly
 from lockgate.server.workers import Workers
 
 
@@ -104,6 +104,6 @@ class AtOnce:
 
 def _whole_answer(call: _Call) -> Answer:
     try:
-        return Answer(answer_struct(perform(call.route, call.context, call.request)))
+        return Answer(answer_in_json(call.route, call.context, call.request))
     except Exception as error:  # noqa: BLE001
         return answer_error(error)

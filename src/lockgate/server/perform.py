@@ -7,11 +7,14 @@ no transaction left and gets one of its own. Reads are not audited; files are, b
 import logging
 from typing import Any
 
+from msgspec.structs import replace
+
 from lockgate.errors import DataDamaged, LockgateError, PermissionDenied
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.modes import Raced, WouldWait
 from lockgate.metadata.moment import Moment
 from lockgate.server.act import Act
+from lockgate.server.answer import answer_struct
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.needs import cut_down, require
 
@@ -32,8 +35,13 @@ def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table ho
     return cut_down(route.need, ctx.caller, answer)
 
 
+def answer_in_json(route: AnyRoute, ctx: Context, request: Any) -> bytes:
+    """The same for who is not in this process."""
+    return answer_struct(perform(route, replace(ctx, answers_in_json=True), request))
+
+
 def perform_briefly(route: AnyRoute, ctx: Context, request: Any, moment: Moment) -> Any:
-    """The same of a brief operation, for who must not wait, the event loop.
+    """`perform` of a brief operation, for who must not wait, the event loop.
 
     Raises WouldWait: then `perform` it, or do this again when what the moment has asked is over.
     """

@@ -216,12 +216,6 @@ def test_address_that_others_could_reach_is_only_for_servers_with_a_login() -> N
 
 class TestWithoutTheDatabase:
     @pytest.fixture
-    def own_postgres(self, make_postgres):
-        found = make_postgres()
-        found.start()
-        return found
-
-    @pytest.fixture
     def database_setting(self, own_postgres) -> str:
         return own_postgres.create_database()
 

@@ -95,7 +95,7 @@ def _experiments(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wi
             lifecycle_stage=row["lifecycle_stage"],
             creation_time=row["created_at"],
             last_update_time=row["updated_at"],
-            tags=tuple(wire.Tag(key=key, value=value) for key, value in tags.get(row["experiment_id"], ())),
+            tags=wire.as_tags(tags.get(row["experiment_id"], ())),
             workspace=wire.WORKSPACE,
         )
         for row in rows

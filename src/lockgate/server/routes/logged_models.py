@@ -14,7 +14,7 @@ from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiments, of_logged_model, of_run_id
 from lockgate.wire.mlflow import logged_models as wire
-from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.experiments import as_tags
 from lockgate.wire.mlflow.runs import Metric, number_out
 from lockgate.wire.operation import Empty
 
@@ -130,14 +130,14 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Lo
                 status=row["status"],
                 model_type=row["model_type"] or "",
                 source_run_id=row["source_run_id"] or "",
-                tags=_pairs(tags.get(row["model_id"], ())),
+                tags=as_tags(tags.get(row["model_id"], ())),
                 registrations=tuple(
                     wire.Registration(name=name, version=str(version))
                     for name, version in registered.get(row["model_id"], ())
                 ),
             ),
             data=wire.LoggedModelData(
-                params=_pairs(params.get(row["model_id"], ())),
+                params=as_tags(params.get(row["model_id"], ())),
                 metrics=tuple(_metric(run_id, item) for run_id, item in measured.get(row["model_id"], ())),
             ),
         )
@@ -156,10 +156,6 @@ def _metric(run_id: str, item: ModelPoint) -> Metric:
         dataset_digest=item.dataset_digest or None,
         run_id=run_id,
     )
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
-    return tuple(Tag(key=key, value=value) for key, value in pairs)
 
 
 ROUTES: tuple[AnyRoute, ...] = (

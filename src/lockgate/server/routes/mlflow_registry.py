@@ -17,7 +17,7 @@ from lockgate.server.needs import Sees, admin, approver, contributor, listing, v
 from lockgate.server.sources import logged_model_id, resolve_source
 from lockgate.server.subjects import of_name, of_rename, role_to_move_alias
 from lockgate.wire.mlflow import registry as wire
-from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.experiments import as_tags
 from lockgate.wire.operation import Empty
 
 
@@ -242,7 +242,7 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Re
             user_id=row["created_by"],
             description=row["description"],
             latest_versions=tuple(latest.get(row["name"], ())),
-            tags=tuple(Tag(key=key, value=value) for key, value in tags.get(row["name"], ())),
+            tags=as_tags(tags.get(row["name"], ())),
             aliases=tuple(wire.Alias(alias=alias, version=str(v)) for alias, v in named.get(row["name"], ())),
         )
         for row in rows
@@ -265,7 +265,7 @@ def _versions(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.
             source=row["source"],
             run_id=row["run_id"],
             status="READY",
-            tags=tuple(Tag(key=k, value=v) for k, v in tags.get((row["name"], row["version"]), ())),
+            tags=as_tags(tags.get((row["name"], row["version"]), ())),
             run_link=row["run_link"],
             aliases=tuple(named.get((row["name"], row["version"]), ())),
             model_id=row["model_id"] or None,

@@ -20,7 +20,7 @@ from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiments, of_metrics, of_run, of_runs
 from lockgate.wire.mlflow import runs as wire
-from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.experiments import as_tags
 from lockgate.wire.operation import Empty
 
 _LOW, _HIGH = -math.inf, math.inf
@@ -218,9 +218,11 @@ def sampled_histories(ctx: Context, request: wire.SampledHistories) -> wire.Metr
     with ctx.read() as connection:
 
         def sample(run_ids: Sequence[str]) -> list[wire.Metric]:
-            (run_id,) = run_ids
-            values = metrics.sample_history(connection, run_id, key, size=size, steps=steps)
-            return [_metric(key, *value, run_id=run_id) for value in values]
+            return [
+                _metric(key, *value, run_id=run_id)
+                for run_id in run_ids
+                for value in metrics.sample_history(connection, run_id, key, size=size, steps=steps)
+            ]
 
         return wire.MetricPage(metrics=ctx.in_parts(request.run_ids, 1, sample))
 
@@ -307,7 +309,7 @@ def _runs(connection: Connection, rows: Sequence[dict[str, Any]]) -> tuple[wire.
         wire.Run(
             info=_info(row),
             data=wire.RunData(
-                metrics=tuple(points.get(i, ())), params=_tags(params.get(i, ())), tags=_tags(tags.get(i, ()))
+                metrics=tuple(points.get(i, ())), params=as_tags(params.get(i, ())), tags=as_tags(tags.get(i, ()))
             ),
             inputs=wire.RunInputs(
                 dataset_inputs=tuple(_dataset(use) for use in uses.get(i, ())),
@@ -355,10 +357,6 @@ def _metric(key: str, at: int, step: int, value: float, is_nan: int, *, run_id: 
     return wire.Metric(key=key, value=shown, timestamp=at, step=step, run_id=run_id)
 
 
-def _tags(pairs: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
-    return tuple([Tag(key=key, value=value) for key, value in pairs])
-
-
 def _dataset(use: inputs.DatasetUse) -> wire.DatasetInput:
     dataset = wire.Dataset(
         name=use.name,
@@ -368,7 +366,7 @@ def _dataset(use: inputs.DatasetUse) -> wire.DatasetInput:
         schema=use.schema,
         profile=use.profile,
     )
-    return wire.DatasetInput(dataset=dataset, tags=_tags(list(use.tags.items())))
+    return wire.DatasetInput(dataset=dataset, tags=as_tags(use.tags.items()))
 
 
 ROUTES: tuple[AnyRoute, ...] = (

@@ -1,5 +1,6 @@
 """Experiments: groups of runs."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from lockgate.wire.operation import Empty, Message, mlflow
@@ -15,6 +16,11 @@ class Tag(Message, frozen=True, kw_only=True, omit_defaults=False, gc=False):
 
     key: str
     value: str = ""
+
+
+def as_tags(pairs: Iterable[tuple[str, str]]) -> tuple[Tag, ...]:
+    """Of (key, value), also of params."""
+    return tuple([Tag(key=key, value=value) for key, value in pairs])
 
 
 class Experiment(Message, frozen=True, kw_only=True):
