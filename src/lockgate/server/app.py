@@ -76,7 +76,7 @@ class Api:
                     self._fixed[route.operation.method, path] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
-                        self.beforehand[key] = partial(at_once.answer, route)
+                        self.beforehand[key] = partial(at_once.answering, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
@@ -131,7 +131,7 @@ class Api:
 
     async def _admit(self, scope: Scope) -> Context:
         """The installation as the caller sees it. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
-        headers = origin.telling_headers(scope["headers"])
+        sender = origin.read_sender(scope["headers"], scope.get("client"))
         is_public = scope["path"] in PUBLIC
         if not is_public:
             try:
@@ -139,11 +139,10 @@ class Api:
             except Unavailable:
                 if scope["path"] != _METRICS:
                     raise
-        origin.require_ours(headers, has_login=self._login.is_required)
+        origin.require_ours(sender, has_login=self._login.is_required)
         if is_public:
             return self._context
-        address = scope["client"][0] if scope.get("client") else ""
-        return self._context.on_behalf_of(await self._login.caller(headers, address))
+        return self._context.on_behalf_of(await self._login.caller(sender))
 
     async def _perform(
         self,

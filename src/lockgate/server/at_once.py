@@ -8,12 +8,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from lockgate.metadata.modes import WouldWait
 from lockgate.metadata.moment import Moment
 from lockgate.server import origin
 from lockgate.server.answer import Answer, answer_error, answer_struct
+from lockgate.server.connection import Answering
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.decode import decode_request
 from lockgate.server.login import Login
@@ -23,7 +26,7 @@ from lockgate.server.perform import answer_in_json, perform_briefly
 from lockgate.server.workers import Workers
 
 
-class _Call(NamedTuple):
+class _Call(msgspec.Struct, frozen=True):
     route: AnyRoute
     context: Context
     request: Any
@@ -40,9 +43,13 @@ class AtOnce:
         self._meter = meter
         self._group = LoopGroup(context.database, workers)
 
-    def answer(
-        self, route: AnyRoute, headers: Sequence[tuple[bytes, bytes]], body: bytes, client: tuple[str, int] | None
-    ) -> Answer | asyncio.Future[Answer] | None:
+    def answering(
+        self, route: AnyRoute, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None
+    ) -> Answering:
+        """What answers requests that come with these headers."""
+        return partial(self._answer, route, origin.read_sender(headers, client))
+
+    def _answer(self, route: AnyRoute, sender: origin.Sender, body: bytes) -> Answer | asyncio.Future[Answer] | None:
         """What the application would answer, or what it will, or None: then it is to be called.
 
         That is where it is yet to be found out who asks.
@@ -51,9 +58,8 @@ class AtOnce:
         try:
             if not self._login.is_fresh:
                 return None
-            telling = origin.telling_headers(headers)
-            origin.require_ours(telling, has_login=self._login.is_required)
-            caller = self._login.known(telling, client[0] if client else "")
+            origin.require_ours(sender, has_login=self._login.is_required)
+            caller = self._login.known(sender)
             if caller is None:
                 return None
             request = decode_request(route.operation, query=b"", body=body, path_params={})

@@ -19,7 +19,6 @@ import binascii
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from lockgate.clock import Clock
@@ -28,7 +27,7 @@ from lockgate.metadata.access import Directory, KnownToken, KnownUser, read_dire
 from lockgate.metadata.database import Database
 from lockgate.server.bearer import is_same_secret, read_token
 from lockgate.server.caller import Caller, Rights
-from lockgate.server.origin import claimed_user
+from lockgate.server.origin import Sender
 from lockgate.server.passwords import nobodys_hash, verify_password
 from lockgate.server.throttle import Throttle
 
@@ -64,43 +63,42 @@ class Login:
         self._read_at = clock.monotonic()
         self.is_required = bool(self._directory.users)
 
-    def known(self, headers: Mapping[bytes, str], address: str) -> Caller | None:
+    def known(self, sender: Sender) -> Caller | None:
         """Who calls, where nobody has to be waited for to know it. Raises Unauthenticated for what is no password."""
-        scheme, credentials = _authorization(headers)
-        is_local = scheme == "bearer" and self._local_key and is_same_secret(credentials, self._local_key)
+        is_bearer = sender.scheme == "bearer"
+        is_local = is_bearer and self._local_key and is_same_secret(sender.credentials, self._local_key)
         if is_local or not self.is_required:
-            return Caller(claimed_user(headers) or self._local_user, address)
+            return Caller(sender.claimed_user or self._local_user, sender.address)
         user: KnownUser | None = None
         directory = self._directory
-        if scheme == "bearer":
-            token = _right_token(directory, credentials)
+        if is_bearer:
+            token = _right_token(directory, sender.credentials)
             if token and not self._has_expired(token):
                 user = directory.users[token.user]
-        elif scheme == "basic":
-            user = self._remembered_user(*_decode_basic(credentials))
-        return None if user is None else Caller(user.name, address, Rights(user.grants))
+        elif sender.scheme == "basic":
+            user = self._remembered_user(*_decode_basic(sender.credentials))
+        return None if user is None else Caller(user.name, sender.address, Rights(user.grants))
 
-    async def caller(self, headers: Mapping[bytes, str], address: str) -> Caller:
+    async def caller(self, sender: Sender) -> Caller:
         """The same of everybody, by what `keep_fresh` has read.
 
         Raises Unauthenticated, and TooManyRequests after too many failures.
         """
-        known = self.known(headers, address)
+        known = self.known(sender)
         if known is not None:
             return known
-        scheme, credentials = _authorization(headers)
-        if scheme not in ("bearer", "basic"):
+        if sender.scheme not in ("bearer", "basic"):
             raise _refusal("this server asks for a login.")
-        judge = self._by_token if scheme == "bearer" else self._by_password
+        judge = self._by_token if sender.scheme == "bearer" else self._by_password
         revision = self._directory.revision
         try:
-            user = await judge(credentials, address)
+            user = await judge(sender.credentials, sender.address)
         except Unauthenticated:
             await asyncio.to_thread(self._read)
             if self._directory.revision == revision:
                 raise
-            user = await judge(credentials, address)
-        return Caller(user.name, address, Rights(user.grants))
+            user = await judge(sender.credentials, sender.address)
+        return Caller(user.name, sender.address, Rights(user.grants))
 
     async def keep_fresh(self) -> None:
         """Read users, grants and tokens again where the copy is old and they have changed."""
@@ -187,12 +185,6 @@ def _right_token(directory: Directory, text: str) -> KnownToken | None:
     known = directory.tokens.get(presented.token_id) if presented else None
     is_right = presented and known and is_same_secret(presented.digest, known.digest)
     return known if is_right else None
-
-
-def _authorization(headers: Mapping[bytes, str]) -> tuple[str, str]:
-    """Scheme in small letters and credentials; empty where the request has none."""
-    scheme, _, credentials = headers.get(b"authorization", "").partition(" ")
-    return scheme.lower(), credentials.strip()
 
 
 def _decode_basic(credentials: str) -> tuple[str, str]:

@@ -1,9 +1,11 @@
 """Where a request comes from: which addresses may be listened on, and which web pages may make a browser ask."""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from lockgate.errors import InvalidInput, PermissionDenied
 
@@ -12,9 +14,30 @@ _TELLING = frozenset({b"host", b"origin", b"authorization", USER_HEADER})
 _MAX_USER = 256
 
 
-def telling_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, str]:
-    """Those headers that say where a request comes from and who sends it; of one that is repeated the first."""
-    return {name: value.decode("latin-1") for name, value in reversed(headers) if name in _TELLING}
+class Sender(msgspec.Struct, frozen=True):
+    """Where a request comes from and who sends it, as far as its connection and headers say it. Empty: they do not."""
+
+    address: str
+    host: str  # the server's name, as the client knows it
+    page: str  # that made the browser send it
+    scheme: str  # of the credentials, in small letters
+    credentials: str
+    claimed_user: str  # what the client says its user is called, which proves nothing
+
+
+def read_sender(headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None) -> Sender:
+    """Of a header that is repeated the first one counts."""
+    found = {name: value.decode("latin-1") for name, value in reversed(headers) if name in _TELLING}
+    scheme, _, credentials = found.get(b"authorization", "").partition(" ")
+    user = unquote(found.get(USER_HEADER, "")).strip()
+    return Sender(
+        address=client[0] if client else "",
+        host=found.get(b"host", ""),
+        page=found.get(b"origin", ""),
+        scheme=scheme.lower(),
+        credentials=credentials.strip(),
+        claimed_user=user[:_MAX_USER] if user.isprintable() else "",
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -36,25 +59,16 @@ def require_loopback(host: str) -> None:
         )
 
 
-def require_ours(headers: Mapping[bytes, str], *, has_login: bool) -> None:
+def require_ours(sender: Sender, *, has_login: bool) -> None:
     """Raises PermissionDenied for a request that a page of another site has made the browser send.
 
     Without a login also for one that names a host other than this machine (DNS rebinding).
     """
-    origin, host = headers.get(b"origin"), headers.get(b"host", "")
-    if origin and _netloc(origin) != host:
+    if sender.page and _netloc(sender.page) != sender.host:
         raise PermissionDenied("this request comes from a page of another site.")
-    if not has_login and not _names_this_machine(host):
-        raise PermissionDenied(f"this server does not answer as {_host_name(host)!r}, only as localhost or 127.0.0.1.")
-
-
-def claimed_user(headers: Mapping[bytes, str]) -> str:
-    """The name that the client gives for its user, which proves nothing; empty where it gives none."""
-    claimed = headers.get(USER_HEADER)
-    if not claimed:
-        return ""
-    user = unquote(claimed).strip()
-    return user[:_MAX_USER] if user.isprintable() else ""
+    if not has_login and not _names_this_machine(sender.host):
+        name = _host_name(sender.host)
+        raise PermissionDenied(f"this server does not answer as {name!r}, only as localhost or 127.0.0.1.")
 
 
 @lru_cache(maxsize=64)  # of every request the same few are asked

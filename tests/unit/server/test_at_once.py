@@ -1,10 +1,12 @@
 """Small measurements are answered by the event loop itself, and no differently from everything else."""
 
 import asyncio
+import http.client
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import uvloop
@@ -51,7 +53,7 @@ def send(
     api: Api, body: bytes, *headers: tuple[bytes, bytes], path: str = LOG_METRIC
 ) -> Answer | asyncio.Future | None:
     """What the event loop has at once."""
-    return api.beforehand[b"POST", path.encode()]([HOST, *headers], body, CLIENT)
+    return api.beforehand[b"POST", path.encode()]([HOST, *headers], CLIENT)(body)
 
 
 async def settle(api: Api, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
@@ -63,6 +65,16 @@ async def settle(api: Api, body: bytes, *headers: tuple[bytes, bytes]) -> Answer
 
 def in_a_loop(asking: Callable[[], object]) -> object:
     return uvloop.run(asking())  # type: ignore[arg-type]  # a coroutine function
+
+
+def ask_on(connection: socket.socket, token: str, body: bytes) -> int:
+    """The status of what is answered to one more metric."""
+    head = f"POST {LOG_METRIC} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
 
 
 def steps_of(asked, run_id: str) -> list[int]:
@@ -216,13 +228,24 @@ def test_a_login_is_asked_for_and_rights_count(team, context: Context) -> None:
 def test_token_that_was_revoked_and_user_who_was_removed_log_nothing_after_a_second(team) -> None:
     tokens = [team.add(name, "contributor") for name in ("carl", "cleo")]
     run_id = team.ask(tokens[0], "POST", f"{RUNS}/create", b'{"experiment_id": "0"}')[1]["run"]["info"]["run_id"]
-    for step, token in enumerate(tokens * 3):
-        assert team.ask(token, "POST", LOG_METRIC, metric(run_id, step))[0] == 200
-    team.client.access.remove_user("carl")
-    team.client.access.revoke_token(team.client.access.list_tokens(user="cleo")[0].token_id)
-    team.pass_time(FRESH_S)
-    for token in tokens:
-        assert team.ask(token, "POST", LOG_METRIC, metric(run_id, 9))[0] == 401
+    with ExitStack() as kept:
+        connections = [
+            kept.enter_context(socket.create_connection(("127.0.0.1", team.asked.port), timeout=20)) for _ in tokens
+        ]
+
+        def answers_to(step: int) -> list[int]:
+            """Each on a connection of its own, whose requests all have the same head."""
+            return [
+                ask_on(connection, token, metric(run_id, step))
+                for connection, token in zip(connections, tokens, strict=True)
+            ]
+
+        assert [answers_to(step) for step in range(3)] == [[200, 200]] * 3
+        team.client.access.remove_user("carl")
+        team.client.access.revoke_token(team.client.access.list_tokens(user="cleo")[0].token_id)
+        team.pass_time(FRESH_S)
+        assert answers_to(9) == [401, 401]
+        assert answers_to(9) == [401, 401]
 
 
 def test_foreign_page_with_broken_credentials_is_refused_as_a_foreign_page(team) -> None:
@@ -234,7 +257,7 @@ def test_foreign_page_with_broken_credentials_is_refused_as_a_foreign_page(team)
 def test_page_of_another_site_and_another_name_of_this_machine_are_refused(api: Api, run_id: str) -> None:
     async def main() -> None:
         for headers in (((b"origin", b"http://evil.example"),), ((b"host", b"evil.example"),)):
-            found = api.beforehand[b"POST", LOG_METRIC.encode()]([*headers, HOST], metric(run_id, 1), CLIENT)
+            found = api.beforehand[b"POST", LOG_METRIC.encode()]([*headers, HOST], CLIENT)(metric(run_id, 1))
             assert isinstance(found, Answer)
             assert found.status == 403
 

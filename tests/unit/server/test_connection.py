@@ -1,6 +1,7 @@
 """What uvicorn's connection does for us is tried where we rely on it, with bytes that no client library would send."""
 
 import asyncio
+import random
 import re
 import socket
 import threading
@@ -13,10 +14,11 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from lockgate.server.answer import Answer
-from lockgate.server.connection import MAX_HEAD_BYTES, MAX_HELD_BYTES, ApiConnection
+from lockgate.server.connection import MAX_HEAD_BYTES, MAX_HELD_BYTES, Answering, ApiConnection
 from lockgate.server.run import RunningServer, serve_in_thread
 
 LIMIT_S = 20
+WAYS = ("at once", "later", "given up")
 HEAD = b"POST /x HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 LAST = b"GET /end HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
@@ -33,34 +35,44 @@ async def echo(scope, receive, send) -> None:
 
 
 class Brief:
-    """`echo`, which is asked for the answer to POST /x beforehand: it has it, will have it, or gives up."""
+    """`echo`, which is asked for the answer to POST /x beforehand: it has it, will have it, or gives up.
+
+    In "any" way that depends on the body.
+    """
 
     def __init__(self, way: str) -> None:
         self.way = way
         self.later_s = 0.05
         self.held: list[bytes] = []  # bodies that were asked for beforehand
+        self.heads = 0  # that were read of such
         self.called: list[str] = []
-        self.beforehand = {(b"POST", b"/x"): self.answer}
+        self.beforehand = {(b"POST", b"/x"): self.answering}
 
-    def answer(self, headers, body, client) -> Answer | asyncio.Future | None:
+    def answering(self, headers, client) -> Answering:
         assert (b"host", b"127.0.0.1") in headers
         assert client[0] == "127.0.0.1"
+        self.heads += 1
+        return self.answer
+
+    def answer(self, body: bytes) -> Answer | asyncio.Future | None:
         self.held.append(body)
-        if self.way == "given up":
+        way = WAYS[sum(body) % len(WAYS)] if self.way == "any" else self.way
+        if way == "given up":
             return None
         answer = Answer(b"POST /x " + body)
-        if self.way == "at once":
+        if way == "at once":
             return answer
         later = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(self.later_s, later.set_result, answer)
         return later
 
     async def __call__(self, scope, receive, send) -> None:
+        assert [name for name, _ in scope["headers"]].count(b"host") == 1
         self.called.append(scope["path"])
         await echo(scope, receive, send)
 
 
-@pytest.fixture(params=["called", "at once", "later", "given up"])
+@pytest.fixture(params=["called", *WAYS])
 def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     with serve_in_thread(echo if request.param == "called" else Brief(request.param)) as running:
         yield running
@@ -312,17 +324,142 @@ def test_request_behind_one_that_is_not_answered_yet_waits_for_its_turn(brief: B
         assert re.findall(rb"POST /x (.)", talk(server, asked + b"0", asked + b"1", LAST)) == [b"0", b"1"]
 
 
-def test_answer_that_is_still_to_come_when_the_server_is_stopped_is_waited_for(brief: Brief) -> None:
-    brief.way, brief.later_s = "later", 0.5
+@pytest.mark.parametrize("before", [0, 2])
+def test_answer_that_is_still_to_come_when_the_server_is_stopped_is_waited_for(brief: Brief, before: int) -> None:
+    brief.way, brief.later_s = "later", 0.0
     soon_s = 5  # before the server cuts connections that are left
     with serve_in_thread(brief) as server, socket.create_connection(("127.0.0.1", server.port), soon_s) as connection:
+        for _ in range(before):
+            connection.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
+            assert connection.recv(4096).endswith(b"POST /x ab")
+        brief.later_s = 0.5
         connection.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
-        while not brief.held:
+        while len(brief.held) <= before:
             time.sleep(0.01)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         assert read_all(connection).endswith(b"connection: close\r\n\r\nPOST /x ab")
         stopping.join()
+
+
+def test_head_that_is_repeated_is_read_once_and_the_bodies_are_each_their_own(brief_server, brief: Brief) -> None:
+    parts = [HEAD + b"Content-Length: 1\r\n\r\n%d" % n for n in range(9)]
+    with socket.create_connection(("127.0.0.1", brief_server.port), LIMIT_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for n, part in enumerate(parts):
+            connection.sendall(part)
+            assert connection.recv(4096).endswith(b"POST /x %d" % n)
+    assert (brief.heads, brief.held) == (1, [b"%d" % n for n in range(9)])
+
+
+@pytest.mark.parametrize("way", [*WAYS, "any"])
+@pytest.mark.parametrize("seed", range(8))
+def test_requests_are_understood_in_whatever_pieces_they_come(brief: Brief, way: str, seed: int) -> None:
+    """Also where a head is known already, and what begins like it goes on differently."""
+    rng = random.Random(seed)
+    brief.way, brief.later_s = way, 0.0
+    sent, answers = [], []
+    for number in range(60):
+        body = b"%02d" % number
+        kind = rng.choice(["same"] * 6 + ["longer", "chunked", "none", "called"])
+        if kind == "longer":
+            body += b"\r\n\r\n" + HEAD
+        framed = b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        if kind == "chunked":
+            framed = b"Transfer-Encoding: chunked\r\n\r\n2\r\n%b\r\n0\r\n\r\n" % body
+        elif kind == "none":
+            framed, body = b"\r\n", b""
+        path = b"/y" if kind == "called" else b"/x"
+        sent.append(HEAD.replace(b"/x", path) + framed + rng.choice([b""] * 6 + [b"\r\n"]))
+        answers.append(b"POST %b %b" % (path, body))
+
+    async def main() -> None:
+        connection, wire = connect(brief)
+        pieces = sent if seed % 2 else cut(b"".join(sent), rng)
+        for piece in pieces:
+            await wire.may_send.wait()
+            connection.data_received(piece)
+            for _ in range(rng.choice([0, 20, 20])):  # answered in between, or not
+                await asyncio.sleep(0)
+        async with asyncio.timeout(LIMIT_S):
+            while wire.received.count(b"HTTP/1.1 200") < len(sent):
+                await asyncio.sleep(0)
+        connection.connection_lost(None)
+        found = re.findall(rb"content-length: \d+\r\n\r\n(POST .*?)(?=HTTP/1.1 200|\Z)", wire.received, re.DOTALL)
+        assert found == answers
+
+    asyncio.run(main())
+    assert not seed % 2 or brief.heads < len(brief.held)
+
+
+def test_rest_of_a_head_is_no_request_though_it_was_one_with_its_beginning(brief: Brief) -> None:
+    async def main() -> bytes:
+        connection, wire = connect(brief)
+        whole = HEAD + b"Content-Length: 2\r\n\r\nab"
+        for piece in (whole[:2], whole[2:], whole[2:]):
+            connection.data_received(piece)
+        return wire.received
+
+    assert b"HTTP/1.1 400 " in asyncio.run(main())
+    assert brief.held == [b"ab"]
+
+
+def test_client_that_does_not_read_its_answers_is_given_none_beforehand(brief: Brief) -> None:
+    async def main() -> None:
+        connection, wire = connect(brief)
+        asked = HEAD + b"Content-Length: 2\r\n\r\nab"
+        connection.data_received(asked)
+        connection.pause_writing()  # as the transport does when too much waits in it
+        connection.data_received(asked)
+        assert brief.held == [b"ab"]
+        connection.resume_writing()
+        async with asyncio.timeout(LIMIT_S):
+            while wire.received.count(b"POST /x ab") < 2:
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert brief.called == ["/x"]
+
+
+def connect(brief: Brief) -> "tuple[ApiConnection, Wire]":
+    """A connection and its other end, in the loop that is running."""
+    config = Config(brief, ws="none", lifespan="off", log_config=None, interface="asgi3")
+    config.load()
+    connection, wire = ApiConnection(config, ServerState(), brief=brief), Wire()
+    connection.connection_made(wire)
+    return connection, wire
+
+
+class Wire(asyncio.Transport):
+    """The other end of a connection, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self.received = b""
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+
+    def write(self, data: bytes) -> None:
+        self.received += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.may_send.clear()
+
+    def resume_reading(self) -> None:
+        self.may_send.set()
+
+
+def cut(data: bytes, rng: random.Random) -> Iterator[bytes]:
+    while data:
+        at = rng.choice([1, 5, 40, 70, 200])
+        yield data[:at]
+        data = data[at:]
 
 
 def test_client_that_does_not_wait_for_its_answer_is_nobodys_trouble(brief: Brief) -> None:
