@@ -76,7 +76,7 @@ class Api:
                     self._fixed[route.operation.method, path] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
-                        self.beforehand[key] = partial(at_once.answering, route)
+                        self.beforehand[key] = partial(at_once.answerer, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]

@@ -16,7 +16,7 @@ from lockgate.metadata.modes import WouldWait
 from lockgate.metadata.moment import Moment
 from lockgate.server import origin
 from lockgate.server.answer import Answer, answer_error, answer_struct
-from lockgate.server.connection import Answering
+from lockgate.server.connection import Answerer
 from lockgate.server.context import AnyRoute, Context
 from lockgate.server.decode import decode_request
 from lockgate.server.login import Login
@@ -43,10 +43,10 @@ class AtOnce:
         self._meter = meter
         self._group = LoopGroup(context.database, workers)
 
-    def answering(
+    def answerer(
         self, route: AnyRoute, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None
-    ) -> Answering:
-        """What answers requests that come with these headers."""
+    ) -> Answerer:
+        """What answers requests that come with these headers. Who sends them, and what they may, is asked each time."""
         return partial(self._answer, route, origin.read_sender(headers, client))
 
     def _answer(self, route: AnyRoute, sender: origin.Sender, body: bytes) -> Answer | asyncio.Future[Answer] | None:

@@ -8,7 +8,7 @@ then takes what follows for that protocol. We accept no offer, so for us it is t
 
 Small requests of the kind that comes a thousand times a second are held until they are whole. Where the application has
 the answer beforehand, or promises it, it leaves with its head in one packet; the others go their way as an ASGI task.
-A client that sends many of them repeats the head byte by byte, so what was read of it is known the next time.
+A client that sends many of them repeats a few heads byte by byte, so what was read of them is known the next time.
 """
 
 import asyncio
@@ -32,11 +32,16 @@ MAX_HEAD_BYTES = 64 << 10  # or what arrived at once
 # A body of this size has some hundred metrics, which take a millisecond.
 MAX_HELD_BYTES = 8 << 10
 _HEAD_LIMIT_S = 30.0
+# Values of a metric have some ten lengths.
+_MAX_KNOWN_HEADS = 16
+_MAX_KNOWN_BYTES = 2 << 10
+_END_OF_HEAD = b"\r\n\r\n"
 
 # Takes the body of a request. Gives its answer, or the future of one, or None to be called.
-Answering: TypeAlias = Callable[[bytes], Answer | asyncio.Future[Answer] | None]
-# Takes headers and address of a request. Gives what answers it, and those that come with the same ones.
-Beforehand: TypeAlias = Callable[[Sequence[tuple[bytes, bytes]], tuple[str, int] | None], Answering]
+Answerer: TypeAlias = Callable[[bytes], Answer | asyncio.Future[Answer] | None]
+# Takes headers and address of a request. Gives what answers it, and all later ones of its connection with the same
+# headers: whether they may be answered is for it to find out each time.
+Beforehand: TypeAlias = Callable[[Sequence[tuple[bytes, bytes]], tuple[str, int] | None], Answerer]
 
 
 @runtime_checkable
@@ -47,13 +52,10 @@ class Brief(Protocol):
 
 
 class _Known(NamedTuple):
-    """The request that was read last, where it was held and came in one piece."""
+    """What is known of a head."""
 
-    head: bytes  # as it was sent
-    size: int  # with its body
-    url: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    answer: Answering
+    answerer: Answerer
+    body_bytes: int
 
 
 class ApiConnection(HttpToolsProtocol):
@@ -69,12 +71,13 @@ class ApiConnection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, state, {})
         self._beforehand = {} if brief is None else brief.beforehand
-        self._answer: Answering | None = None  # to the request that is held
+        self._answerer: Answerer | None = None  # of the request that is held
         self._later: asyncio.Future[Answer] | None = None  # what it answered, where that is yet to come
         self._held = bytearray()  # its body so far
-        self._piece = b""  # what has come, where it begins with a request
-        self._known: _Known | None = None
-        self._is_between = True  # requests
+        self._sent = b""  # of it, as it came
+        self._known: dict[bytes, _Known] = {}
+        self._unread = b""  # a known head, and what has come of its body
+        self._is_between_requests = True
         self._has_answered = False  # of what came together; a client must not keep the others waiting with a thousand
         self._head_limit_s = head_limit_s
         self._is_in_head = True  # of its first request
@@ -93,12 +96,32 @@ class ApiConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
         self._has_answered = False
-        known = self._known
-        if known is not None and len(data) == known.size and data.startswith(known.head) and self._may_answer:
-            self._repeat(known, data[len(known.head) :])
-            return
-        self._known = None
-        self._piece = data if self._is_between else b""
+        if self._unread:
+            data, self._unread = self._unread + data, b""
+        if not (self._is_between_requests and self._may_answer and self._is_for_known(data)):
+            self._read(data)
+
+    def _is_for_known(self, data: bytes) -> bool:
+        """Whether the parser need not read it: it has a known head, and is answered or goes on."""
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        known = self._known.get(data[:end])
+        if known is None or len(data) > end + known.body_bytes:
+            return False
+        if len(data) < end + known.body_bytes:
+            self._unread = data
+            return True
+        answer = known.answerer(data[end:])
+        if isinstance(answer, Answer):
+            self._write(answer, keep_alive=True)
+            return True
+        self._later, self._has_answered = answer, True  # what is read now is not to be asked for again
+        return False
+
+    def _read(self, data: bytes) -> None:
+        if self._is_between_requests:
+            self._sent = data
+        elif self._answerer is not None:
+            self._sent += data
         self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -106,7 +129,8 @@ class ApiConnection(HttpToolsProtocol):
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("what was sent is no request of HTTP/1.1.")
-        self._piece = b""
+        if self._answerer is None:
+            self._sent = b""
         if self._is_in_head or self._head_bytes > MAX_HEAD_BYTES:
             self._bound_head()
         elif self._head_limit is not None:
@@ -114,18 +138,18 @@ class ApiConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head, self._is_between = True, False
+        self._is_in_head, self._is_between_requests = True, False
 
     def on_headers_complete(self) -> None:
         self._is_in_head, self._head_bytes = False, 0
-        self._answer = self._find_answer()
-        if self._answer is None:
+        self._answerer = self._find_answerer()
+        if self._answerer is None:
             self._begin()
 
     def on_body(self, body: bytes) -> None:
         """A piece, kept with its request where that is held."""
         self._head_bytes = 0
-        if self._answer is not None:
+        if self._answerer is not None:
             self._held += body
             if len(self._held) > MAX_HELD_BYTES:
                 self._let_go()
@@ -134,12 +158,10 @@ class ApiConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of one is here: answer it, where that can be done beforehand."""
-        self._head_bytes, self._is_between = 0, True
-        if self._answer is not None:
-            end = self._piece.find(b"\r\n\r\n") + 4
-            if end + len(self._held) == len(self._piece):
-                self._known = _Known(self._piece[:end], len(self._piece), self.url, tuple(self.headers), self._answer)
-            answer = self._answer(bytes(self._held))
+        self._head_bytes, self._is_between_requests = 0, True
+        if self._answerer is not None:
+            self._remember(self._answerer)
+            answer = self._answerer(bytes(self._held))
             if isinstance(answer, Answer):
                 self._send(answer)
                 return
@@ -150,7 +172,10 @@ class ApiConnection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End as soon as what is being asked is answered."""
-        if self._answer is not None:
+        unread, self._unread = self._unread, b""
+        if unread:
+            self._read(unread)
+        if self._answerer is not None:
             self._let_go()
         super().shutdown()
 
@@ -170,7 +195,7 @@ class ApiConnection(HttpToolsProtocol):
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
-    def _find_answer(self) -> Answering | None:
+    def _find_answerer(self) -> Answerer | None:
         """For a request that is to be held: an ordinary one, before which nothing is still to be answered."""
         found = self._beforehand.get((self.parser.get_method(), self.url))
         if found is None:
@@ -181,26 +206,24 @@ class ApiConnection(HttpToolsProtocol):
 
     @property
     def _may_answer(self) -> bool:
+        """Whether it is the turn of the next request, and the client reads what it is answered."""
         is_first = not self._has_answered and (self.cycle is None or self.cycle.response_complete)
         return is_first and not self.flow.write_paused
 
-    def _repeat(self, known: _Known, body: bytes) -> None:
-        """Go on as if the parser had read the head once more."""
-        answer = known.answer(body)
-        if isinstance(answer, Answer):
-            self._write(answer, keep_alive=True)
-            return
-        super().on_message_begin()
-        self.url = known.url
-        self.headers += known.headers
-        self._later = answer
-        self._held += body
-        self._let_go()
-        super().on_message_complete()
+    def _remember(self, answerer: Answerer) -> None:
+        """Know the head of the request that is held, where no more was sent than that and its body.
+
+        The parser takes nothing else for the end of a head, of which there is one for each request.
+        """
+        end = self._sent.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        if end + len(self._held) == len(self._sent) and end <= _MAX_KNOWN_BYTES:
+            if len(self._known) == _MAX_KNOWN_HEADS:
+                self._known.clear()
+            self._known[self._sent[:end]] = _Known(answerer, len(self._held))
 
     def _send(self, answer: Answer) -> None:
         self._write(answer, keep_alive=True)
-        self._answer, self._held, self._has_answered = None, bytearray(), True
+        self._answerer, self._held, self._has_answered = None, bytearray(), True
 
     def _write(self, answer: Answer, *, keep_alive: bool) -> None:
         lines = [b"%b: %b\r\n" % header for header in (*_dated(int(time.time())), *answer.all_headers())]
@@ -228,7 +251,7 @@ class ApiConnection(HttpToolsProtocol):
 
     def _let_go(self) -> None:
         """Have the application called as with any other request."""
-        held, self._answer, self._held = self._held, None, bytearray()
+        held, self._answerer, self._held = self._held, None, bytearray()
         self._begin()
         super().on_body(bytes(held))
 

@@ -12,6 +12,7 @@ from lockgate.errors import InvalidInput, PermissionDenied
 USER_HEADER = b"x-lockgate-user"
 _TELLING = frozenset({b"host", b"origin", b"authorization", USER_HEADER})
 _MAX_USER = 256
+_MAX_CLAIM = 12 * _MAX_USER  # a character takes up to four bytes, of which each is written as %ff
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -22,21 +23,28 @@ class Sender(msgspec.Struct, frozen=True):
     page: str  # that made the browser send it
     scheme: str  # of the credentials, in small letters
     credentials: str
-    claimed_user: str  # what the client says its user is called, which proves nothing
+    claim: str  # what the client says its user is called, as it was sent
+
+    @property
+    def claimed_user(self) -> str:
+        """The name that the client gives for its user, which proves nothing; empty where it gives none."""
+        if not self.claim:
+            return ""
+        user = unquote(self.claim[:_MAX_CLAIM]).strip()
+        return user[:_MAX_USER] if user.isprintable() else ""
 
 
 def read_sender(headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None) -> Sender:
     """Of a header that is repeated the first one counts."""
     found = {name: value.decode("latin-1") for name, value in reversed(headers) if name in _TELLING}
     scheme, _, credentials = found.get(b"authorization", "").partition(" ")
-    user = unquote(found.get(USER_HEADER, "")).strip()
     return Sender(
         address=client[0] if client else "",
         host=found.get(b"host", ""),
         page=found.get(b"origin", ""),
         scheme=scheme.lower(),
         credentials=credentials.strip(),
-        claimed_user=user[:_MAX_USER] if user.isprintable() else "",
+        claim=found.get(USER_HEADER, ""),
     )
 
 

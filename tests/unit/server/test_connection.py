@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 
 import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from lockgate.server.answer import Answer
-from lockgate.server.connection import MAX_HEAD_BYTES, MAX_HELD_BYTES, Answering, ApiConnection
+from lockgate.server.connection import MAX_HEAD_BYTES, MAX_HELD_BYTES, Answerer, ApiConnection
 from lockgate.server.run import RunningServer, serve_in_thread
 
 LIMIT_S = 20
@@ -46,9 +47,9 @@ class Brief:
         self.held: list[bytes] = []  # bodies that were asked for beforehand
         self.heads = 0  # that were read of such
         self.called: list[str] = []
-        self.beforehand = {(b"POST", b"/x"): self.answering}
+        self.beforehand = {(b"POST", b"/x"): self.answerer}
 
-    def answering(self, headers, client) -> Answering:
+    def answerer(self, headers, client) -> Answerer:
         assert (b"host", b"127.0.0.1") in headers
         assert client[0] == "127.0.0.1"
         self.heads += 1
@@ -342,14 +343,12 @@ def test_answer_that_is_still_to_come_when_the_server_is_stopped_is_waited_for(b
         stopping.join()
 
 
-def test_head_that_is_repeated_is_read_once_and_the_bodies_are_each_their_own(brief_server, brief: Brief) -> None:
-    parts = [HEAD + b"Content-Length: 1\r\n\r\n%d" % n for n in range(9)]
-    with socket.create_connection(("127.0.0.1", brief_server.port), LIMIT_S) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for n, part in enumerate(parts):
-            connection.sendall(part)
-            assert connection.recv(4096).endswith(b"POST /x %d" % n)
-    assert (brief.heads, brief.held) == (1, [b"%d" % n for n in range(9)])
+@pytest.mark.parametrize("cuts", [(), (-2,), (-1,), (-2, -1)])
+def test_head_that_is_repeated_is_read_once_and_the_bodies_are_each_their_own(brief: Brief, cuts: tuple) -> None:
+    sent = (HEAD + b"Content-Length: 2\r\n\r\n%02d" % number for number in range(9))
+    pieces = [one[start:end] for one in sent for start, end in pairwise((0, *cuts, None))]
+    assert re.findall(rb"POST /x (..)", received(brief, *pieces)) == brief.held == [b"%02d" % n for n in range(9)]
+    assert brief.heads == 1
 
 
 @pytest.mark.parametrize("way", [*WAYS, "any"])
@@ -389,18 +388,60 @@ def test_requests_are_understood_in_whatever_pieces_they_come(brief: Brief, way:
         assert found == answers
 
     asyncio.run(main())
+    asked = [body for body in brief.held if body]
+    assert len(asked) == len(set(asked))  # each once
     assert not seed % 2 or brief.heads < len(brief.held)
 
 
-def test_rest_of_a_head_is_no_request_though_it_was_one_with_its_beginning(brief: Brief) -> None:
+def test_values_of_several_lengths_are_several_heads_and_each_is_read_once(brief: Brief) -> None:
+    bodies = [b"1" * size for size in (9, 10, 11, 9, 11, 10, 9)]
+    assert received(brief, *(HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies))
+    assert (brief.heads, brief.held) == (3, bodies)
+
+
+def test_heads_are_not_remembered_without_end(brief: Brief) -> None:
+    large = HEAD + b"X: " + b"x" * 3000 + b"\r\n\r\n"
+    assert received(brief, large, large)
+    assert brief.heads == 2
+    many = [HEAD + b"X: %d\r\n\r\n" % number for number in range(100)]
+    assert received(brief, *many, *many)
+    assert brief.heads == 202
+
+
+def test_body_that_looks_like_a_known_request_is_a_body(brief: Brief) -> None:
+    whole = HEAD + b"Content-Length: 2\r\n\r\nab"
+    assert received(brief, whole, HEAD + b"Content-Length: %d\r\n\r\n" % len(whole), whole)
+    assert brief.held == [b"ab", whole]
+
+
+def test_head_of_a_body_in_chunks_does_not_tell_how_long_the_next_one_is(brief: Brief) -> None:
+    whole = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    end = whole.index(b"2\r")
+    assert received(brief, whole, whole[: end + 2], whole[end + 2 :])
+    assert brief.held == [b"ab", b"ab"]
+
+
+@pytest.mark.parametrize("whole", [HEAD.replace(b"\r\n", b"\n") + b"\n", HEAD + b"\n", HEAD[:-2] + b"\r\r\n\r\n"])
+def test_head_ends_with_an_empty_line_and_nothing_like_it(brief: Brief, whole: bytes) -> None:
+    assert b"HTTP/1.1 400 " in received(brief, whole)
+    assert brief.held == []
+
+
+def received(brief: Brief, *pieces: bytes) -> bytes:
+    """What is answered before the loop does anything else."""
+
     async def main() -> bytes:
         connection, wire = connect(brief)
-        whole = HEAD + b"Content-Length: 2\r\n\r\nab"
-        for piece in (whole[:2], whole[2:], whole[2:]):
+        for piece in pieces:
             connection.data_received(piece)
         return wire.received
 
-    assert b"HTTP/1.1 400 " in asyncio.run(main())
+    return asyncio.run(main())
+
+
+def test_rest_of_a_head_is_no_request_though_it_was_one_with_its_beginning(brief: Brief) -> None:
+    whole = HEAD + b"Content-Length: 2\r\n\r\nab"
+    assert b"HTTP/1.1 400 " in received(brief, whole[:2], whole[2:], whole[2:])
     assert brief.held == [b"ab"]
 
 
@@ -471,8 +512,12 @@ def test_client_that_does_not_wait_for_its_answer_is_nobodys_trouble(brief: Brie
         assert b"POST /x ab" in talk(server, HEAD + b"Content-Length: 2\r\n\r\nab", LAST)
 
 
-def test_request_that_is_half_here_when_the_server_is_stopped_is_answered(brief: Brief) -> None:
+@pytest.mark.parametrize("before", [0, 2])
+def test_request_that_is_half_here_when_the_server_is_stopped_is_answered(brief: Brief, before: int) -> None:
     with serve_in_thread(brief) as server, socket.create_connection(("127.0.0.1", server.port), LIMIT_S) as connection:
+        for _ in range(before):
+            connection.sendall(HEAD + b"Content-Length: 2\r\n\r\nab")
+            assert connection.recv(4096).endswith(b"POST /x ab")
         connection.sendall(HEAD + b"Content-Length: 2\r\n\r\na")
         time.sleep(0.1)
         stopping = threading.Thread(target=server.stop)
