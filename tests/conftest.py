@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 
+from lockgate.clock import FakeClock
 from lockgate.metadata.database import Database
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import DEFAULT_EXPERIMENT, open_database
@@ -192,11 +193,12 @@ def shared_database(postgres: Postgres) -> Iterator[tuple[str, Engine]]:
 def empty_postgres(shared_database: tuple[str, Engine]) -> Callable[[], str]:
     """The address of a database as it was just made: one for all tests, emptied, because making one takes longer."""
     url, engine = shared_database
+    at = FakeClock().now_ms()
 
     def empty() -> str:
         with engine.connect() as connection:
             connection.execute(text(EMPTY))
-            connection.execute(experiments.insert(), DEFAULT_EXPERIMENT)
+            connection.execute(experiments.insert(), {**DEFAULT_EXPERIMENT, "created_at": at, "updated_at": at})
         return url
 
     return empty

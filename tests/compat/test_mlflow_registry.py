@@ -242,14 +242,14 @@ def test_a_page_of_models_shows_each_as_it_is_shown_alone(client: MlflowClient) 
     assert list(page) == ["bare", "churn", "fraud"]
     assert {name: [found.version for found in model.latest_versions] for name, model in page.items()} == {
         "bare": [],
-        "churn": ["2", "3"],
+        "churn": ["3", "2"],  # in the order in which its stages were first used
         "fraud": ["1", "2"],
     }
     for name, model in page.items():
         alone = client.get_registered_model(name)
         assert (model.tags, model.aliases) == (alone.tags, alone.aliases)
         assert [dict(found) for found in model.latest_versions] == [dict(found) for found in alone.latest_versions]
-    assert page["churn"].latest_versions[1].tags == {"number": "3"}
+    assert page["churn"].latest_versions[0].tags == {"number": "3"}
     assert page["fraud"].latest_versions[1].aliases == ["number-2"]
 
 

@@ -351,9 +351,17 @@ def test_the_latest_version_of_each_stage(ask: Ask, method: str) -> None:
 
     def latest(**more: Any) -> list[tuple[str, str]]:
         answer = ask(method, "registered-models/get-latest-versions", {"name": "m", **more})[1]
-        return sorted((item["version"], item["current_stage"]) for item in answer.get("model_versions", []))
+        return [(item["version"], item["current_stage"]) for item in answer.get("model_versions", [])]
 
     assert latest() == latest(stages=[]) == [("1", "Production"), ("3", "None")]
+    ask("POST", "model-versions/transition-stage", {"name": "m", "version": "2", "stage": "Staging"})
+    ask("POST", "model-versions/create", {"name": "m", "source": "s3://bucket/m"})
+    ask("POST", "model-versions/transition-stage", {"name": "m", "version": "4", "stage": "Production"})
+    by_oldest = [("4", "Production"), ("2", "Staging"), ("3", "None")]
+    assert latest() == by_oldest
+    assert latest(stages=["None", "Staging"]) == by_oldest[1:]
+    for version in ("2", "4"):
+        ask("POST", "model-versions/transition-stage", {"name": "m", "version": version, "stage": "None"})
     assert latest(stages=["PRODUCTION", "Staging"]) == [("1", "Production")]
     assert latest(stages=["Staging"]) == []
     for body, expected in (({"name": "m", "stages": ["x"]}, BAD), ({"name": "no"}, MISSING), ({}, BAD)):

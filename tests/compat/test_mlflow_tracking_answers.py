@@ -154,6 +154,9 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("runs/search", {"order_by": ["foo"]}, BAD),
         ("runs/search", {"filter": "attributes.lifecycle_stage = 'active'"}, BAD),
         ("runs/search", {}, OK),
+        ("runs/search", {"filter": "attributes.run_id IN ('<run>',)"}, OK),
+        ("runs/search", {"filter": "attributes.run_id IN ()"}, BAD),
+        ("runs/search", {"filter": "attributes.run_id IN (,)"}, BAD),
         ("/ajax-api/2.0/mlflow/experiments/search-datasets", {}, BAD),
         ("/ajax-api/2.0/mlflow/experiments/search-datasets", {"experiment_ids": ["0"] * 21}, BAD),
         ("logged-models", {}, BAD),
@@ -185,6 +188,8 @@ def test_answer_is_mlflows(
         ("metrics/get-history", {"run_id": "<run>", "metric_key": "m", "max_results": 0}, BAD),
         ("metrics/get-history", {"run_id": "<run>", "metric_key": "m", "page_token": "x"}, BAD),
         ("metrics/get-history", {"run_id": "<run>", "metric_key": "none"}, OK),
+        ("metrics/get-history", {"run_id": "<run>", "metric_key": ""}, BAD),
+        ("metrics/get-history", {"run_id": "nope", "metric_key": "m"}, OK),
         ("metrics/get-history-bulk", {"run_id": "<run>"}, BAD),
         ("metrics/get-history-bulk", {"run_id": ["a"] * 101, "metric_key": "m"}, BAD),
         ("metrics/get-history-bulk", {"run_id": ["nope"], "metric_key": "m"}, OK),
@@ -271,6 +276,32 @@ def test_experiment_has_mlflows_fields(ask: Ask, experiment: str) -> None:
     }
 
 
+def test_question_may_be_asked_in_the_body(url: str, run: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    found = []
+    for address, body in (("", {"run_id": run}), (f"?run_id={run}", {"run_id": "nope"}), ("", {"run_id": "nope"})):
+        connection.request("GET", f"/api/2.0/mlflow/runs/get{address}", json.dumps(body).encode())
+        answer = connection.getresponse()
+        found.append(answer.status)
+        answer.read()
+    connection.close()
+    assert found == [200, 200, 404]
+
+
+def test_default_experiment_is_as_old_as_the_server(ask: Ask) -> None:
+    default = ask("GET", "experiments/get", {"experiment_id": "0"})[1]["experiment"]
+    assert default["creation_time"] > 1_500_000_000_000
+
+
+def test_end_that_is_given_is_the_end(ask: Ask, run: str) -> None:
+    """Where none is, MLflow's server has none when a run is finished, and keeps it when the run goes on."""
+    for end, more in ((55, {}), (7, {"status": "SCHEDULED"}), (9, {"status": "FINISHED"})):
+        info = ask("POST", "runs/update", {"run_id": run, "end_time": end, **more})[1]["run_info"]
+        assert info["end_time"] == end
+    assert "end_time" not in ask("POST", "runs/update", {"run_id": run, "status": "RUNNING"})[1]["run_info"]
+    assert ask("POST", "runs/update", {"run_id": run, "status": "KILLED"})[1]["run_info"]["end_time"] > 55
+
+
 def test_logged_model_has_mlflows_fields(ask: Ask, experiment: str, run: str) -> None:
     info = ask("POST", "logged-models", {"experiment_id": experiment, "name": "m"})[1]["model"]["info"]
     assert (info["status"], info["model_type"], info["source_run_id"]) == ("LOGGED_MODEL_PENDING", "", "")
@@ -281,7 +312,8 @@ def test_logged_model_has_mlflows_fields(ask: Ask, experiment: str, run: str) ->
     data = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]
     assert [(item["step"], item["value"]) for item in data["metrics"]] == [(1, 0.5), (2, 0.9)]
     assert ask("PATCH", f"logged-models/{model_id}/tags", {"tags": [{"key": "k", "value": "v"}]}) == (200, {})
-    assert verdict(ask("DELETE", f"logged-models/{model_id}", {})) == OK
+    for _ in range(2):
+        assert verdict(ask("DELETE", f"logged-models/{model_id}", {})) == OK
     assert verdict(ask("GET", f"logged-models/{model_id}", {})) == MISSING
     assert verdict(ask("GET", f"logged-models/{model_id}", {"allow_deleted": "true"})) == OK
 

@@ -245,6 +245,8 @@ class _Parser:
         values = [self._value()]
         while not self._take(")"):
             self._expect(",")
+            if self._take(")"):  # as Python writes a tuple of one
+                break
             values.append(self._value())
         return tuple(values)
 

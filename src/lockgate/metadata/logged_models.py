@@ -74,7 +74,8 @@ def finalize_logged_model(tx: Tx, model_id: str, status: str) -> None:
 
 
 def delete_logged_model(tx: Tx, model_id: str) -> None:
-    get_logged_model(tx.connection, model_id)
+    """Also one that is deleted already. Raises NotFound."""
+    get_logged_model(tx.connection, model_id, allow_deleted=True)
     _update(tx, model_id, lifecycle_stage=DELETED)
 
 

@@ -95,13 +95,13 @@ def hold_run(tx: Tx, run_id: str) -> None:
 def update_run(
     tx: Tx, run_id: str, *, status: str | None = None, end_time: int | None = None, run_name: str | None = None
 ) -> None:
-    """Change what is given; an end status without a time ends now, a run that goes on has no end time."""
+    """Change what is given. Without a time an end status ends now, and any other one takes the end away."""
     require_active_run(tx.connection, run_id)
     values: dict[str, str | int | None] = {}
     if status is not None:
         values["status"] = status
-        values["end_time"] = (end_time if end_time is not None else tx.at) if status in ENDED else None
-    elif end_time is not None:
+        values["end_time"] = tx.at if status in ENDED else None
+    if end_time is not None:
         values["end_time"] = end_time
     if run_name:
         set_run_tags(tx, run_id, {NAME_TAG: run_name})  # renames the run as well

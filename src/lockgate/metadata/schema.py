@@ -36,7 +36,7 @@ _VERSION = Table(
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
-# The only row that is there from the start; its times are zero because nobody made it.
+# The only row that is there from the start. Its times are those of the database's making, where that is told.
 DEFAULT_EXPERIMENT = {
     "experiment_id": 0,
     "name": "Default",
@@ -47,15 +47,15 @@ DEFAULT_EXPERIMENT = {
 }
 
 
-def open_database(where: Where) -> Database:
-    """The database at `where`, made when absent. Raises Conflict where its revision is another than `HEAD`.
+def open_database(where: Where, *, now_ms: int = 0) -> Database:
+    """The database at `where`, made when absent, now. Raises Conflict where its revision is another than `HEAD`.
 
     Raises Unavailable where PostgreSQL does not let us in; its database must exist, its tables need not.
     """
     engine = open_engine(where)
     try:
         with storage_errors(where):
-            revision = current_revision(engine) or _create(engine)
+            revision = current_revision(engine) or _create(engine, now_ms)
         _require_head(where, revision)
     except BaseException:
         engine.dispose()
@@ -77,7 +77,7 @@ def current_revision(engine: Engine) -> str | None:
         return revision
 
 
-def _create(engine: Engine) -> str:
+def _create(engine: Engine, now_ms: int) -> str:
     # One decision: of two processes that start at once, the second finds the tables made.
     with engine.connect().execution_options(**DECISION) as connection, connection.begin():
         if not inspect(connection).has_table("alembic_version"):
@@ -85,7 +85,7 @@ def _create(engine: Engine) -> str:
             metadata.create_all(connection, checkfirst=False)
             connection.execute(CreateTable(_VERSION))
             connection.execute(insert(_VERSION), {"version_num": HEAD})
-            connection.execute(insert(experiments), DEFAULT_EXPERIMENT)
+            connection.execute(insert(experiments), {**DEFAULT_EXPERIMENT, "created_at": now_ms, "updated_at": now_ms})
     return HEAD
 
 

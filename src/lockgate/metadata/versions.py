@@ -14,7 +14,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    tuple_,
     update,
 )
 
@@ -99,13 +98,18 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
 
 
 def latest_versions(connection: Connection, names: Sequence[str], stages: Sequence[str] = ()) -> Sequence[RowMapping]:
-    """Of each model the newest version in each stage (all stages where none is named), oldest first."""
+    """Of each model the newest version in each stage (all stages where none is named).
+
+    The stages come in the order of the oldest version that each has, as in MLflow's server.
+    """
     t = model_versions.c
-    newest = select(t.name, func.max(t.version)).where(t.name.in_(names)).group_by(t.name, t.stage)
+    of_stages = select(t.name, func.max(t.version).label("newest"), func.min(t.version).label("oldest"))
+    of_stages = of_stages.where(t.name.in_(names)).group_by(t.name, t.stage)
     if stages:
-        newest = newest.where(t.stage.in_({_stage(stage) for stage in stages}))
-    query = select(model_versions).where(tuple_(t.name, t.version).in_(newest)).order_by(t.name, t.version)
-    return connection.execute(query).mappings().all()
+        of_stages = of_stages.where(t.stage.in_({_stage(stage) for stage in stages}))
+    found = of_stages.subquery()
+    query = select(model_versions).join(found, and_(t.name == found.c.name, t.version == found.c.newest))
+    return connection.execute(query.order_by(t.name, found.c.oldest)).mappings().all()
 
 
 def newest_version(connection: Connection, name: str) -> int | None:

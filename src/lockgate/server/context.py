@@ -161,7 +161,7 @@ def open_context(
     lets nobody in.
     """
     return Context(
-        database=open_database(database_place(state, database, environ=environ)),
+        database=open_database(database_place(state, database, environ=environ), now_ms=clock.now_ms()),
         artifacts=open_artifacts(artifacts, default=state / DEFAULT_FOLDER),
         store=Store(state / "store"),
         clock=clock,

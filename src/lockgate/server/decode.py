@@ -21,8 +21,8 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
-    """Raises PayloadTooLarge above `limit` bytes."""
-    if scope["method"] == "GET":
+    """Empty where a GET has asked in its address. Raises PayloadTooLarge above `limit` bytes."""
+    if scope["method"] == "GET" and scope["query_string"]:
         return b""
     parts: list[bytes] = []
     size = 0
@@ -57,7 +57,8 @@ def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes,
             if b"\\u" in body:  # JSON has both escaped, and to look into every text takes as long as to decode
                 require_storable(request)
             return request
-    given = _query(operation, query) if operation.method == "GET" else _object(body)
+    is_in_address = operation.method == "GET" and (query or not body)
+    given = _query(operation, query) if is_in_address else _object(body)
     request = _convert(operation, {**given, **path_params})
     require_storable(request)
     return request

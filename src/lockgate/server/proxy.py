@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
+from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
@@ -123,9 +124,8 @@ class ArtifactProxy:
                 body = answer_struct({"error_code": error.code, "message": error.message})
                 await Answer(body, error.http_status, size).send(send)
                 return
-            await send(
-                {"type": "http.response.start", "status": 206 if part else 200, "headers": _headers(found, part)}
-            )
+            headers = [(b"content-disposition", _as_download(path)), *_headers(found, part)]
+            await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
             if with_body:
                 await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -222,14 +222,23 @@ def _wanted(asked: dict[str, str], found: OpenArtifact) -> range | None:
     return wanted_range(asked.get("range", ""), found.info.size_bytes)
 
 
+def _as_download(path: str) -> bytes:
+    """Under its own name: a file that somebody logged must never run as a page of this server."""
+    name = path.rpartition("/")[2]
+    encoded = quote(name, safe="")
+    return (
+        f"attachment; filename={name}".encode()
+        if encoded == name
+        else f"attachment; filename*=UTF-8''{encoded}".encode()
+    )
+
+
 def _headers(found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
     size = found.info.size_bytes
     headers = [
         (b"content-type", b"application/octet-stream"),
         (b"content-length", str(size if part is None else len(part)).encode()),
         (b"accept-ranges", b"bytes"),
-        # A file that somebody logged must never run as a page of this server.
-        (b"content-disposition", b"attachment"),
         (b"x-content-type-options", b"nosniff"),
         *_facts(found.info),
     ]

@@ -24,7 +24,8 @@ def test_file_of_a_run_goes_in_and_comes_out_as_mlflows_pages_ask(asked, run_id:
     assert asked.ask("POST", upload, b"# notes")[0] == 200
     for name in ("run_id", "run_uuid"):
         status, data, headers = asked.ask("GET", f"/get-artifact?{name}={run_id}&path=notes/a%20b.md")
-        assert (status, data, headers["content-disposition"]) == (200, b"# notes", "attachment")
+        name = "attachment; filename*=UTF-8''a%20b.md"
+        assert (status, data, headers["content-disposition"]) == (200, b"# notes", name)
     _, listed, _ = asked.ask("GET", f"{MLFLOW}/artifacts/list?run_id={run_id}&path=notes")
     assert listed["files"] == [{"path": "notes/a b.md", "is_dir": False, "file_size": 7}]
 
@@ -33,7 +34,8 @@ def test_file_of_a_logged_model_is_listed_and_served(asked, model_id: str) -> No
     path = f"0/models/{model_id}/artifacts/code/a.py"
     assert asked.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", b"pass")[0] == 200
     url = f"{UI}/logged-models/{model_id}/artifacts/files?artifact_file_path=code/a.py"
-    assert asked.ask("GET", url)[:2] == (200, b"pass")
+    status, data, headers = asked.ask("GET", url)
+    assert (status, data, headers["content-disposition"]) == (200, b"pass", "attachment; filename=a.py")
     folders = f"{MLFLOW}/logged-models/{model_id}/artifacts/directories"
     status, listed, _ = asked.ask("GET", folders)
     assert (status, listed["files"]) == (200, [{"path": "code", "is_dir": True}])

@@ -184,8 +184,9 @@ def search_runs(ctx: Context, request: wire.SearchRuns) -> wire.RunPage:
 
 def metric_history(ctx: Context, request: wire.MetricHistory) -> wire.MetricPage:
     key, size = request.metric_key, request.max_results
+    if not key:
+        raise InvalidInput("Missing value for required parameter 'metric_key'.")
     with ctx.read() as connection:
-        runs.get_run(connection, request.id)
         if size is None and not request.page_token:
             values = metrics.history(connection, request.id, key)
             return wire.MetricPage(metrics=ctx.in_parts(values, _POINTS_A_PART, partial(_series, key)))
