@@ -98,11 +98,11 @@ class ApiConnection(HttpToolsProtocol):
         self._has_answered = False
         if self._unread:
             data, self._unread = self._unread + data, b""
-        if not (self._is_between_requests and self._may_answer and self._is_for_known(data)):
+        if not (self._is_between_requests and self._may_answer and self._take_known(data)):
             self._read(data)
 
-    def _is_for_known(self, data: bytes) -> bool:
-        """Whether the parser need not read it: it has a known head, and is answered or goes on."""
+    def _take_known(self, data: bytes) -> bool:
+        """Answer a request with a known head, or wait for its rest. Whether the parser need not read it."""
         end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         known = self._known.get(data[:end])
         if known is None or len(data) > end + known.body_bytes:

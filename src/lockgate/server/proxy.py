@@ -226,11 +226,8 @@ def _as_download(path: str) -> bytes:
     """Under its own name: a file that somebody logged must never run as a page of this server."""
     name = path.rpartition("/")[2]
     encoded = quote(name, safe="")
-    return (
-        f"attachment; filename={name}".encode()
-        if encoded == name
-        else f"attachment; filename*=UTF-8''{encoded}".encode()
-    )
+    named = f"filename={name}" if encoded == name else f"filename*=UTF-8''{encoded}"
+    return f"attachment; {named}".encode()
 
 
 def _headers(found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
