@@ -35,7 +35,7 @@ def test_run_has_its_latest_metrics_params_and_tags(client: Client, run_id: str,
 def test_experiment_is_made_once(client: Client) -> None:
     first = client.tracking.ensure_experiment("x")
     assert client.tracking.ensure_experiment("x") == first
-    assert [item.name for item in client.tracking.list_experiments()] == ["x", "Default"]
+    assert sorted(item.name for item in client.tracking.list_experiments()) == ["Default", "x"]
 
 
 def test_param_keeps_its_value(client: Client, run_id: str) -> None:
@@ -153,7 +153,7 @@ def test_run_is_begun_whatever_its_experiment_is_called_by_now(client: Client) -
     client.transport.call(UPDATE_EXPERIMENT, UpdateExperiment(experiment_id=number, new_name="churn-2024"))
     client.tracking.begin_run(run_id, experiment="churn", run_name="", at=5)
     assert client.tracking.get_run(run_id).info.experiment_id == number
-    assert [item.name for item in client.tracking.list_experiments()] == ["churn-2024", "Default"]
+    assert sorted(item.name for item in client.tracking.list_experiments()) == ["Default", "churn-2024"]
 
 
 @pytest.mark.parametrize("run_id", ["../up", "models", "A" * 32, "a" * 31, ""])
