@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 from lockgate.clock import FakeClock
 from lockgate.metadata.database import Database
 from lockgate.metadata.postgres_address import parse_address
-from lockgate.metadata.schema import DEFAULT_EXPERIMENT, open_database
+from lockgate.metadata.schema import default_experiment, open_database
 from lockgate.metadata.tables import experiments
 
 # A shell starts what it puts in the background with SIGINT ignored, and children inherit that; tests press Ctrl-C.
@@ -193,12 +193,11 @@ def shared_database(postgres: Postgres) -> Iterator[tuple[str, Engine]]:
 def empty_postgres(shared_database: tuple[str, Engine]) -> Callable[[], str]:
     """The address of a database as it was just made: one for all tests, emptied, because making one takes longer."""
     url, engine = shared_database
-    at = FakeClock().now_ms()
 
     def empty() -> str:
         with engine.connect() as connection:
             connection.execute(text(EMPTY))
-            connection.execute(experiments.insert(), {**DEFAULT_EXPERIMENT, "created_at": at, "updated_at": at})
+            connection.execute(experiments.insert(), default_experiment(FakeClock().now_ms()))
         return url
 
     return empty

@@ -36,15 +36,17 @@ _VERSION = Table(
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
-# The only row that is there from the start. Its times are those of the database's making, where that is told.
-DEFAULT_EXPERIMENT = {
-    "experiment_id": 0,
-    "name": "Default",
-    "artifact_location": "mlflow-artifacts:/0",
-    "lifecycle_stage": "active",
-    "created_at": 0,
-    "updated_at": 0,
-}
+
+def default_experiment(now_ms: int) -> dict[str, str | int]:
+    """The only row that is there from the start."""
+    return {
+        "experiment_id": 0,
+        "name": "Default",
+        "artifact_location": "mlflow-artifacts:/0",
+        "lifecycle_stage": "active",
+        "created_at": now_ms,
+        "updated_at": now_ms,
+    }
 
 
 def open_database(where: Where, *, now_ms: int = 0) -> Database:
@@ -85,7 +87,7 @@ def _create(engine: Engine, now_ms: int) -> str:
             metadata.create_all(connection, checkfirst=False)
             connection.execute(CreateTable(_VERSION))
             connection.execute(insert(_VERSION), {"version_num": HEAD})
-            connection.execute(insert(experiments), {**DEFAULT_EXPERIMENT, "created_at": now_ms, "updated_at": now_ms})
+            connection.execute(insert(experiments), default_experiment(now_ms))
     return HEAD
 
 

@@ -124,7 +124,7 @@ class ArtifactProxy:
                 body = answer_struct({"error_code": error.code, "message": error.message})
                 await Answer(body, error.http_status, size).send(send)
                 return
-            headers = [(b"content-disposition", _as_download(path)), *_headers(found, part)]
+            headers = _headers(path, found, part)
             await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
             if with_body:
                 await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send)
@@ -223,19 +223,21 @@ def _wanted(asked: dict[str, str], found: OpenArtifact) -> range | None:
 
 
 def _as_download(path: str) -> bytes:
-    """Under its own name: a file that somebody logged must never run as a page of this server."""
+    """Under its own name."""
     name = path.rpartition("/")[2]
     encoded = quote(name, safe="")
     named = f"filename={name}" if encoded == name else f"filename*=UTF-8''{encoded}"
     return f"attachment; {named}".encode()
 
 
-def _headers(found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
+def _headers(path: str, found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
     size = found.info.size_bytes
     headers = [
         (b"content-type", b"application/octet-stream"),
         (b"content-length", str(size if part is None else len(part)).encode()),
         (b"accept-ranges", b"bytes"),
+        # A file that somebody logged must never run as a page of this server.
+        (b"content-disposition", _as_download(path)),
         (b"x-content-type-options", b"nosniff"),
         *_facts(found.info),
     ]
