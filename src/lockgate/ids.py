@@ -5,10 +5,19 @@ import time
 
 RUN_ID_LENGTH = 32
 
+# For names that people can say, which need not be unique.
+_QUALITIES = ("able", "bold", "brave", "calm", "clever", "eager", "gentle", "keen", "lively", "quick", "quiet", "swift")
+_ANIMALS = ("badger", "beaver", "crane", "egret", "grebe", "heron", "kestrel", "newt", "otter", "pike", "swan", "wren")
+
 
 def new_run_id() -> str:
     """32 hexadecimal digits, as MLflow's clients expect of a run."""
     return secrets.token_hex(RUN_ID_LENGTH // 2)
+
+
+def new_run_name() -> str:
+    """`quiet-heron-417`, for a run that nobody has named."""
+    return f"{secrets.choice(_QUALITIES)}-{secrets.choice(_ANIMALS)}-{secrets.randbelow(1000)}"
 
 
 def new_model_id() -> str:

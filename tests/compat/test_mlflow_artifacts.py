@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -86,6 +88,33 @@ def test_nested_folders_go_in_and_come_out(client: MlflowClient, run_id: str, tm
         "a/b/two é.txt": "a/b/two é.txt",
         "a/b/empty": "",
     }
+
+
+def test_the_folder_itself_is_a_path(client: MlflowClient, run_id: str, tmp_path: Path) -> None:
+    client.log_text(run_id, "x", "a/b.txt")
+    for path in (None, "", ".", "./"):
+        assert [Path(item.path) for item in client.list_artifacts(run_id, path)] == [Path("a")]
+    assert [Path(item.path) for item in client.list_artifacts(run_id, "./a//")] == [Path("a/b.txt")]
+    back = Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/.", dst_path=str(tmp_path / "back")))
+    assert (back / "a" / "b.txt").read_text() == "x"
+
+
+def test_file_is_sent_with_its_type_and_its_name(client: MlflowClient, served, run_id: str) -> None:
+    for name, kind, sent in (
+        ("MLmodel", "text/plain", "MLmodel"),
+        ("a.json", "text/plain", "a.json"),
+        ("page.html", "text/html", "page.html"),
+        ("dog+step+20.png", "image/png", "dog+step+20.png"),
+        ('a "b".bin', "application/octet-stream", r'"a \"b\".bin"'),
+        ("é ü", "application/octet-stream", "\"e u\"; filename*=UTF-8''%C3%A9%20%C3%BC"),
+        ("日本", "application/octet-stream", "download; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
+    ):
+        client.log_text(run_id, "x", name)
+        address = f"{served.url}/get-artifact?{urlencode({'run_id': run_id, 'path': name})}"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert answer.headers["Content-Type"] == kind
+            assert answer.headers["Content-Disposition"] == f"attachment; filename={sent}"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_many_small_files_are_all_there(client: MlflowClient, run_id: str, tmp_path: Path) -> None:

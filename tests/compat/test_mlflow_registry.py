@@ -1,5 +1,6 @@
 """The released mlflow client on what Lockgate's registry adds: prompts, copies, folders, and gates that hold."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,46 @@ def test_a_registry_without_releases_is_as_free_as_mlflow_s(client: MlflowClient
     assert dict(client.get_registered_model("plain").aliases) == {"champion": "1", "production": "1"}
 
 
+def test_what_is_not_there_is_said_in_mlflows_words(client: MlflowClient) -> None:
+    client.create_registered_model("m")
+    client.create_model_version("m", "s3://b/x")
+    mlflow.genai.register_prompt("greet", "Hello")
+    for ask, words in (
+        (lambda: client.get_registered_model("nobody"), "Registered Model with name=nobody not found"),
+        (lambda: client.get_model_version("m", "9"), r"Model Version \(name=m, version=9\) not found"),
+        (lambda: client.create_registered_model("m"), r"Registered Model \(name=m\) already exists"),
+        (lambda: client.rename_registered_model("m", "greet"), r"Registered Model \(name=greet\) already exists"),
+        (lambda: mlflow.create_experiment("Default"), r"Experiment\(name=Default\) already exists"),
+        (lambda: mlflow.genai.load_prompt("greet", version=9), r"Prompt \(name=greet, version=9\) not found"),
+    ):
+        with pytest.raises(MlflowException, match=words):
+            ask()
+
+
+def test_renaming_a_model_changes_its_versions(client: MlflowClient) -> None:
+    client.create_registered_model("m")
+    client.create_model_version("m", "s3://b/x")
+    before = client.get_model_version("m", "1").last_updated_timestamp
+    client.rename_registered_model("m", "n")
+    renamed = client.get_registered_model("n").last_updated_timestamp
+    assert client.get_model_version("n", "1").last_updated_timestamp == renamed >= before
+
+
+def test_logged_model_tells_by_a_tag_where_it_is_registered(client: MlflowClient) -> None:
+    def registered() -> Any:
+        return json.loads(mlflow.get_logged_model(logged.model_id).tags.get("mlflow.modelVersions", "[]"))
+
+    logged = mlflow.initialize_logged_model(name="ext")
+    client.create_registered_model("m")
+    assert registered() == []
+    for _ in range(2):
+        client.create_model_version("m", f"models:/{logged.model_id}", model_id=logged.model_id)
+    assert registered() == [{"name": "m", "version": 1}, {"name": "m", "version": 2}]
+    client.rename_registered_model("m", "n")
+    client.delete_model_version("n", "1")
+    assert registered() == [{"name": "n", "version": 2}]
+
+
 def test_moves_through_the_client_are_kept(client: MlflowClient, served) -> None:
     client.create_registered_model("m")
     for _ in range(2):
@@ -311,20 +352,23 @@ def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, ser
     webhook = client.create_webhook("all", receiver.url, events, description="d", secret="s")
     assert {str(event) for event in client.get_webhook(webhook.webhook_id).events} == set(events)
     assert client.test_webhook(webhook.webhook_id).success
-    assert [item.event for item in receiver.take_all()] == ["registered_model.created"]
+    assert [item.event for item in receiver.take_all()] == ["model_version.created"]
 
     client.create_registered_model("m", tags={"a": "1"}, description="d")
     client.create_model_version("m", "s3://b/x", tags={"b": "2"})
     client.set_model_version_tag("m", "1", "k", "v")
     client.delete_model_version_tag("m", "1", "k")
-    client.set_registered_model_alias("m", "best", "1")
+    for _ in range(2):  # who sets it again is heard again
+        client.set_registered_model_alias("m", "best", "1")
     client.delete_registered_model_alias("m", "best")
     client.set_registered_model_tag("m", "no", "event")  # only prompts tell of these
     mlflow.genai.register_prompt("greet", "Hello {{name}}")
     for webhook_id in courier.waiting(served.context):
         while courier.deliver(served.context, webhook_id):
             pass
-    told = {item.event: item.message["data"] for item in receiver.take_all()}
+    heard = receiver.take_all()
+    assert [item.event for item in heard].count("model_version_alias.created") == 2
+    told = {item.event: item.message["data"] for item in heard}
     assert told["registered_model.created"] == {"name": "m", "tags": {"a": "1"}, "description": "d"}
     assert told["model_version.created"] == {
         "name": "m",
@@ -365,6 +409,15 @@ def test_webhooks_are_listed_changed_and_deleted(client: MlflowClient, served, r
     with pytest.raises(MlflowException) as missing:
         client.get_webhook(made[0].webhook_id)
     assert missing.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_webhook_that_is_refused_says_what_it_heard(client: MlflowClient) -> None:
+    events = ["registered_model.created", "model_version_alias.created", "model_version.created"]
+    with Receiver([404]) as receiver:
+        hook = client.create_webhook("w", receiver.url, events)
+        assert [str(event) for event in hook.events] == [events[2], events[1], events[0]]
+        tried = client.test_webhook(hook.webhook_id)
+    assert (tried.success, tried.response_status, tried.error_message) == (False, 404, None)
 
 
 def test_changing_a_webhook_keeps_the_events_that_mlflow_does_not_know(client: MlflowClient, served, receiver) -> None:

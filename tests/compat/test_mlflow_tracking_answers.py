@@ -5,8 +5,10 @@ Where Lockgate answers otherwise on purpose, `DELIBERATE` says why.
 
 import http.client
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -86,6 +88,8 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("experiments/create", {"name": "tags", "tags": [{"key": "k", "value": "v" * 20_001}]}, BAD),
         ("experiments/create", {"name": "tags", "tags": [{"key": "k", "value": "v" * 20_000}]}, OK),
         ("experiments/create", {"name": "500" + "x" * 497}, OK),
+        ("experiments/create", {"name": "asks", "artifact_location": "s3://b/p?region=eu"}, OK),
+        ("experiments/create", {"name": "fragment", "artifact_location": "s3://b/p#f"}, BAD),
         ("experiments/update", OF, BAD),
         ("experiments/update", {**OF, "new_name": ""}, BAD),
         ("experiments/update", {"experiment_id": "99999", "new_name": "x"}, MISSING),
@@ -107,6 +111,8 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("runs/create", {"experiment_id": "99999"}, MISSING),
         ("runs/create", {**OF, "start_time": "x"}, BAD),
         ("runs/create", {**OF, "run_name": "a", "tags": [{"key": "mlflow.runName", "value": "b"}]}, BAD),
+        ("runs/create", {**OF, "tags": [{"key": "a!b@c (d)", "value": "b"}]}, OK),
+        ("runs/create", {"experimentId": "<experiment>", "experiment_id": "<experiment>"}, BAD),
         ("runs/update", {"run_id": "nope"}, MISSING),
         ("runs/update", {**RUN, "end_time": "x"}, BAD),
         ("runs/set-tag", {**RUN, "key": "a b:c"}, OK),
@@ -115,6 +121,7 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("runs/set-tag", {**RUN, "key": "", "value": "v"}, BAD),
         ("runs/set-tag", {"run_id": "nope", "key": "a", "value": "v"}, MISSING),
         ("runs/delete-tag", {**RUN, "key": "none"}, MISSING),
+        ("runs/delete-tag", {**RUN, "key": ""}, BAD),
         ("runs/log-parameter", {**RUN, "key": "p"}, OK),
         ("runs/log-parameter", {**RUN, "key": "p", "value": 5}, BAD),
         ("runs/log-parameter", {**RUN, "key": "a\\b", "value": "5"}, BAD),
@@ -124,6 +131,10 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("runs/log-metric", {**RUN, **METRIC, "timestamp": -1}, BAD),
         ("runs/log-metric", {**RUN, **METRIC, "step": -3}, OK),
         ("runs/log-metric", {**RUN, "key": "m", "value": 1}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "dataset_name": "d"}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "dataset_name": "d", "dataset_digest": ""}, BAD),
+        ("runs/log-metric", {**RUN, **METRIC, "dataset_name": "", "dataset_digest": ""}, OK),
+        ("runs/log-batch", {**RUN, "metrics": [{**METRIC, "dataset_digest": "1"}]}, BAD),
         ("runs/log-batch", {"run_id": "?", "metrics": [METRIC]}, BAD),
         ("runs/log-batch", {"run_id": "nope", "metrics": [METRIC]}, MISSING),
         ("runs/log-batch", RUN, OK),
@@ -162,6 +173,11 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("logged-models", {}, BAD),
         ("logged-models", {"experiment_id": "99999"}, MISSING),
         ("logged-models", {**OF, "name": "a/b"}, BAD),
+        ("logged-models", {**OF, "tags": [{"key": "a!", "value": "1"}], "params": [{"key": "b%", "value": "1"}]}, OK),
+        ("logged-models/search", {"experiment_ids": ["0"], "datasets": [{"dataset_name": ""}]}, BAD),
+        ("logged-models/search", {"experiment_ids": ["-1"]}, OK),
+        ("runs/search", {"experiment_ids": ["-1"]}, OK),
+        ("experiments/delete", {"experiment_id": "-1"}, MISSING),
         ("logged-models/m-nope/params", {"model_id": "m-nope", "params": [{"key": "p", "value": "1"}]}, MISSING),
         ("logged-models/search", {}, BAD),
         ("logged-models/search", {"experiment_ids": ["0"], "filter": "name > 'a'"}, BAD),
@@ -180,6 +196,9 @@ def test_answer_is_mlflows(
         ("experiments/get", {}, BAD),
         ("experiments/get", {"experiment_id": "abc"}, BAD),
         ("experiments/get", {"experiment_id": "99999"}, MISSING),
+        ("experiments/get", {"experiment_id": "-1"}, MISSING),
+        ("experiments/get", {"experiment_id": " +0 "}, OK),
+        ("experiments/get", {"experiment_id": ["0", "99999"]}, OK),
         ("experiments/get-by-name", {"experiment_name": ""}, BAD),
         ("experiments/get-by-name", {"experiment_name": "nobody"}, MISSING),
         ("runs/get", {"run_id": ""}, BAD),
@@ -233,6 +252,11 @@ DELIBERATE: list[tuple[str, Body, tuple[int, str], str]] = [
     ("logged-models/search", {"experiment_ids": ["0"], "filter": "foo = 'x'"}, BAD, "500"),
     ("logged-models/search", {"experiment_ids": ["0"], "page_token": "x"}, BAD, "500"),
     ("experiments/create", {"name": "x", "artifact_location": "s3://b/../x"}, BAD, "200"),
+    ("experiments/create", {"name": "x", "artifact_location": "mlflow-artifacts:/x?y=1"}, BAD, "200"),
+    ("experiments/update", {**OF, "new_name": "Default"}, TAKEN, "400 BAD_REQUEST"),
+    ("runs/create", {**OF, "tags": [{"key": "", "value": "1"}]}, BAD, "200 and a tag without a name"),
+    ("runs/create", {**OF, "tags": [{"key": "k" * 251, "value": "1"}]}, BAD, "200 on SQLite, 500 on PostgreSQL"),
+    ("runs/create", {**OF, "tags": [{"key": "k", "value": "1"}, {"key": "k", "value": "2"}]}, OK, "400 BAD_REQUEST"),
 ]
 
 
@@ -263,6 +287,101 @@ def test_new_run_has_mlflows_fields(ask: Ask, experiment: str) -> None:
         "inputs": {},
     }
     assert ask("GET", "runs/get", {"run_id": run_id})[1]["run"] == {**answer, "outputs": {}}
+
+
+def test_run_without_a_name_gets_one_that_can_be_said(ask: Ask, experiment: str) -> None:
+    info = ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]
+    assert re.fullmatch(r"[a-z]+-[a-z]+-\d{1,3}", info["run_name"])
+
+
+def test_name_of_a_run_is_not_changed_to_nothing(ask: Ask, run: str) -> None:
+    tag = {"key": "mlflow.runName", "value": ""}
+    assert verdict(ask("POST", "runs/set-tag", {"run_id": run, **tag})) == OK
+    assert verdict(ask("POST", "runs/log-batch", {"run_id": run, "tags": [tag]})) == OK
+    found = ask("GET", "runs/get", {"run_id": run})[1]["run"]
+    assert (found["info"]["run_name"], found["data"]["tags"]) == ("one", [{**tag, "value": "one"}])
+
+
+def test_names_of_fields_and_values_may_be_those_of_protobufs_json(ask: Ask, experiment: str) -> None:
+    body = {"experimentId": experiment, "runName": "one", "startTime": 5, "newField": {"a": 1}}
+    info = ask("POST", "runs/create", body)[1]["run"]["info"]
+    assert (info["experiment_id"], info["run_name"], info["start_time"]) == (experiment, "one", 5)
+    run = info["run_id"]
+    for status, expected in ((3, "FINISHED"), ("4", "FAILED"), ("SCHEDULED", "SCHEDULED"), (1, "RUNNING")):
+        info = ask("POST", "runs/update", {"runId": run, "status": status})[1]["run_info"]
+        assert info["status"] == expected
+    for status in (0, 6, -1, "", True, 1.5, "running"):
+        assert verdict(ask("POST", "runs/update", {"run_id": run, "status": status})) == BAD
+    model = ask("POST", "logged-models", {"experimentId": experiment, "sourceRunId": run})[1]["model"]["info"]
+    metric = {"key": "m", "value": 1, "timestamp": 1, "modelId": model["model_id"], "datasetName": "d"}
+    assert verdict(ask("POST", "runs/log-batch", {"runId": run, "metrics": [metric]})) == BAD
+    batch = {"runId": run, "metrics": [{**metric, "datasetDigest": "1"}]}
+    assert verdict(ask("POST", "runs/log-batch", batch)) == OK
+    (measured,) = ask("GET", f"logged-models/{model['model_id']}", {})[1]["model"]["data"]["metrics"]
+    assert (measured["run_id"], measured["dataset_name"], measured["dataset_digest"]) == (run, "d", "1")
+    status = {"model_id": model["model_id"], "status": 2}
+    answer = ask("PATCH", f"logged-models/{model['model_id']}", status)[1]["model"]["info"]
+    assert answer["status"] == "LOGGED_MODEL_READY"
+    ask("POST", "runs/delete", {"runId": run})
+    deleted = {"experimentIds": [experiment], "runViewType": 2}
+    assert [found["info"]["run_id"] for found in ask("POST", "runs/search", deleted)[1]["runs"]] == [run]
+    found = ask("GET", "experiments/search", {"view_type": "2", "max_results": 1})
+    assert verdict(found) == OK
+
+
+def test_datasets_of_a_run_are_in_the_order_it_named_them(ask: Ask, experiment: str) -> None:
+    def used(names: str) -> list[str]:
+        run = ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]["run_id"]
+        first, second = names[:2], names[2:]
+        for part in (first, first, second):
+            uses = [{"dataset": {**DATASET, "name": name}} for name in part]
+            ask("POST", "runs/log-inputs", {"run_id": run, "datasets": uses})
+        inputs = ask("GET", "runs/get", {"run_id": run})[1]["run"]["inputs"]
+        return [use["dataset"]["name"] for use in inputs["dataset_inputs"]]
+
+    for names in ("abcd", "dcba", "bdac"):
+        assert used(names) == list(names)
+
+
+def test_dataset_without_a_context_has_none(ask: Ask, experiment: str) -> None:
+    runs = []
+    for tags in ([], [{"key": "mlflow.data.context", "value": "train"}]):
+        runs.append(ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]["run_id"])
+        body = {"run_id": runs[-1], "datasets": [{"dataset": DATASET, "tags": tags}]}
+        assert verdict(ask("POST", "runs/log-inputs", body)) == OK
+    plain, training = runs
+
+    def found(text: str) -> set[str]:
+        answer = ask("POST", "runs/search", {"experiment_ids": [experiment], "filter": text})[1]
+        return {run["info"]["run_id"] for run in answer.get("runs", [])}
+
+    assert found("dataset.context = ''") == found("dataset.context != 'train'") == set()
+    assert found("dataset.context LIKE '%'") == found("dataset.context IS NOT NULL") == {training}
+    assert found("dataset.context IS NULL") == {plain}
+    assert found("dataset.name = 'd'") == {plain, training}
+
+
+def test_location_of_files_stays_where_it_is_and_keeps_what_it_asks_for(ask: Ask) -> None:
+    def kept(location: str) -> tuple[str, str]:
+        created = ask("POST", "experiments/create", {"name": next(names), "artifact_location": location})[1]
+        found = ask("GET", "experiments/get", created)[1]["experiment"]["artifact_location"]
+        info = ask("POST", "runs/create", created)[1]["run"]["info"]
+        return found, info["artifact_uri"].replace(info["run_id"], "RUN")
+
+    here = Path.cwd()
+    for location in ("s3://b/p", "s3://b/p/", "gs://b", "/srv/models", "file:///srv", "mlflow-artifacts:/shared"):
+        assert kept(location) == (location, f"{location.rstrip('/')}/RUN/artifacts")
+    assert kept("s3://b/p?region=eu") == ("s3://b/p?region=eu", "s3://b/p/RUN/artifacts?region=eu")
+    assert kept("models") == kept("./models") == (f"{here}/models", f"{here}/models/RUN/artifacts")
+    assert kept("file:models") == (f"file://{here}/models", f"file://{here}/models/RUN/artifacts")
+
+
+@pytest.mark.parametrize("path", ["experiments/search", "runs/search", "logged-models/search"])
+def test_page_of_nothing_is_empty(ask: Ask, experiment: str, path: str) -> None:
+    nobody = {"experiment_ids": [experiment], "filter": "name = 'nobody'", "max_results": 10}
+    if path == "runs/search":
+        nobody["filter"] = "attributes.run_name = 'nobody'"
+    assert ask("POST", path, nobody) == (200, {})
 
 
 def test_experiment_has_mlflows_fields(ask: Ask, experiment: str) -> None:
@@ -318,6 +437,29 @@ def test_logged_model_has_mlflows_fields(ask: Ask, experiment: str, run: str) ->
     assert verdict(ask("GET", f"logged-models/{model_id}", {"allow_deleted": "true"})) == OK
 
 
+def test_logged_models_are_found_by_what_they_do_not_have(ask: Ask, experiment: str, run: str) -> None:
+    of = {"experiment_id": experiment}
+    for body in ({"name": "a", "model_type": "t"}, {"name": "b"}, {"name": "c", "source_run_id": run}):
+        ask("POST", "logged-models", {**of, **body, "params": [{"key": "depth", "value": "3"}]})
+
+    def found(text: str, *order: str) -> str:
+        orders = [{"field_name": name} for name in (*order, "name")]
+        body = {"experiment_ids": [experiment], "filter": text, "order_by": orders}
+        models = ask("POST", "logged-models/search", body)[1].get("models", [])
+        return "".join(model["info"]["name"] for model in models)
+
+    assert found("model_type != 't'") == found("model_type = ''") == found("NOT model_type = 't'") == "bc"
+    assert found("model_type IS NULL") == "bc"
+    assert found("source_run_id = ''") == "ab"
+    assert found("source_run_id IS NOT NULL") == "c"
+    assert found("source_run_id LIKE '%'") == "abc"
+    assert (found("", "model_type"), found("", "source_run_id")) == ("bca", "abc")
+    assert found("params.depth = 3") == found("params.depth LIKE 3") == found("params.depth = '3'") == "abc"
+    assert found("params.depth != 3") == found("name = 1") == ""
+    assert found("lifecycle_stage = 'active'") == found(f"experiment_id = '{experiment}'") == "abc"
+    assert found("artifact_location LIKE 'mlflow-artifacts:%'", "artifact_location")
+
+
 def test_deleted_tag_of_an_experiment_is_gone(ask: Ask, experiment: str) -> None:
     of = {"experiment_id": experiment}
     for key in ("team", "stage"):
@@ -350,15 +492,15 @@ def test_param_of_a_logged_model_is_said_once(ask: Ask, model_id: str) -> None:
     assert verdict(ask("POST", path, {"params": said})) == MISSING
 
 
-def test_param_of_a_logged_model_has_the_limits_of_a_run_s(ask: Ask, model_id: str) -> None:
+def test_param_of_a_logged_model_may_be_called_anything_and_is_cut_as_that_of_a_run(ask: Ask, model_id: str) -> None:
     path = f"logged-models/{model_id}/params"
-    for key in ("", "a//b", "a?", "k" * 251):
-        assert verdict(ask("POST", path, {"params": [{"key": key, "value": "1"}]})) == BAD, key
+    for key, expected in (("", BAD), ("a//b", OK), ("a?", OK), ("k" * 251, BAD)):
+        assert verdict(ask("POST", path, {"params": [{"key": key, "value": "1"}]})) == expected, key
     assert verdict(ask("POST", path, {"params": [{"key": "n", "value": 5}]})) == BAD
     assert verdict(ask("POST", path, {"params": [{"key": "n", "value": "5"}] * 2})) == BAD
     for length in (6001, 6005):  # what is cut is compared as it is kept
         assert verdict(ask("POST", path, {"params": [{"key": "k" * 250, "value": "x" * length}]})) == OK
-    (kept,) = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"]
+    *_, kept = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"]
     assert kept == {"key": "k" * 250, "value": "x" * 6000}
 
 

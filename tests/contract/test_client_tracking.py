@@ -103,7 +103,7 @@ def test_files_go_in_and_come_out(client: Client, run_id: str, tmp_path: Path) -
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "a\\b", "a//b", "C:/x", "a/\0"])
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "a\\b", "//a", "C:/x", "a/\0"])
 def test_path_that_leaves_the_run_is_refused(client: Client, run_id: str, tmp_path: Path, path: str) -> None:
     (tmp_path / "f").write_text("x")
     with pytest.raises(InvalidInput):

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from lockgate.entities import Content, Release
 from lockgate.server.decode import decode_request
@@ -69,7 +70,7 @@ def test_message_is_encoded_as_ever(message: msgspec.Struct, expected: bytes) ->
 def test_requests_of_the_released_client_are_read() -> None:
     body = b'{"run_uuid": "a", "run_id": "a", "key": "m", "value": 0.5, "timestamp": 17, "step": 0}'
     metric = decode_request(runs.LOG_METRIC, query=b"", body=body, path_params={})
-    assert metric == runs.LogMetric(run_id="a", run_uuid="a", key="m", value=0.5, timestamp=17)
+    assert asdict(metric) == asdict(runs.LogMetric(run_id="a", run_uuid="a", key="m", value=0.5, timestamp=17, step=0))
     query = b"filter=name%3D%27m%27&max_results=100&order_by=name&order_by=version_number+DESC"
     search = decode_request(mlflow.SEARCH_VERSIONS, query=query, body=b"", path_params={})
     assert search == mlflow.SearchVersions(filter="name='m'", max_results=100, order_by=("name", "version_number DESC"))

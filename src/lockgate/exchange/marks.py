@@ -8,12 +8,13 @@ import msgspec
 
 from lockgate.hashing import digest_canonical
 from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.logged_models import REGISTERED_AS
 
 ORIGIN = "lockgate.copied.from"
 CONTENT = "lockgate.copied.content"
 
 # Written by servers themselves: a run's name, and where a logged model is registered.
-_OF_SERVERS = ("mlflow.runName", "mlflow.modelVersions")
+_OF_SERVERS = ("mlflow.runName", REGISTERED_AS)
 
 
 class Content(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") 
     get_version(tx.connection, name, version)
     before = find_alias(tx.connection, name, alias)
     if before == version:
+        _tell(tx, name, alias, version)  # as MLflow's server does: somebody may wait to hear it again
         return False
     tx.connection.execute(
         upsert(tx.is_sqlite, aliases)
@@ -140,9 +141,13 @@ def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None
             "reason": require_text(reason, REASON_LENGTH, "reason"),
         },
     )
+    _tell(tx, name, alias, after)
+    append_event(tx, "alias.moved", name, {"alias": alias, "from": before, "to": after, "reason": reason})
+
+
+def _tell(tx: Tx, name: str, alias: str, after: int | None) -> None:
     kind = "prompt_alias" if is_prompt(tx.connection, name) else "model_version_alias"
     if after is None:
         enqueue(tx, f"{kind}.deleted", {"name": name, "alias": alias})
     else:
         enqueue(tx, f"{kind}.created", {"name": name, "alias": alias, "version": str(after)})
-    append_event(tx, "alias.moved", name, {"alias": alias, "from": before, "to": after, "reason": reason})

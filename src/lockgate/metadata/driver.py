@@ -33,11 +33,13 @@ def plain_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> Seque
 
 def rows_among(connection: Connection, statement: str, *values: str, among: Sequence[str] | Sequence[int]) -> list[Any]:
     """All rows, tuples, of a statement with a `?` for each of the values and then one `IN ?`."""
+    if not among:  # PostgreSQL would want to be told the type of nothing
+        return []
     # One parameter, for a statement of SQLite takes no more than 32,766.
     if connection.dialect.name == "sqlite":
         statement, given = statement.replace("IN ?", "IN (SELECT value FROM json_each(?))"), json.dumps(list(among))
     else:
-        kind = "BIGINT" if among and isinstance(among[0], int) else "TEXT"
+        kind = "BIGINT" if isinstance(among[0], int) else "TEXT"
         statement, given = statement.replace("IN ?", f"= ANY(?::{kind}[])"), _array(among)
     rows: list[Any] = _execute(connection, statement, (*values, given)).fetchall()
     return rows

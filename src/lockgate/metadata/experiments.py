@@ -1,7 +1,6 @@
 """Experiments: named groups of runs. Experiment 0, `Default`, is there from the start."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
@@ -9,12 +8,12 @@ from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import (
-    ARTIFACT_LOCATION_LENGTH,
     EXPERIMENT_NAME_LENGTH,
     EXPERIMENT_TAG_LENGTH,
     require_key,
     require_text,
 )
+from lockgate.metadata.locations import require_location
 from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.tables import experiment_tags, experiments, runs
 
@@ -25,12 +24,10 @@ DEFAULT_ID = 0
 def create_experiment(tx: Tx, name: str, *, artifact_location: str = "", tags: Mapping[str, str] | None = None) -> int:
     """The new id. Raises AlreadyExists, also where the experiment of that name is deleted."""
     _require_name(name)
-    _require_location(artifact_location)
+    require_location(artifact_location)
     other = find_experiment(tx.connection, name)
     if other is not None:
-        deleted = other["lifecycle_stage"] == DELETED
-        state = "is deleted: restore it or take another name" if deleted else "exists already"
-        raise AlreadyExists(f"the experiment {name!r} {state}.")
+        raise _taken(other)
     row = {
         "name": name,
         "artifact_location": artifact_location,
@@ -104,7 +101,7 @@ def rename_experiment(tx: Tx, experiment_id: int, name: str) -> None:
     require_active(tx.connection, experiment_id)
     other = find_experiment(tx.connection, name)
     if other is not None and other["experiment_id"] != experiment_id:
-        raise AlreadyExists(f"the experiment {name!r} exists already.")
+        raise _taken(other)
     _update(tx, experiment_id, name=name, updated_at=tx.at)
 
 
@@ -120,25 +117,16 @@ def set_experiment_stage(tx: Tx, experiment_id: int, stage: str) -> None:
     append_event(tx, f"experiment.{'deleted' if stage == DELETED else 'restored'}", row["name"])
 
 
+def _taken(other: RowMapping) -> AlreadyExists:
+    is_deleted = other["lifecycle_stage"] == DELETED
+    hint = "it is deleted: restore it or take another name" if is_deleted else None
+    return AlreadyExists(f"Experiment(name={other['name']}) already exists.", hint=hint)
+
+
 def _require_name(name: str) -> None:
     if not name:
         raise InvalidInput("Invalid experiment name: ''. An experiment needs a name.")
     require_text(name, EXPERIMENT_NAME_LENGTH, "name")
-
-
-def _require_location(location: str) -> None:
-    """Where files are kept is a plain URI: it is joined with the ids of runs."""
-    require_text(location, ARTIFACT_LOCATION_LENGTH, "artifact_location")
-    try:
-        urlsplit(location)
-    except ValueError as error:
-        raise InvalidInput(f"'artifact_location' is not a URI ({error}): {location!r}.") from error
-    if location.startswith("runs:"):
-        raise InvalidInput(f"Artifact location cannot be a runs:/ URI. Given: {location!r}.")
-    if "#" in location or "?" in location or ";" in location:
-        raise InvalidInput("'artifact_location' URL can't include queries, fragments or params.")
-    if ".." in location.split("/"):
-        raise InvalidInput(f"'artifact_location' must not leave its folder: {location!r}.")
 
 
 def _update(tx: Tx, experiment_id: int, **values: str | int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.driver import rows_among
@@ -18,7 +18,7 @@ _MOST_SUMMARIES = 1000
 _DATASETS = (
     "SELECT run_datasets.run_id, name, digest, source_type, source, schema, profile, tags FROM run_datasets "
     "JOIN datasets ON datasets.dataset_id = run_datasets.dataset_id WHERE run_datasets.run_id IN ? "
-    "ORDER BY run_datasets.run_id, datasets.dataset_id"
+    "ORDER BY run_datasets.run_id, position, datasets.dataset_id"
 )
 _MODELS = "SELECT run_id, direction, model_id, step FROM run_models WHERE run_id IN ? ORDER BY run_id, step, model_id"
 
@@ -58,6 +58,7 @@ def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
         "dataset_id": dataset_id,
         "context": use.tags.get(CONTEXT_TAG, ""),
         "tags": msgspec.json.encode(dict(use.tags)).decode(),
+        "position": select(func.count()).where(run_datasets.c.run_id == run_id).scalar_subquery(),
     }
     tx.connection.execute(upsert(tx.is_sqlite, run_datasets).values(**values).on_conflict_do_nothing())
 

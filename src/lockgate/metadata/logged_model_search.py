@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exists, false, func, not_, or_, select, true
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.conditions import (
@@ -30,10 +30,15 @@ from lockgate.metadata.tables import (
 _TEXTS = {
     "name": logged_models.c.name,
     "model_id": logged_models.c.model_id,
-    "model_type": logged_models.c.model_type,
+    # What a model does not have is an empty text to those who compare or order, as with MLflow's server.
+    "model_type": func.coalesce(logged_models.c.model_type, ""),
     "status": logged_models.c.status,
-    "source_run_id": logged_models.c.source_run_id,
+    "source_run_id": func.coalesce(logged_models.c.source_run_id, ""),
+    "artifact_location": logged_models.c.artifact_uri,
+    "experiment_id": cast(logged_models.c.experiment_id, String),
+    "lifecycle_stage": logged_models.c.lifecycle_stage,
 }
+_MAY_BE_MISSING = {"model_type": logged_models.c.model_type, "source_run_id": logged_models.c.source_run_id}
 _NUMBERS = {
     "creation_timestamp": logged_models.c.created_at,
     "creation_time": logged_models.c.created_at,
@@ -42,6 +47,7 @@ _NUMBERS = {
     "last_updated_timestamp_ms": logged_models.c.updated_at,
 }
 _ENTITIES = ("attribute", "metric", "param", "tag")
+_OF_ONE_VALUE = ("=", "!=", "LIKE", "ILIKE")
 
 DatasetName = tuple[str, str | None]  # name, digest or any
 
@@ -89,8 +95,11 @@ def search_logged_models(
 def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
     key, operator = comparison.name.key, comparison.operator
     entity = require_entity(comparison.name, _ENTITIES, of="logged models")
+    if entity in ("param", "tag") or key in _TEXTS:
+        comparison = _of_text(comparison)
     if entity == "attribute":
-        return attribute(comparison, of="logged models", texts=_TEXTS, numbers=_NUMBERS)
+        texts = {**_TEXTS, **_MAY_BE_MISSING} if operator in PRESENCE else _TEXTS
+        return attribute(comparison, of="logged models", texts=texts, numbers=_NUMBERS)
     t = {"metric": logged_model_metrics, "param": logged_model_params, "tag": logged_model_tags}[entity].c
     having = exists().where(t.model_id == logged_models.c.model_id, t.key == key)
     if entity == "metric" and datasets:
@@ -100,6 +109,14 @@ def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnE
     if entity != "metric":
         return having.where(compare_text(t.value, comparison))
     return having.where(compare_metric(t.value, t.is_nan, comparison))
+
+
+def _of_text(comparison: Comparison) -> Comparison:
+    """`params.depth = 3` asks for the text '3' here, as it does in MLflow. Filters of runs want the quotes."""
+    value = comparison.value
+    if isinstance(value, int | float) and comparison.operator in _OF_ONE_VALUE:
+        return Comparison(comparison.name, comparison.operator, str(value))
+    return comparison
 
 
 def _on_any(datasets: Sequence[DatasetName]) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
 from lockgate.metadata.limits import TAG_LENGTH, require_text
+from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.points import ModelPoint, Point
 from lockgate.metadata.tables import (
@@ -48,7 +49,7 @@ def create_logged_model(
             "model_type": model_type or None,
             "source_run_id": source_run_id or None,
             "status": "LOGGED_MODEL_PENDING",
-            "artifact_uri": f"{experiment['artifact_location'].rstrip('/')}/models/{model_id}/artifacts",
+            "artifact_uri": below(experiment["artifact_location"], f"models/{model_id}/artifacts"),
             "lifecycle_stage": ACTIVE,
             "created_at": tx.at,
             "updated_at": tx.at,

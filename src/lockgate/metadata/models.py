@@ -13,7 +13,7 @@ from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
-from lockgate.metadata.tables import registered_model_tags, registered_models, releases
+from lockgate.metadata.tables import model_versions, registered_model_tags, registered_models, releases
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -29,10 +29,9 @@ def create_model(tx: Tx, name: str, *, description: str = "", tags: Mapping[str,
     wanted = "prompt" if marks_prompt(given) else "registered model"
     if find_model(tx.connection, name) is not None:
         taken = "prompt" if is_prompt(tx.connection, name) else "registered model"
-        raise AlreadyExists(
-            f"the {taken} {name!r} exists already"
-            + ("." if taken == wanted else f", so there can be no {wanted} of that name.")
-        )
+        if taken == wanted:
+            raise AlreadyExists(f"Registered Model (name={name}) already exists.")
+        raise AlreadyExists(f"the {taken} {name!r} exists already, so there can be no {wanted} of that name.")
     tx.connection.execute(
         insert(registered_models),
         {
@@ -68,7 +67,7 @@ def get_model(connection: Connection, name: str) -> RowMapping:
     """Raises NotFound."""
     row = find_model(connection, name)
     if row is None:
-        raise NotFound(f"there is no registered model {name!r}.", hint="lockgate models lists them all")
+        raise NotFound(f"Registered Model with name={name} not found.", hint="lockgate models lists them all")
     return row
 
 
@@ -127,8 +126,9 @@ def rename_model(tx: Tx, name: str, new_name: str) -> None:
     get_model(tx.connection, name)
     _require_unreleased(tx.connection, name, "renamed")
     if new_name != name and find_model(tx.connection, new_name) is not None:
-        raise AlreadyExists(f"the registered model {new_name!r} exists already.")
+        raise AlreadyExists(f"Registered Model (name={new_name}) already exists.")
     touch_model(tx, name, name=new_name)
+    tx.connection.execute(update(model_versions).where(model_versions.c.name == new_name).values(updated_at=tx.at))
     append_event(tx, "model.renamed", new_name, {"from": name})
 
 

@@ -1,6 +1,6 @@
 """What is said of things by name, such as params and tags: a param is said once and stays, a tag may be said again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, insert
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, insert
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, cut_text, require_key
+from lockgate.metadata.limits import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, cut_text, require_text
 
 Owner = TypeVar("Owner", str, int)
 
@@ -29,8 +29,7 @@ def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str
     The same value again is fine, another one raises InvalidInput and nothing is written. Who comes between with a value
     of his own fails the transaction with Raced, so that the next look finds it.
     """
-    for key in values:
-        require_key(key, "Param")
+    _require_keys(values)
     values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
     id_column = table.c[0].name
     query = f"SELECT key, value FROM {table.name} WHERE {id_column} = ? AND key IN ?"
@@ -51,8 +50,7 @@ def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> No
     """Set or overwrite tags of `owner`, whose id is the first column of the table. Raises InvalidInput."""
     if not values:
         return
-    for key in values:
-        require_key(key, "Tag")
+    _require_keys(values)
     id_column = table.c[0].name
     statement = upsert(tx.is_sqlite, table)
     newest = statement.on_conflict_do_update(
@@ -63,6 +61,14 @@ def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> No
         for key, value in values.items()
     ]
     tx.connection.execute(newest, rows)
+
+
+def _require_keys(keys: Iterable[str]) -> None:
+    """Any text that can be stored. Where MLflow's server wants more of a name, the caller asks for that."""
+    for key in keys:
+        if not key:
+            raise InvalidInput("Missing value for required parameter 'key'.")
+        require_text(key, KEY_LENGTH, "key")
 
 
 def _shown(value: str) -> str:

@@ -140,4 +140,6 @@ def _using(comparison: Comparison) -> Ids:
     if key not in _DATASET_COLUMNS:
         raise unknown_attribute(key, of="datasets", known=_DATASET_COLUMNS)
     ids = select(run_datasets.c.run_id).join(datasets, datasets.c.dataset_id == run_datasets.c.dataset_id)
+    if key == "context":
+        ids = ids.where(run_datasets.c.context != "")  # which stands for none
     return ids if comparison.operator in PRESENCE else ids.where(compare_text(_DATASET_COLUMNS[key], comparison))

@@ -10,7 +10,8 @@ from lockgate.metadata import driver
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_text
+from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.tables import params, run_tags, runs
 
@@ -25,7 +26,10 @@ _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id
 def create_run(
     tx: Tx, run_id: str, *, experiment_id: int, run_name: str, user_id: str, start_time: int, tags: Mapping[str, str]
 ) -> None:
-    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag."""
+    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag.
+
+    As with MLflow's server, tags that a run is created with may be called what `set_run_tags` would refuse.
+    """
     require_text(user_id, USER_LENGTH, "user_id")
     run_name = cut_text(run_name, TAG_LENGTH, "run_name")
     experiment = require_active(tx.connection, experiment_id)
@@ -40,10 +44,10 @@ def create_run(
             "start_time": start_time,
             "end_time": None,
             "lifecycle_stage": ACTIVE,
-            "artifact_uri": f"{experiment['artifact_location'].rstrip('/')}/{run_id}/artifacts",
+            "artifact_uri": below(experiment["artifact_location"], f"{run_id}/artifacts"),
         },
     )
-    set_run_tags(tx, run_id, {**tags, NAME_TAG: run_name})
+    say_again(tx, run_tags, run_id, {**tags, NAME_TAG: run_name})
     append_event(tx, "run.created", run_id, {"experiment_id": experiment_id, "name": run_name})
 
 
@@ -121,12 +125,16 @@ def set_run_stage(tx: Tx, run_id: str, *, deleted: bool) -> None:
 
 def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput and nothing is written."""
+    for key in values:
+        require_key(key, "Param")
     say_once(tx, params, "run", run_id, values)
 
 
 def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
-    """Set or overwrite. `mlflow.runName` renames the run."""
-    say_again(tx, run_tags, run_id, values)
+    """Set or overwrite. `mlflow.runName` renames the run, but not to nothing."""
+    for key in values:
+        require_key(key, "Tag")
+    say_again(tx, run_tags, run_id, {key: value for key, value in values.items() if value or key != NAME_TAG})
     if name := values.get(NAME_TAG):
         tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=name[:TAG_LENGTH]))
 

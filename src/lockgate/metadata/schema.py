@@ -25,8 +25,8 @@ from lockgate.errors import Conflict, DataDamaged, InvalidInput
 from lockgate.metadata.database import DECISION, Database, Where, describe, open_engine, storage_errors
 from lockgate.metadata.tables import experiments, metadata
 
-HEAD = "0006"
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")  # every revision, oldest first
+HEAD = "0007"
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # every revision, oldest first
 
 # Alembic's own table, as it makes it.
 _VERSION = Table(

@@ -201,6 +201,7 @@ run_datasets = Table(
     Column("dataset_id", ForeignKey("datasets.dataset_id", ondelete="CASCADE"), nullable=False),
     Column("context", Text, nullable=False),  # the tag mlflow.data.context, which is searched by
     Column("tags", Text, nullable=False),  # JSON object
+    Column("position", BigInteger, server_default="0", nullable=False),  # among those of the run, as it named them
     PrimaryKeyConstraint("run_id", "dataset_id"),
     Index(None, "dataset_id"),
 )

@@ -93,7 +93,9 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     if row is None:
         newest = newest_version(connection, name)
         there = f"its newest is {newest}" if newest else "it has none"
-        raise NotFound(f"the model {name!r} has no version {version}; {there}.", hint=f"lockgate models show {name}")
+        raise NotFound(
+            f"Model Version (name={name}, version={version}) not found; {there}.", hint=f"lockgate models show {name}"
+        )
     return row
 
 

@@ -67,23 +67,29 @@ class Api:
         self._fixed: dict[tuple[str, str], AnyRoute] = {}
         at_once = AtOnce(self._context, self._login, self._workers, self._meter)
         self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
-        routes: list[BaseRoute] = []
+        with_parameters: dict[str, dict[str, AnyRoute]] = {}
+        fixed: dict[str, dict[str, AnyRoute]] = {}
         for route in ROUTES:
             for path in _paths(route):
                 if route.operation.path_fields:
-                    routes.append(self._with_parameters(route, path))
+                    with_parameters.setdefault(path, {})[route.operation.method] = route
                 else:
+                    fixed.setdefault(path, {})[route.operation.method] = route
                     self._fixed[route.operation.method, path] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
                         self.beforehand[key] = partial(at_once.answerer, route)
         self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
+        routes: list[BaseRoute] = [self._routed_to(path, by_method) for path, by_method in with_parameters.items()]
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
         routes += located_routes(self._files)
         routes += unserved_routes()
         routes += health_routes(context, self._meter)
-        self.router = Router([*routes, *page_routes(), *further])
+        routes += [*page_routes(), *further]
+        # For HEAD, and to know a path that is asked for by a method that it does not take.
+        routes += [self._routed_to(path, by_method) for path, by_method in fixed.items()]
+        self.router = Router(routes)
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
         self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path, 405: _no_such_path})
 
@@ -156,13 +162,14 @@ class Api:
         request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
         return Answer(await self._workers.call(answer_in_json, route, context, request))
 
-    def _with_parameters(self, route: AnyRoute, path: str) -> BaseRoute:
+    def _routed_to(self, path: str, by_method: Mapping[str, AnyRoute]) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+            route = by_method["GET" if scope["method"] == "HEAD" else scope["method"]]
             scope[MEASURED].operation = route.operation.name
             answer = await self._perform(route, scope[ADMITTED], scope, receive, scope["path_params"])
             await answer.send(send)
 
-        return HttpRoute(path, _AsgiEndpoint(endpoint), methods=[route.operation.method])
+        return HttpRoute(path, _AsgiEndpoint(endpoint), methods=list(by_method))
 
     def close(self) -> None:
         self._login.close()
@@ -201,6 +208,11 @@ def _paths(route: AnyRoute) -> tuple[str, ...]:
 async def _no_such_path(request: Request, error: Exception) -> Response:
     # MLflow's clients look for this code to learn that a server is older than they are.
     assert isinstance(error, HTTPException)
-    body = ErrorBody("ENDPOINT_NOT_FOUND", f"there is nothing at {request.method} {request.url.path}.")
+    allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
+    body = ErrorBody(
+        "ENDPOINT_NOT_FOUND",
+        f"there is nothing at {request.method} {request.url.path}.",
+        f"this path takes {', '.join(allowed)}" if any(allowed) else None,
+    )
     answer = answer_struct(body)
     return Response(answer, status_code=error.status_code, headers=error.headers, media_type="application/json")

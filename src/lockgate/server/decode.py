@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,6 +11,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from lockgate.errors import InvalidInput, PayloadTooLarge
+from lockgate.server.protobuf_json import as_written
 from lockgate.wire.operation import Operation, Req, Res
 
 # A body that is too large is read to its end and thrown away, so that the client gets our answer and not a reset
@@ -50,18 +52,26 @@ def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes,
     """The typed request. Raises InvalidInput naming the field that does not fit."""
     if operation.method != "GET" and not path_params:
         try:
-            request = msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
+            request: Req = msgspec.json.decode(body or b"{}", type=_strict(operation.request), strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
+            pass  # a null, a bare NaN, another name or a real mistake: the slow way below tells them apart
         else:
             if b"\\u" in body:  # JSON has both escaped, and to look into every text takes as long as to decode
                 require_storable(request)
             return request
     is_in_address = operation.method == "GET" and (query or not body)
     given = _query(operation, query) if is_in_address else _object(body)
-    request = _convert(operation, {**given, **path_params})
+    request = _convert(operation, as_written({**given, **path_params}, operation.request))
     require_storable(request)
     return request
+
+
+@cache
+def _strict(request: type[msgspec.Struct]) -> Any:  # a type that is made here, below `request`
+    """The same, not decoded from a field whose name it does not know: that may be another name of one it knows."""
+    return msgspec.defstruct(
+        request.__name__, (), bases=(request,), frozen=True, kw_only=True, forbid_unknown_fields=True
+    )
 
 
 def require_storable(request: msgspec.Struct) -> None:
@@ -117,4 +127,4 @@ def _query(operation: Operation[Req, Res], query: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidInput(f"the query string cannot be read: {error}.") from error
     many = operation.list_fields
-    return {key: values if key in many else values[-1] for key, values in pairs.items()}
+    return {key: values if key in many else values[0] for key, values in pairs.items()}

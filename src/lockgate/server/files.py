@@ -157,12 +157,13 @@ def _location(uri: str, owner: str) -> Location:
 
 def _list_released(ctx: Context, path: str, digest: str, inner: str) -> tuple[ArtifactFile, ...]:
     prefix = f"{inner}/" if inner else ""
+    folder = require_safe(path)
     found: dict[str, ArtifactFile] = {}
     for entry in ctx.store.read_tree(digest):
         if not entry.path.startswith(prefix):
             continue
         name, slash, _ = entry.path.removeprefix(prefix).partition("/")
-        found[name] = ArtifactFile(f"{path.rstrip('/')}/{name}", None if slash else entry.size_bytes)
+        found[name] = ArtifactFile(str(folder / name), None if slash else entry.size_bytes)
     return tuple(found[name] for name in sorted(found))
 
 

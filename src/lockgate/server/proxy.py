@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
-from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from lockgate.errors import InvalidInput, LockgateError, PermissionDenied
 from lockgate.server import files
 from lockgate.server.admitted import admitted, require_for
 from lockgate.server.answer import Answer, answer_struct
+from lockgate.server.artifacts.downloads import attachment, content_type
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
@@ -222,22 +222,14 @@ def _wanted(asked: dict[str, str], found: OpenArtifact) -> range | None:
     return wanted_range(asked.get("range", ""), found.info.size_bytes)
 
 
-def _as_download(path: str) -> bytes:
-    """Under its own name."""
-    name = path.rpartition("/")[2]
-    encoded = quote(name, safe="")
-    named = f"filename={name}" if encoded == name else f"filename*=UTF-8''{encoded}"
-    return f"attachment; {named}".encode()
-
-
 def _headers(path: str, found: OpenArtifact, part: range | None) -> list[tuple[bytes, bytes]]:
     size = found.info.size_bytes
     headers = [
-        (b"content-type", b"application/octet-stream"),
+        (b"content-type", content_type(path).encode()),
         (b"content-length", str(size if part is None else len(part)).encode()),
         (b"accept-ranges", b"bytes"),
         # A file that somebody logged must never run as a page of this server.
-        (b"content-disposition", _as_download(path)),
+        (b"content-disposition", attachment(path).encode()),
         (b"x-content-type-options", b"nosniff"),
         *_facts(found.info),
     ]

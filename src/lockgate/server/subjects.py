@@ -14,6 +14,7 @@ from lockgate.hashing import is_digest
 from lockgate.metadata import subjects, windows
 from lockgate.metadata.admission import CHAMPION
 from lockgate.metadata.environments import environments_of, list_environments
+from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
 from lockgate.wire import adoption, delivery, monitoring, registry
@@ -185,8 +186,7 @@ def of_window_page(connection: Connection, path_params: Mapping[str, Any]) -> Na
 
 def _of_path(connection: Connection, path: str) -> Names:
     """Runs keep their files below their experiment's id, released content lies below its digest."""
-    first, _, rest = path.strip("/").partition("/")
+    first, second, *_ = *require_safe(path).parts, "", ""
     if first == artifacts.CONTENT_FOLDER:
-        digest = rest.partition("/")[0]
-        return subjects.models_with_content(connection, digest) if is_digest(digest) else ()
+        return subjects.models_with_content(connection, second) if is_digest(second) else ()
     return subjects.experiments_named(connection, [experiment_number(first)]) if first.isdigit() else ()

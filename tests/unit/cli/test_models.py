@@ -141,7 +141,7 @@ def test_tags_and_descriptions_are_written(app: App) -> None:
 
 
 def test_unknown_model_version_and_alias_are_said(app: App) -> None:
-    assert "no registered model 'nobody'" in refuse(app, NotFound, "show", "nobody")
-    assert "no version 9" in refuse(app, NotFound, "show", "churn@9")
+    assert "name=nobody not found" in refuse(app, NotFound, "show", "nobody")
+    assert "version=9) not found; its newest is 2" in refuse(app, NotFound, "show", "churn@9")
     assert "it has: champion" in refuse(app, NotFound, "show", "churn@nothing")
     assert msgspec.json.encode(app.client.registry.list_aliases("churn")) == b'{"champion":1}'

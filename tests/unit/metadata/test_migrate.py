@@ -42,6 +42,8 @@ def first_rows(connection: Connection, *, fill: bool = False) -> dict[str, dict[
     for table in schema.sorted_tables:  # those that others point at first
         row = {}
         for column in table.columns:
+            if column.identity is not None and column.identity.always:
+                continue  # which PostgreSQL numbers itself
             parent = next((key.column for key in column.foreign_keys), None)
             plain = "x" if column.type.python_type is str else column.type.python_type(1)
             row[column.name] = plain if parent is None else rows.get(parent.table.name, {}).get(parent.name)

@@ -43,7 +43,7 @@ class Asked:
             found = {key.lower(): value for key, value in answer.getheaders()}
         finally:
             connection.close()
-        if found.get("content-type") == "application/json":
+        if data and found.get("content-type") == "application/json":
             data = json.loads(data)
         return answer.status, data, found
 

@@ -97,9 +97,30 @@ def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None
 def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
     status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
     assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
-    for path in ("/health", "/api/2.0/mlflow/webhooks/x", "/api/2.0/mlflow/logged-models/x"):
+    for path in ("/health", "/api/2.0/mlflow/webhooks/x", "/api/2.0/mlflow/logged-models/x", f"{RUNS}/create"):
         status, answer, _ = asked.ask("PUT", path, b"")
         assert (status, answer["error_code"]) == (405, "ENDPOINT_NOT_FOUND")
+
+
+def test_path_that_is_asked_for_by_another_method_says_which_it_takes(asked) -> None:
+    for path, methods in (
+        (f"{RUNS}/create", "POST"),
+        (f"{RUNS}/get", "GET, HEAD"),
+        ("/ajax-api/2.0/mlflow/webhooks", "GET, HEAD, POST"),
+        ("/api/2.0/mlflow/webhooks/x", "DELETE, GET, HEAD, PATCH"),
+    ):
+        status, answer, headers = asked.ask("PUT", path, b"")
+        assert (status, answer["hint"]) == (405, f"this path takes {methods}")
+        assert sorted(headers["allow"].split(", ")) == methods.split(", ")
+
+
+def test_what_can_be_read_can_be_asked_about(asked) -> None:
+    run_id = asked.ask("POST", f"{RUNS}/create", b"{}")[1]["run"]["info"]["run_id"]
+    for query, expected in ((f"run_id={run_id}", 200), ("run_id=nope", 404)):
+        get = asked.ask("GET", f"{RUNS}/get?{query}")
+        status, answer, headers = asked.ask("HEAD", f"{RUNS}/get?{query}")
+        assert (status, answer) == (expected, b"")
+        assert headers["content-length"] == get[2]["content-length"]
 
 
 def test_pages_prefix_is_the_same_server(asked) -> None:

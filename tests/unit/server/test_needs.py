@@ -185,9 +185,11 @@ def test_what_changes_something_is_never_a_viewers() -> None:
 def test_every_page_and_file_is_refused_to_a_user_without_a_role(team) -> None:
     token = team.add("bob")
     app = make_app(team.asked.context)
+    operations = {route.operation.path for route in ROUTES if not route.operation.path_fields}
     asked = [
         (method, path, team.ask(token, method, path, None if method == "GET" else b"{}")[0])
         for route in app.router.routes
+        if route.path.replace("/ajax-api/", "/api/") not in operations  # of which the other tests make sure
         for path in [re.sub(r"{\w+(:path)?}", "x", re.sub(r"{\w+:int}", "1", route.path))]
         for method in sorted((route.methods or {"GET"}) - {"HEAD"})
     ]

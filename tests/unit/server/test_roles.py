@@ -159,6 +159,11 @@ def test_nobody_reaches_into_what_is_not_theirs_by_a_detour(released) -> None:
         ),
         ("GET", f"{FILES}/content/{'b' * 64}/model", None),
         ("GET", f"{FILES}/other/file", None),
+        # the same folder, spelled otherwise
+        *(("GET", f"{FILES}/{start}{theirs}/file", None) for start in ("./", ".//", "././")),
+        *(("PUT", f"{FILES}/{start}{theirs}/file", b"x") for start in ("./", ".//", "././")),
+        *(("GET", f"{FILES}?path={path}", None) for path in (".", f"./{theirs}", f".//{theirs}")),
+        ("GET", f"{FILES}/./content//{'b' * 64}/model", None),
         ("GET", f"{FILES}?path=", None),
         ("GET", f"{OWN}/events/list-events", None),
         ("GET", "/", None),

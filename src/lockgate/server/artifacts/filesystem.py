@@ -44,13 +44,12 @@ class FilesystemArtifacts:
 
     def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "MovedUpload":
         """Raises InvalidInput for a folder, and for what lies below a file."""
-        require_name(path)
+        steps = require_name(path).parts
         target = self._key(path)
         partial = f"{self._root}/{PARTIAL_FOLDER}/{secrets.token_hex(8)}"
         with _naming(path):
             if self._filesystem.isdir(target):
                 raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
-            steps = path.strip("/").split("/")
             for i in range(1, len(steps)):
                 if self._filesystem.isfile(self._key("/".join(steps[:i]))):
                     raise InvalidInput(f"{path!r} lies below a file, not a folder.")

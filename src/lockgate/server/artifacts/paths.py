@@ -1,8 +1,8 @@
 """Paths from outside, refused before they touch a disk or become a key.
 
-A path is a plain relative one: no `..`, no empty step, no backslash, no control character, nothing absolute, no
-drive or scheme in front. What was percent-encoded once more than HTTP needs is looked at in its decoded form as well,
-because something behind us may decode it again.
+A path is a plain relative one: no `..`, no backslash, no control character, nothing absolute, no drive or scheme in
+front. `a/./b` and `a//b` are ways to write `a/b`. What was percent-encoded once more than HTTP needs is looked at in
+its decoded form as well, because something behind us may decode it again.
 """
 
 from pathlib import PurePosixPath
@@ -20,9 +20,7 @@ _NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\"}
 
 
 def require_safe(path: str) -> PurePosixPath:
-    """A relative path without tricks; the root for an empty one. Raises InvalidInput."""
-    if path in ("", "/"):
-        return PurePosixPath()
+    """A relative path without tricks, in its one spelling; the root for an empty one. Raises InvalidInput."""
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
@@ -31,17 +29,19 @@ def require_safe(path: str) -> PurePosixPath:
         raise InvalidInput(
             f"the path {path[:_SHOWN]!r}... is too long: at most {_LONGEST_PATH} bytes, {_LONGEST_NAME} a name."
         )
-    decoded = path
+    safe = PurePosixPath(path)
+    if not safe.parts:
+        return safe
+    decoded = str(safe)
     while True:
         if not _is_plain(decoded):
             raise InvalidInput(f"the path {path[:_SHOWN]!r} is not a plain relative path.")
         if (again := unquote(decoded)) == decoded:
             break
         decoded = again
-    steps = path.rstrip("/").split("/")
-    if steps[0] == PARTIAL_FOLDER:
+    if safe.parts[:1] == (PARTIAL_FOLDER,):
         raise InvalidInput(f"the name {PARTIAL_FOLDER!r} is kept for uploads that are not complete.")
-    return PurePosixPath(*steps)
+    return safe
 
 
 def require_name(path: str) -> PurePosixPath:

@@ -9,9 +9,9 @@ retries; the operations are S3's own, because paging, parts and metadata are wha
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
+from lockgate.server.artifacts.downloads import attachment
 from lockgate.server.artifacts.paths import require_name, require_safe
 from lockgate.server.artifacts.s3_errors import Answer, naming_s3_errors
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Part, PartUrls
@@ -95,10 +95,8 @@ class S3Artifacts:
     def download_url(self, path: str, *, expires_s: int) -> tuple[str, int]:
         key = self._key(path)
         size: int = self.call("head_object", path, Key=key)["ContentLength"]
-        name = quote(key.rpartition("/")[2])
         # What somebody logged must be saved by a browser, not shown. The header is part of what is signed.
-        disposition = f"attachment; filename*=UTF-8''{name}"
-        return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=disposition), size
+        return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=attachment(key)), size
 
     def upload_url(self, path: str, *, expires_s: int) -> str:
         return self._url("put_object", expires_s, Key=self._key(path))

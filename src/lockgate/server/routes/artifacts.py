@@ -1,6 +1,7 @@
 """Listings, deletion and the way past the server for large files; their bytes go through `server/proxy.py`."""
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from posixpath import basename
 
 from lockgate.errors import InvalidInput, NotImplementedHere
@@ -33,14 +34,14 @@ def list_model_artifacts(ctx: Context, request: wire.ListModelArtifacts) -> wire
 
 def list_proxy(ctx: Context, request: wire.ListProxy) -> wire.ProxyFiles:
     """Paths are bare names."""
-    path = request.path.strip("/")
+    folder = require_safe(request.path)
     if not request.max_results:
-        found = sorted(files.list_files(ctx, path))
-        return wire.ProxyFiles(files=_infos(found, f"{path}/" if path else ""))
+        found = sorted(files.list_files(ctx, request.path))
+        return wire.ProxyFiles(files=_infos(found, folder))
     if request.max_results < 0:
         raise InvalidInput(f"max_results is {request.max_results}, expected at least 1.")
-    page = files.list_page(ctx, path, limit=min(request.max_results, _PAGE), token=request.page_token)
-    return wire.ProxyFiles(files=_infos(page.files, f"{path}/" if path else ""), next_page_token=page.next_token)
+    page = files.list_page(ctx, request.path, limit=min(request.max_results, _PAGE), token=request.page_token)
+    return wire.ProxyFiles(files=_infos(page.files, folder), next_page_token=page.next_token)
 
 
 def delete_proxy(ctx: Context, request: wire.OneArtifact) -> Empty:
@@ -115,11 +116,15 @@ def _list_below(ctx: Context, location: files.Location, path: str, token: str) -
     require_safe(path)
     page = files.list_page(ctx, location.path_of(path), limit=_PAGE, token=token)
     return wire.RunArtifacts(
-        root_uri=location.uri, files=_infos(page.files, f"{location.folder}/"), next_page_token=page.next_token
+        root_uri=location.uri,
+        files=_infos(page.files, require_safe(location.folder)),
+        next_page_token=page.next_token,
     )
 
 
-def _infos(found: Iterable[ArtifactFile], prefix: str) -> tuple[wire.FileInfo, ...]:
+def _infos(found: Iterable[ArtifactFile], folder: PurePosixPath) -> tuple[wire.FileInfo, ...]:
+    """As seen from `folder`."""
+    prefix = "".join(f"{step}/" for step in folder.parts)
     return tuple(
         wire.FileInfo(path=item.path.removeprefix(prefix), is_dir=item.size_bytes is None, file_size=item.size_bytes)
         for item in found

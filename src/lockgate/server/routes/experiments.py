@@ -1,12 +1,14 @@
 """MLflow's experiments."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import experiment_search, experiments
+from lockgate.metadata.locations import absolute
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import Sees, contributor, listing, viewer
 from lockgate.server.numbers import experiment_number
@@ -20,7 +22,7 @@ def create_experiment(ctx: Context, request: wire.CreateExperiment) -> wire.Expe
         created = experiments.create_experiment(
             tx,
             request.name,
-            artifact_location=request.artifact_location,
+            artifact_location=absolute(request.artifact_location, Path.cwd()),
             tags={tag.key: tag.value for tag in request.tags},
         )
     return wire.ExperimentId(experiment_id=str(created))

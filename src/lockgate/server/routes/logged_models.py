@@ -1,5 +1,6 @@
 """MLflow's logged models: what a run made, before anybody registers it."""
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping
@@ -14,7 +15,7 @@ from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiments, of_logged_model, of_run_id
 from lockgate.wire.mlflow import logged_models as wire
-from lockgate.wire.mlflow.experiments import as_tags
+from lockgate.wire.mlflow.experiments import Tag, as_tags
 from lockgate.wire.mlflow.runs import Metric, number_out
 from lockgate.wire.operation import Empty
 
@@ -130,7 +131,7 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Lo
                 status=row["status"],
                 model_type=row["model_type"] or "",
                 source_run_id=row["source_run_id"] or "",
-                tags=as_tags(tags.get(row["model_id"], ())),
+                tags=_tags(tags.get(row["model_id"], ()), registered.get(row["model_id"], ())),
                 registrations=tuple(
                     wire.Registration(name=name, version=str(version))
                     for name, version in registered.get(row["model_id"], ())
@@ -143,6 +144,15 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Lo
         )
         for row in rows
     )
+
+
+def _tags(own: Sequence[tuple[str, str]], registered: Sequence[tuple[str, int]]) -> tuple[Tag, ...]:
+    """MLflow tells by a tag where a model is registered. It is made here, so that it is true after a renaming too."""
+    tags = dict(own)
+    if registered:
+        versions = [{"name": name, "version": version} for name, version in registered]
+        tags[wire.REGISTERED_AS] = json.dumps(versions)
+    return as_tags(tags.items())
 
 
 def _metric(run_id: str, item: ModelPoint) -> Metric:

@@ -12,7 +12,7 @@ from lockgate.metadata.outbox import MLFLOW_EVENTS, OWN_EVENTS
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import admin
 from lockgate.server.outgoing import require_sendable
-from lockgate.server.try_webhook import try_webhook
+from lockgate.server.try_webhook import by_entity, try_webhook
 from lockgate.wire.mlflow import webhooks as wire
 from lockgate.wire.operation import Empty
 
@@ -29,7 +29,7 @@ def create_webhook(ctx: Context, request: wire.CreateWebhook) -> wire.WebhookMes
             events=[event.name for event in request.events],
             description=request.description,
             secret=request.secret,
-            status=wire.status_name(request.status),
+            status=request.status,
         )
         return _answer(tx.connection, webhook_id)
 
@@ -68,7 +68,7 @@ def update_webhook(ctx: Context, request: wire.UpdateWebhook) -> wire.WebhookMes
             events=[*asked, *own] if asked else None,
             description=request.description,
             secret=request.secret,
-            status=None if request.status is None else wire.status_name(request.status),
+            status=request.status,
         )
         return _answer(tx.connection, request.webhook_id)
 
@@ -105,7 +105,7 @@ def _webhook(row: RowMapping, events: tuple[str, ...]) -> wire.Webhook:
         name=row["name"],
         description=row["description"],
         url=row["url"],
-        events=tuple(wire.WebhookEvent.of(event) for event in events if event in MLFLOW_EVENTS),
+        events=tuple(wire.WebhookEvent.of(event) for event in sorted(events, key=by_entity) if event in MLFLOW_EVENTS),
         status=row["status"],
         creation_timestamp=row["created_at"],
         last_updated_timestamp=row["updated_at"],

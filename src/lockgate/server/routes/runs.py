@@ -1,5 +1,6 @@
 """MLflow's runs: their life, what is logged to them, and finding them again."""
 
+import json
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from lockgate.errors import InvalidInput
-from lockgate.ids import new_run_id
+from lockgate.ids import new_run_id, new_run_name
 from lockgate.metadata import inputs, metrics, run_search, runs
 from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
 from lockgate.metadata.pages import LARGEST
@@ -42,7 +43,7 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
             f"Both 'run_name' argument and '{runs.NAME_TAG}' tag are specified, but with different values: "
             f"{request.run_name!r} and {tagged!r}."
         )
-    name = request.run_name or tagged or f"run-{run_id[:8]}"
+    name = request.run_name or tagged or new_run_name()
     with ctx.write() as tx:
         runs.create_run(
             tx,
@@ -157,10 +158,10 @@ def log_run_model(ctx: Context, request: wire.LogRunModel) -> Empty:
         runs.hold_run(tx, request.id)
         tags = dict(runs.tags_of(tx.connection, [request.id]).get(request.id, ()))
         try:
-            known = msgspec.json.decode(tags.get(_MODEL_HISTORY_TAG, "[]"), type=list[msgspec.Raw])
+            known = msgspec.json.decode(tags.get(_MODEL_HISTORY_TAG, "[]"), type=list[object])
+            history = json.dumps([*known, described])
         except (msgspec.DecodeError, RecursionError) as error:  # anybody may set the tag
             raise InvalidInput(f"the tag {_MODEL_HISTORY_TAG} of this run is no list in JSON: {error}.") from error
-        history = msgspec.json.encode([*known, described]).decode()
         require_text(history, TAG_LENGTH, _MODEL_HISTORY_TAG)  # half a JSON text would be no JSON text
         runs.set_run_tags(tx, request.id, {_MODEL_HISTORY_TAG: history})
     return Empty()
@@ -286,6 +287,9 @@ def _points(
             item.step or 0,
         )
         points.append(point)
+        # Most have neither, which one look tells.
+        if item.dataset_name is not item.dataset_digest and bool(item.dataset_name) != bool(item.dataset_digest):
+            raise InvalidInput("Both dataset_name and dataset_digest must be provided if one is provided")
         if item.model_id:
             named = Point(*point)
             of_models.append(ModelPoint(item.model_id, named, item.dataset_name or "", item.dataset_digest or ""))

@@ -1,12 +1,15 @@
 """Experiments: groups of runs."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from lockgate.wire.operation import Empty, Message, mlflow
 
 ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
-
+# MLflow takes an empty text for a missing one wherever a value is required.
+Text = Annotated[str, Meta(min_length=1)]
 
 WORKSPACE = "default"  # MLflow's servers may have several; here there is one
 

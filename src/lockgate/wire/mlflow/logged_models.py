@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.experiments import Tag, Text
 from lockgate.wire.mlflow.runs import Metric
 from lockgate.wire.operation import Empty, Message, mlflow, own
+
+REGISTERED_AS = "mlflow.modelVersions"  # MLflow's tag, which its server writes itself
 
 LoggedModelStatus = Literal[
     "LOGGED_MODEL_STATUS_UNSPECIFIED", "LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"
@@ -90,7 +92,7 @@ class OrderBy(Message, frozen=True, kw_only=True):
 
 
 class DatasetFilter(Message, frozen=True, kw_only=True):
-    dataset_name: str
+    dataset_name: Text
     dataset_digest: str | None = None
 
 

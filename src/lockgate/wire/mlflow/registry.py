@@ -1,15 +1,9 @@
 """Registered models, their versions and aliases, as MLflow's clients know them. Version numbers travel as strings."""
 
-from typing import Annotated
-
-from msgspec import Meta
 from msgspec.structs import force_setattr
 
-from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.mlflow.experiments import Tag, Text
 from lockgate.wire.operation import Empty, Message, mlflow
-
-# MLflow takes an empty text for a missing one wherever a value is required.
-Text = Annotated[str, Meta(min_length=1)]
 
 
 class ModelVersion(Message, frozen=True, kw_only=True):

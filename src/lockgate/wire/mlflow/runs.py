@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from lockgate.errors import InvalidInput
-from lockgate.wire.mlflow.experiments import Tag, ViewType
+from lockgate.wire.mlflow.experiments import Tag, Text, ViewType
 from lockgate.wire.operation import Empty, Message, Operation, mlflow
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
@@ -118,7 +118,7 @@ class OfRun(Message, frozen=True, kw_only=True):
         """Raises InvalidInput where the request names no run."""
         found = self.run_id or self.run_uuid
         if not found:
-            raise InvalidInput("missing value for required parameter 'run_id'.")
+            raise InvalidInput("Missing value for required parameter 'run_id'.")
         return found
 
 
@@ -161,7 +161,7 @@ class SetRunTag(OfRun, frozen=True, kw_only=True):
 
 
 class DeleteRunTag(OfRun, frozen=True, kw_only=True):
-    key: str
+    key: Text
 
 
 class LogBatch(OfRun, frozen=True, kw_only=True):

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
-from lockgate.wire.mlflow.registry import Text
+from lockgate.wire.mlflow.experiments import Text
 from lockgate.wire.operation import Empty, Message, mlflow
 
-# Protobuf's JSON takes an enumeration's name or its number.
-_ENTITIES = (
+Entity = Literal[
     "REGISTERED_MODEL",
     "MODEL_VERSION",
     "MODEL_VERSION_TAG",
@@ -19,28 +19,26 @@ _ENTITIES = (
     "PROMPT_VERSION_TAG",
     "PROMPT_ALIAS",
     "BUDGET_POLICY",
-)
-_ACTIONS = ("CREATED", "UPDATED", "DELETED", "SET", "EXCEEDED")
-_STATUSES = ("ACTIVE", "DISABLED")
-
+]
+Action = Literal["CREATED", "UPDATED", "DELETED", "SET", "EXCEEDED"]
 Status = Literal["ACTIVE", "DISABLED"]
 
 
 class WebhookEvent(Message, frozen=True, kw_only=True):
     """`REGISTERED_MODEL` `CREATED`, which is `registered_model.created` in what is sent."""
 
-    entity: str | int
-    action: str | int
+    entity: Entity
+    action: Action
 
     @property
     def name(self) -> str:
-        """As what is sent names it; a number that MLflow does not have stays one, and is no event."""
-        return f"{_named(self.entity, _ENTITIES)}.{_named(self.action, _ACTIONS)}".lower()
+        """As what is sent names it."""
+        return f"{self.entity}.{self.action}".lower()
 
     @classmethod
     def of(cls, name: str) -> "WebhookEvent":
         entity, _, action = name.upper().partition(".")
-        return cls(entity=entity, action=action)
+        return msgspec.convert({"entity": entity, "action": action}, cls)
 
 
 class Webhook(Message, frozen=True, kw_only=True):
@@ -66,7 +64,7 @@ class CreateWebhook(Message, frozen=True, kw_only=True):
     events: tuple[WebhookEvent, ...]
     description: str = ""
     secret: str = ""
-    status: str | int = "ACTIVE"
+    status: Status = "ACTIVE"
 
 
 class ListWebhooks(Message, frozen=True, kw_only=True):
@@ -93,7 +91,7 @@ class UpdateWebhook(OneWebhook, frozen=True, kw_only=True):
     events: tuple[WebhookEvent, ...] = ()
     description: str | None = None
     secret: str | None = None
-    status: str | int | None = None
+    status: Status | None = None
 
 
 class TryWebhook(OneWebhook, frozen=True, kw_only=True):
@@ -111,17 +109,6 @@ class Tried(Message, frozen=True, kw_only=True):
 
 class TriedMessage(Message, frozen=True, kw_only=True):
     result: Tried
-
-
-def status_name(status: str | int) -> str:
-    return _named(status, _STATUSES)
-
-
-def _named(value: str | int, names: tuple[str, ...]) -> str:
-    """Names are numbered from 1."""
-    if isinstance(value, int) and 1 <= value <= len(names):
-        return names[value - 1]
-    return str(value)
 
 
 CREATE_WEBHOOK = mlflow("webhooks", "POST", CreateWebhook, WebhookMessage)

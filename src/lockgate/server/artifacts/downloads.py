@@ -1,0 +1,43 @@
+"""How a file that somebody logged is sent to a browser: under its own name, and never to be run as a page of ours."""
+
+import mimetypes
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+_BINARY = "application/octet-stream"
+# What people read. MLflow's server sends it as plain text as well.
+_TEXT_NAMES = frozenset({"MLmodel", "MLproject", "mlproject"})
+_TEXT_SUFFIXES = frozenset(
+    {".txt", ".log", ".err", ".cfg", ".conf", ".cnf", ".cf", ".ini", ".properties", ".prop", ".hocon", ".toml"}
+    | {".yaml", ".yml", ".xml", ".json", ".js", ".py", ".py3", ".csv", ".tsv", ".md", ".rst", ".ipynb"}
+)
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+
+
+def content_type(path: str) -> str:
+    """By its name alone."""
+    name = PurePosixPath(path).name
+    if name in _TEXT_NAMES or PurePosixPath(name).suffix in _TEXT_SUFFIXES:
+        return "text/plain"
+    return mimetypes.guess_type(name)[0] or _BINARY
+
+
+def attachment(path: str) -> str:
+    """As RFC 6266 has it: a name that is not ASCII in both forms, of which the second is the right one.
+
+    >>> attachment("plots/a+b.png"), attachment("a b.txt")
+    ('attachment; filename=a+b.png', 'attachment; filename="a b.txt"')
+    >>> attachment("é.txt")
+    "attachment; filename=e.txt; filename*=UTF-8''%C3%A9.txt"
+    """
+    name = PurePosixPath(path).name
+    if name.isascii():
+        return f"attachment; filename={_quoted(name)}"
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "download"
+    return f"attachment; filename={_quoted(plain)}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _quoted(name: str) -> str:
+    return name if _TOKEN.fullmatch(name) else '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
