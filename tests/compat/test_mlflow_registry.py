@@ -302,6 +302,18 @@ def test_what_is_not_there_is_said_in_mlflows_words(client: MlflowClient) -> Non
             ask()
 
 
+def test_errors_are_of_mlflows_classes(client: MlflowClient) -> None:
+    client.create_registered_model("m")
+    for ask, expected in (
+        (lambda: client.get_registered_model("nobody"), ("RESOURCE_DOES_NOT_EXIST", "KAM00", "RESOURCE_NOT_FOUND")),
+        (lambda: client.create_registered_model("m"), ("RESOURCE_ALREADY_EXISTS", "KAM00", "RESOURCE_ALREADY_EXISTS")),
+        (lambda: client.get_model_version("m", "x"), ("INVALID_PARAMETER_VALUE", "KAM00", "INVALID_PARAMETER_VALUE")),
+    ):
+        with pytest.raises(MlflowException) as refused:
+            ask()
+        assert (refused.value.error_code, refused.value.sqlstate, refused.value.error_class) == expected
+
+
 def test_renaming_a_model_changes_its_versions(client: MlflowClient) -> None:
     client.create_registered_model("m")
     client.create_model_version("m", "s3://b/x")

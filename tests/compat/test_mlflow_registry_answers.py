@@ -433,6 +433,8 @@ def test_a_page_beyond_its_bound_is_refused_in_words_of_mlflow(ask: Ask, path: s
         "message": f"Invalid value \"{size}\" for parameter 'max_results' supplied:  Hint: Value was of type 'str'. "
         "See the API docs for more information about request parameters.",
         "hint": f"ask for at most {size - 1}, and with the page token for those that follow",
+        "sqlstate": "KAM00",
+        "error_class": "INVALID_PARAMETER_VALUE",
     }
 
 

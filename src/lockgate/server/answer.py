@@ -17,12 +17,29 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 
 
-class ErrorBody(msgspec.Struct, omit_defaults=True):
+# (SQLSTATE, class) by error code, as MLflow's server writes them: its client knows them by `sqlstate`, `error_class`.
+_CLASSES = {
+    "INVALID_PARAMETER_VALUE": ("KAM00", "INVALID_PARAMETER_VALUE"),
+    "RESOURCE_DOES_NOT_EXIST": ("KAM00", "RESOURCE_NOT_FOUND"),
+    "RESOURCE_ALREADY_EXISTS": ("KAM00", "RESOURCE_ALREADY_EXISTS"),
+    "PERMISSION_DENIED": ("KAM00", "PERMISSION_DENIED"),
+    "INVALID_STATE": ("XXM00", "CLIENT_INTERNAL_ERROR"),
+    "INTERNAL_ERROR": ("XXM00", "CLIENT_INTERNAL_ERROR"),
+}
+
+
+class _ErrorBody(msgspec.Struct, omit_defaults=True):
     """What MLflow's clients read, and the hint that ours shows as well."""
 
     error_code: str
     message: str
     hint: str | None = None
+    sqlstate: str | None = None
+    error_class: str | None = None
+
+
+def error_body(code: str, message: str, hint: str | None = None) -> bytes:
+    return answer_struct(_ErrorBody(code, message, hint, *_CLASSES.get(code, ())))
 
 
 def answer_struct(value: object) -> bytes:
@@ -67,12 +84,11 @@ def answer_error(error: Exception) -> Answer:
     if isinstance(error, LockgateError):
         if error.http_status >= 500 and error.http_status != 501:  # what is not here is nobody's trouble
             log.error("%s: %s", error.code, error)
-        body = ErrorBody(error.code, error.message, error.hint)
-        return Answer(answer_struct(body), error.http_status, _headers(error))
+        return Answer(error_body(error.code, error.message, error.hint), error.http_status, _headers(error))
     request_id = new_sortable_id()
     log.error("request %s failed", request_id, exc_info=error)
-    body = ErrorBody("INTERNAL_ERROR", f"an internal error occurred; the server's log has it as request {request_id}.")
-    return Answer(answer_struct(body), 500)
+    message = f"an internal error occurred; the server's log has it as request {request_id}."
+    return Answer(error_body("INTERNAL_ERROR", message), 500)
 
 
 def _headers(error: LockgateError) -> list[tuple[bytes, bytes]]:

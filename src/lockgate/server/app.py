@@ -25,7 +25,7 @@ from lockgate.config import Settings
 from lockgate.errors import InvalidInput, Unavailable
 from lockgate.server import origin
 from lockgate.server.admitted import ADMITTED
-from lockgate.server.answer import Answer, ErrorBody, answer_error, answer_struct
+from lockgate.server.answer import Answer, answer_error, error_body
 from lockgate.server.at_once import AtOnce
 from lockgate.server.connection import Beforehand
 from lockgate.server.context import AnyRoute, Context
@@ -209,10 +209,9 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
     # MLflow's clients look for this code to learn that a server is older than they are.
     assert isinstance(error, HTTPException)
     allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
-    body = ErrorBody(
+    answer = error_body(
         "ENDPOINT_NOT_FOUND",
         f"there is nothing at {request.method} {request.url.path}.",
         f"this path takes {', '.join(allowed)}" if any(allowed) else None,
     )
-    answer = answer_struct(body)
     return Response(answer, status_code=error.status_code, headers=error.headers, media_type="application/json")

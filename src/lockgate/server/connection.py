@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from lockgate.errors import InvalidInput
-from lockgate.server.answer import Answer, ErrorBody, answer_struct
+from lockgate.server.answer import Answer, error_body
 
 MAX_HEAD_BYTES = 64 << 10  # or what arrived at once
 # A body of this size has some hundred metrics, which take a millisecond.
@@ -190,7 +190,7 @@ class ApiConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is refused as every other mistake is."""
-        body = answer_struct(ErrorBody(InvalidInput.code, msg))
+        body = error_body(InvalidInput.code, msg)
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from lockgate.errors import InvalidInput, LockgateError, PermissionDenied
 from lockgate.server import files
 from lockgate.server.admitted import admitted, require_for
-from lockgate.server.answer import Answer, answer_struct
+from lockgate.server.answer import Answer, answer_struct, error_body
 from lockgate.server.artifacts.downloads import attachment, content_type
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
@@ -121,8 +121,7 @@ class ArtifactProxy:
                 part = _wanted(asked, found)
             except OutsideOfFile as error:
                 size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
-                body = answer_struct({"error_code": error.code, "message": error.message})
-                await Answer(body, error.http_status, size).send(send)
+                await Answer(error_body(error.code, error.message), error.http_status, size).send(send)
                 return
             headers = _headers(path, found, part)
             await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from lockgate.errors import NotImplementedHere
-from lockgate.server.answer import ErrorBody, answer_struct
+from lockgate.server.answer import error_body
 
 _ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _API_2 = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
@@ -63,7 +63,7 @@ def _endpoint(subject: str) -> Callable[[Request], Awaitable[Response]]:
         f"Lockgate has no part of MLflow's server for {subject}.",
         hint="run an MLflow server beside it for that, and point MLFLOW_TRACKING_URI at it there",
     )
-    body = answer_struct(ErrorBody(refusal.code, refusal.message, refusal.hint))
+    body = error_body(refusal.code, refusal.message, refusal.hint)
 
     async def answer(request: Request) -> Response:
         return Response(body, status_code=refusal.http_status, media_type="application/json")
