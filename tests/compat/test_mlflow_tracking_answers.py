@@ -310,7 +310,7 @@ def test_names_of_fields_and_values_may_be_those_of_protobufs_json(ask: Ask, exp
     for status, expected in ((3, "FINISHED"), ("4", "FAILED"), ("SCHEDULED", "SCHEDULED"), (1, "RUNNING")):
         info = ask("POST", "runs/update", {"runId": run, "status": status})[1]["run_info"]
         assert info["status"] == expected
-    for status in (0, 6, -1, "", True, 1.5, "running"):
+    for status in (0, 6, -1, "", True, 1.5, "running", "9" * 5000, "\u0663"):
         assert verdict(ask("POST", "runs/update", {"run_id": run, "status": status})) == BAD
     model = ask("POST", "logged-models", {"experimentId": experiment, "sourceRunId": run})[1]["model"]["info"]
     metric = {"key": "m", "value": 1, "timestamp": 1, "modelId": model["model_id"], "datasetName": "d"}

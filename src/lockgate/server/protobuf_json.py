@@ -3,6 +3,8 @@
 MLflow's server takes both, and a field that is not known by its other name would be ignored without a word.
 """
 
+import re
+from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -37,27 +39,27 @@ def as_written(value: Any, wanted: Any) -> Any:  # any JSON value, for any type 
 
 def _fields_as_written(value: dict[str, Any], wanted: type[msgspec.Struct]) -> dict[str, Any]:
     written = dict(value)
-    for field in msgspec.structs.fields(wanted):
-        name = field.encode_name
-        camel = _camel(name)
+    for name, camel, kind in _fields(wanted):
         if camel != name and camel in written:
             if name in written:
                 raise InvalidInput(f"Request specifies both '{name}' and '{camel}'; provide only one of them.")
             written[name] = written.pop(camel)
         if name in written:
-            written[name] = as_written(written[name], field.type)
+            written[name] = as_written(written[name], kind)
     return written
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(step.capitalize() for step in rest)
+@cache
+def _fields(wanted: type[msgspec.Struct]) -> tuple[tuple[str, str, Any], ...]:  # the third is any type
+    """(name, the same in lowerCamelCase, type) of each."""
+    names = [(field.encode_name, field.type) for field in msgspec.structs.fields(wanted)]
+    return tuple((name, re.sub("_(.)", lambda found: found[1].upper(), name), kind) for name, kind in names)
 
 
 def _named(value: Any, names: tuple[str, ...]) -> Any:  # any JSON value
     """Enumerations have their names in protobuf's order, which begins at 1 where 0 is not a name of its own."""
     first = 0 if names[0].endswith("_UNSPECIFIED") else 1
-    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    number = int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,2}", value) else value
     if isinstance(number, int) and not isinstance(number, bool) and first <= number < first + len(names):
         return names[number - first]
     return value
