@@ -74,6 +74,8 @@ def test_requests_of_the_released_client_are_read() -> None:
     query = b"filter=name%3D%27m%27&max_results=100&order_by=name&order_by=version_number+DESC"
     search = decode_request(mlflow.SEARCH_VERSIONS, query=query, body=b"", path_params={})
     assert search == mlflow.SearchVersions(filter="name='m'", max_results=100, order_by=("name", "version_number DESC"))
+    bare = decode_request(mlflow.SEARCH_VERSIONS, query=b"", body=b"", path_params={})
+    assert bare.max_results == 200_000  # MLflow's default, for who reads no second page
     tag = decode_request(
         logged_models.DELETE_LOGGED_MODEL_TAG, query=b"", body=b"", path_params={"model_id": "m-1", "tag_key": "k"}
     )

@@ -82,7 +82,7 @@ class Search(Message, frozen=True, kw_only=True):
 
 
 class SearchVersions(Search, frozen=True, kw_only=True):
-    max_results: int = 10_000
+    max_results: int = 200_000
 
 
 class ModelPage(Message, frozen=True, kw_only=True):
