@@ -104,9 +104,12 @@ def test_file_is_sent_with_its_type_and_its_name(client: MlflowClient, served, r
         ("MLmodel", "text/plain", "MLmodel"),
         ("a.json", "text/plain", "a.json"),
         ("page.html", "text/html", "page.html"),
+        ("page.JS", "text/plain", "page.JS"),
+        ("table.csv.gz", "application/octet-stream", "table.csv.gz"),
         ("dog+step+20.png", "image/png", "dog+step+20.png"),
         ('a "b".bin', "application/octet-stream", r'"a \"b\".bin"'),
         ("é ü", "application/octet-stream", "\"e u\"; filename*=UTF-8''%C3%A9%20%C3%BC"),
+        ("．．／etc", "application/octet-stream", ".._etc; filename*=UTF-8''%EF%BC%8E%EF%BC%8E%EF%BC%8Fetc"),
         ("日本", "application/octet-stream", "download; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
     ):
         client.log_text(run_id, "x", name)

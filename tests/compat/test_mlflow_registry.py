@@ -333,9 +333,13 @@ def test_logged_model_tells_by_a_tag_where_it_is_registered(client: MlflowClient
     for _ in range(2):
         client.create_model_version("m", f"models:/{logged.model_id}", model_id=logged.model_id)
     assert registered() == [{"name": "m", "version": 1}, {"name": "m", "version": 2}]
+    mlflow.register_model(f"models:/{logged.model_id}", "other")  # where the client sets the tag itself
     client.rename_registered_model("m", "n")
     client.delete_model_version("n", "1")
-    assert registered() == [{"name": "n", "version": 2}]
+    assert registered() == [{"name": "n", "version": 2}, {"name": "other", "version": 1}]
+    for name in ("n", "other"):
+        client.delete_registered_model(name)
+    assert registered() == []
 
 
 def test_moves_through_the_client_are_kept(client: MlflowClient, served) -> None:
@@ -405,8 +409,10 @@ def test_webhooks_are_listed_changed_and_deleted(client: MlflowClient, served, r
     page = client.list_webhooks(max_results=2)
     rest = client.list_webhooks(max_results=2, page_token=page.token)
     assert {hook.webhook_id for hook in [*page, *rest]} == {hook.webhook_id for hook in made}
-    with pytest.raises(MlflowException):
-        client.get_webhook(own.webhook_id)
+    for ask in (client.get_webhook, client.test_webhook):
+        with pytest.raises(MlflowException) as refused:
+            ask(own.webhook_id)
+        assert refused.value.error_code == "RESOURCE_DOES_NOT_EXIST"
     changed = client.update_webhook(made[0].webhook_id, name="new", status="DISABLED", events=["prompt.created"])
     assert (changed.name, str(changed.status), [str(event) for event in changed.events]) == (
         "new",

@@ -176,6 +176,9 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("logged-models", {**OF, "tags": [{"key": "a!", "value": "1"}], "params": [{"key": "b%", "value": "1"}]}, OK),
         ("logged-models/search", {"experiment_ids": ["0"], "datasets": [{"dataset_name": ""}]}, BAD),
         ("logged-models/search", {"experiment_ids": ["-1"]}, OK),
+        ("logged-models/search", {"experiment_ids": ["0"], "max_results": 200_000}, OK),
+        ("logged-models/search", {"experiment_ids": ["0"], "filter": "metrics.name = 0.5"}, OK),
+        ("logged-models/search", {"experiment_ids": ["0"], "filter": "params.lr = 1e-3 OR tags.depth != 3.10"}, OK),
         ("runs/search", {"experiment_ids": ["-1"]}, OK),
         ("experiments/delete", {"experiment_id": "-1"}, MISSING),
         ("logged-models/m-nope/params", {"model_id": "m-nope", "params": [{"key": "p", "value": "1"}]}, MISSING),
@@ -253,6 +256,8 @@ DELIBERATE: list[tuple[str, Body, tuple[int, str], str]] = [
     ("logged-models/search", {"experiment_ids": ["0"], "page_token": "x"}, BAD, "500"),
     ("experiments/create", {"name": "x", "artifact_location": "s3://b/../x"}, BAD, "200"),
     ("experiments/create", {"name": "x", "artifact_location": "mlflow-artifacts:/x?y=1"}, BAD, "200"),
+    ("experiments/create", {"name": "x", "artifact_location": "/srv/x?y=1"}, BAD, "200"),
+    ("experiments/create", {"name": "x", "artifact_location": "mlflow-artifacts:/./x"}, BAD, "200"),
     ("experiments/update", {**OF, "new_name": "Default"}, TAKEN, "400 BAD_REQUEST"),
     ("runs/create", {**OF, "tags": [{"key": "", "value": "1"}]}, BAD, "200 and a tag without a name"),
     ("runs/create", {**OF, "tags": [{"key": "k" * 251, "value": "1"}]}, BAD, "200 on SQLite, 500 on PostgreSQL"),
@@ -315,7 +320,8 @@ def test_names_of_fields_and_values_may_be_those_of_protobufs_json(ask: Ask, exp
     model = ask("POST", "logged-models", {"experimentId": experiment, "sourceRunId": run})[1]["model"]["info"]
     metric = {"key": "m", "value": 1, "timestamp": 1, "modelId": model["model_id"], "datasetName": "d"}
     assert verdict(ask("POST", "runs/log-batch", {"runId": run, "metrics": [metric]})) == BAD
-    batch = {"runId": run, "metrics": [{**metric, "datasetDigest": "1"}]}
+    assert verdict(ask("POST", "runs/log-batch", {"run_id": run, "metrics": [metric]})) == BAD
+    batch = {"run_id": run, "metrics": [{**metric, "datasetDigest": "1"}]}
     assert verdict(ask("POST", "runs/log-batch", batch)) == OK
     (measured,) = ask("GET", f"logged-models/{model['model_id']}", {})[1]["model"]["data"]["metrics"]
     assert (measured["run_id"], measured["dataset_name"], measured["dataset_digest"]) == (run, "d", "1")
@@ -373,6 +379,7 @@ def test_location_of_files_stays_where_it_is_and_keeps_what_it_asks_for(ask: Ask
         assert kept(location) == (location, f"{location.rstrip('/')}/RUN/artifacts")
     assert kept("s3://b/p?region=eu") == ("s3://b/p?region=eu", "s3://b/p/RUN/artifacts?region=eu")
     assert kept("models") == kept("./models") == (f"{here}/models", f"{here}/models/RUN/artifacts")
+    assert kept("FILE:///srv") == ("FILE:///srv", "FILE:///srv/RUN/artifacts")
     assert kept("file:models") == (f"file://{here}/models", f"file://{here}/models/RUN/artifacts")
 
 
@@ -455,7 +462,7 @@ def test_logged_models_are_found_by_what_they_do_not_have(ask: Ask, experiment: 
     assert found("source_run_id LIKE '%'") == "abc"
     assert (found("", "model_type"), found("", "source_run_id")) == ("bca", "abc")
     assert found("params.depth = 3") == found("params.depth LIKE 3") == found("params.depth = '3'") == "abc"
-    assert found("params.depth != 3") == found("name = 1") == ""
+    assert found("params.depth != 3") == found("params.depth = 3.0") == found("params.depth = 03") == ""
     assert found("lifecycle_stage = 'active'") == found(f"experiment_id = '{experiment}'") == "abc"
     assert found("artifact_location LIKE 'mlflow-artifacts:%'", "artifact_location")
 

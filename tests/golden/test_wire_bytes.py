@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from msgspec.structs import asdict
 
 from lockgate.entities import Content, Release
 from lockgate.server.decode import decode_request
@@ -70,7 +69,7 @@ def test_message_is_encoded_as_ever(message: msgspec.Struct, expected: bytes) ->
 def test_requests_of_the_released_client_are_read() -> None:
     body = b'{"run_uuid": "a", "run_id": "a", "key": "m", "value": 0.5, "timestamp": 17, "step": 0}'
     metric = decode_request(runs.LOG_METRIC, query=b"", body=body, path_params={})
-    assert asdict(metric) == asdict(runs.LogMetric(run_id="a", run_uuid="a", key="m", value=0.5, timestamp=17, step=0))
+    assert metric == runs.LogMetric(run_id="a", run_uuid="a", key="m", value=0.5, timestamp=17, step=0)
     query = b"filter=name%3D%27m%27&max_results=100&order_by=name&order_by=version_number+DESC"
     search = decode_request(mlflow.SEARCH_VERSIONS, query=query, body=b"", path_params={})
     assert search == mlflow.SearchVersions(filter="name='m'", max_results=100, order_by=("name", "version_number DESC"))
@@ -80,3 +79,15 @@ def test_requests_of_the_released_client_are_read() -> None:
         logged_models.DELETE_LOGGED_MODEL_TAG, query=b"", body=b"", path_params={"model_id": "m-1", "tag_key": "k"}
     )
     assert tag == logged_models.DeleteLoggedModelTag(model_id="m-1", tag_key="k")
+
+
+def test_field_of_a_newer_client_is_ignored_and_nothing_else() -> None:
+    body = (
+        b'{"release":{"model":"m","version":1,"content":{"kind":"tree","digest":"d","size_bytes":2,"newInside":{}},'
+        b'"run_id":"r","created_at":3,"created_by":"u","flavor":"f","params":{"max_depth":null,"n":3}},"newOne":[1]}'
+    )
+    request = decode_request(registry.CREATE_RELEASE, query=b"", body=body, path_params={})
+    assert request.release.params == {"max_depth": None, "n": 3}
+    body = b'{"run_id":"a","metrics":[{"key":"m","value":1.5,"timestamp":2,"newInside":1}],"newOne":{"a":null}}'
+    batch = decode_request(runs.LOG_BATCH, query=b"", body=body, path_params={})
+    assert batch == runs.LogBatch(run_id="a", metrics=(runs.Metric(key="m", value=1.5, timestamp=2),))

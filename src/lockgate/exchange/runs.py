@@ -138,8 +138,10 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
             call(wire.RESTORE_RUN, wire.OfRun(run_id=place.id))
     tracking = Tracking(book.target.transport, SystemClock())
     params = {param.key: param.value for param in run.data.params}
-    changed = () if known is None else tags  # a new run has them already; its parent's id there is for `settle` to say
-    tracking.log_batch(place.id, params=params, tags={tag.key: tag.value for tag in changed if tag.key != PARENT_TAG})
+    there = tags if known is None else call(answers.GET_RUN, wire.OfRun(run_id=place.id)).run.data.tags
+    # What is there already may be called what only a new run's tags may; its parent's id there is for `settle` to say.
+    changed = {tag.key: tag.value for tag in tags if tag not in there and tag.key != PARENT_TAG}
+    tracking.log_batch(place.id, params=params, tags=changed)
     if run.inputs.dataset_inputs:
         call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
     points = _copy_points(book, run, place)

@@ -36,7 +36,6 @@ def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") 
     get_version(tx.connection, name, version)
     before = find_alias(tx.connection, name, alias)
     if before == version:
-        _tell(tx, name, alias, version)  # as MLflow's server does: somebody may wait to hear it again
         return False
     tx.connection.execute(
         upsert(tx.is_sqlite, aliases)
@@ -116,6 +115,15 @@ def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
     )
 
 
+def tell_alias(tx: Tx, name: str, alias: str, after: int | None) -> None:
+    """Tell webhooks where it points, or that it is gone."""
+    kind = "prompt_alias" if is_prompt(tx.connection, name) else "model_version_alias"
+    if after is None:
+        enqueue(tx, f"{kind}.deleted", {"name": name, "alias": alias})
+    else:
+        enqueue(tx, f"{kind}.created", {"name": name, "alias": alias, "version": str(after)})
+
+
 def _restage(tx: Tx, name: str, alias: str, before: int | None, after: int | None) -> None:
     """MLflow's stages say the same as the environments that are called like them, for clients that go by stages."""
     stage = alias.capitalize()
@@ -141,13 +149,5 @@ def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None
             "reason": require_text(reason, REASON_LENGTH, "reason"),
         },
     )
-    _tell(tx, name, alias, after)
+    tell_alias(tx, name, alias, after)
     append_event(tx, "alias.moved", name, {"alias": alias, "from": before, "to": after, "reason": reason})
-
-
-def _tell(tx: Tx, name: str, alias: str, after: int | None) -> None:
-    kind = "prompt_alias" if is_prompt(tx.connection, name) else "model_version_alias"
-    if after is None:
-        enqueue(tx, f"{kind}.deleted", {"name": name, "alias": alias})
-    else:
-        enqueue(tx, f"{kind}.created", {"name": name, "alias": alias, "version": str(after)})

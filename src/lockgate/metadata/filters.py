@@ -23,7 +23,7 @@ Parsing is pure and knows nothing of tables; `conditions` makes SQL of a tree.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from lockgate.errors import InvalidInput
@@ -51,11 +51,15 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`operator` in capitals; `value` is a tuple for IN and BETWEEN, and None for IS NULL."""
+    """`operator` in capitals; `value` is a tuple for IN and BETWEEN, and None for IS NULL.
+
+    `number` is a value as it was written, where it is one number.
+    """
 
     name: Name
     operator: str
     value: Value | tuple[Value, ...] | None
+    number: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +226,7 @@ class _Parser:
         name = parse_name(token.text)
         operator = self._next()
         if operator.kind == "operator":
-            return Comparison(name, operator.text, self._value())
+            return self._with_value(name, operator.text)
         if operator.word == "IS":
             negated = self._take("NOT")
             self._expect("NULL")
@@ -231,7 +235,7 @@ class _Parser:
         if word == "NOT":
             negation, word = "NOT ", self._next().word
         if word in ("LIKE", "ILIKE"):
-            return Comparison(name, negation + word, self._value())
+            return self._with_value(name, negation + word)
         if word == "IN":
             return Comparison(name, negation + word, self._list())
         if word == "BETWEEN":
@@ -239,6 +243,11 @@ class _Parser:
             self._expect("AND")
             return Comparison(name, negation + word, (low, self._value()))
         raise self._invalid(f"expected an operator after {token.text}, found {operator.text}")
+
+    def _with_value(self, name: Name, operator: str) -> Comparison:
+        value = self._value()
+        written = self._tokens[self._position - 1]
+        return Comparison(name, operator, value, written.text if written.kind == "number" else "")
 
     def _list(self) -> tuple[Value, ...]:
         self._expect("(")

@@ -1,4 +1,4 @@
-"""Where the files of an experiment are: a URI or a path of this machine, below which each run has its folder."""
+"""Where an experiment's files are: a URI or a path of a machine, below which runs and models have their folders."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -6,19 +6,21 @@ from urllib.parse import urlsplit
 from lockgate.errors import InvalidInput
 from lockgate.metadata.limits import ARTIFACT_LOCATION_LENGTH, require_text
 
+_PLACES = ("", "file", "mlflow-artifacts")
+
 
 def require_location(location: str) -> None:
-    """Raises InvalidInput for what no folder of a run can be below."""
+    """Raises InvalidInput for what no folder can be below."""
     require_text(location, ARTIFACT_LOCATION_LENGTH, "artifact_location")
     scheme = _scheme(location)
     if scheme == "runs":
         raise InvalidInput(f"Artifact location cannot be a runs:/ URI. Given: {location!r}.")
     if "#" in location:
         raise InvalidInput("'artifact_location' URL can't include fragments or params.")
-    if scheme == "mlflow-artifacts" and "?" in location:
-        raise InvalidInput("'artifact_location' of files that go through the server can't include a query.")
-    if ".." in location.split("/"):
-        raise InvalidInput(f"'artifact_location' must not leave its folder: {location!r}.")
+    if scheme in _PLACES and "?" in location:  # of which one half would be read as a path and the other not
+        raise InvalidInput("'artifact_location' of a folder can't include a query.")
+    if not {".", ".."}.isdisjoint(location.split("/")):
+        raise InvalidInput(f"'artifact_location' must not leave its folder: {location!r}. Write it without . and ..")
 
 
 def absolute(location: str, folder: Path) -> str:
@@ -28,10 +30,10 @@ def absolute(location: str, folder: Path) -> str:
     ('/srv/models', 'file:///srv/models', 's3://b/models')
     """
     scheme = _scheme(location)
-    path = location.removeprefix("file:")
+    path = location[len("file:") :] if scheme else location
     if scheme not in ("", "file") or not path or path.startswith("/"):
         return location
-    return f"file://{folder / path}" if scheme else str(folder / path)
+    return (folder / path).as_uri() if scheme else str(folder / path)
 
 
 def below(location: str, path: str) -> str:

@@ -95,7 +95,7 @@ def search_logged_models(
 def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
     key, operator = comparison.name.key, comparison.operator
     entity = require_entity(comparison.name, _ENTITIES, of="logged models")
-    if entity in ("param", "tag") or key in _TEXTS:
+    if entity in ("param", "tag"):
         comparison = _of_text(comparison)
     if entity == "attribute":
         texts = {**_TEXTS, **_MAY_BE_MISSING} if operator in PRESENCE else _TEXTS
@@ -112,10 +112,9 @@ def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnE
 
 
 def _of_text(comparison: Comparison) -> Comparison:
-    """`params.depth = 3` asks for the text '3' here, as it does in MLflow. Filters of runs want the quotes."""
-    value = comparison.value
-    if isinstance(value, int | float) and comparison.operator in _OF_ONE_VALUE:
-        return Comparison(comparison.name, comparison.operator, str(value))
+    """`params.lr = 1e-3` asks for the text '1e-3' here, as it does in MLflow. Filters of runs want the quotes."""
+    if comparison.number and comparison.operator in _OF_ONE_VALUE:
+        return Comparison(comparison.name, comparison.operator, comparison.number)
     return comparison
 
 

@@ -6,6 +6,7 @@ So a crash at any instant leaves nothing that is listed without its files, and n
 What a registered version was made from is kept, as long as there is the version.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from lockgate.metadata.tables import (
     runs,
 )
 
-_FILES = "/artifacts"  # where the folder of a run or a logged model keeps its files
+_FILES = re.compile(r"/artifacts(?=\?|$)")  # where the folder of a run or a logged model keeps its files
 
 
 class Purge(NamedTuple):
@@ -64,7 +65,7 @@ def purge(tx: Tx, *, before: int, limit: int) -> Purge:
     )
     of_experiments = _take(tx, experiments, and_(_old_experiments(before), is_empty), limit)
     done = Purge(len(of_runs), len(of_models), len(of_experiments), 0)
-    folders = [uri.removesuffix(_FILES) for _, uri in (*of_runs, *of_models)]
+    folders = [_FILES.sub("", uri, count=1) for _, uri in (*of_runs, *of_models)]
     # A location that somebody chose may hold more than the experiment's files.
     folders += [uri for number, uri in of_experiments if uri == f"mlflow-artifacts:/{number}"]
     if folders:

@@ -89,7 +89,7 @@ class Api:
         routes += [*page_routes(), *further]
         # For HEAD, and to know a path that is asked for by a method that it does not take.
         routes += [self._routed_to(path, by_method) for path, by_method in fixed.items()]
-        self.router = Router(routes)
+        self.router = Router(routes, redirect_slashes=False)
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
         self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path, 405: _no_such_path})
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,8 +10,8 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from lockgate.errors import InvalidInput, PayloadTooLarge
-from lockgate.server.protobuf_json import as_written
-from lockgate.wire.operation import Operation, Req, Res
+from lockgate.server.protobuf_json import as_written, may_be_spelled_otherwise
+from lockgate.wire.operation import OWN_PREFIX, Operation, Req, Res
 
 # A body that is too large is read to its end and thrown away, so that the client gets our answer and not a reset
 # connection; but not for ever.
@@ -50,28 +49,23 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
 
 def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes, path_params: Mapping[str, str]) -> Req:
     """The typed request. Raises InvalidInput naming the field that does not fit."""
-    if operation.method != "GET" and not path_params:
+    is_own = operation.path.startswith(OWN_PREFIX)
+    if operation.method != "GET" and not path_params and (is_own or not may_be_spelled_otherwise(body)):
         try:
-            request: Req = msgspec.json.decode(body or b"{}", type=_strict(operation.request), strict=False)
+            request: Req = msgspec.json.decode(body or b"{}", type=operation.request, strict=False)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass  # a null, a bare NaN, another name or a real mistake: the slow way below tells them apart
+            pass  # a null, a bare NaN or a real mistake: the slow way below tells them apart
         else:
             if b"\\u" in body:  # JSON has both escaped, and to look into every text takes as long as to decode
                 require_storable(request)
             return request
     is_in_address = operation.method == "GET" and (query or not body)
     given = _query(operation, query) if is_in_address else _object(body)
-    request = _convert(operation, as_written({**given, **path_params}, operation.request))
+    if not is_own:
+        given = as_written(given, operation.request)
+    request = _convert(operation, {**given, **path_params})
     require_storable(request)
     return request
-
-
-@cache
-def _strict(request: type[msgspec.Struct]) -> Any:  # a type that is made here, below `request`
-    """The same, not decoded from a field whose name it does not know: that may be another name of one it knows."""
-    return msgspec.defstruct(
-        request.__name__, (), bases=(request,), frozen=True, kw_only=True, forbid_unknown_fields=True
-    )
 
 
 def require_storable(request: msgspec.Struct) -> None:
@@ -121,10 +115,11 @@ def _without_nulls(value: Any) -> Any:  # any JSON value
 
 
 def _query(operation: Operation[Req, Res], query: bytes) -> dict[str, Any]:
-    """Query parameters; one that the struct holds many of stays a list."""
+    """Query parameters that the struct has; one that it holds many of stays a list."""
     try:
         pairs = parse_qs(query.decode(), keep_blank_values=True, max_num_fields=10_000)
     except ValueError as error:
         raise InvalidInput(f"the query string cannot be read: {error}.") from error
     many = operation.list_fields
-    return {key: values if key in many else values[0] for key, values in pairs.items()}
+    known = operation.request.__struct_encode_fields__
+    return {key: pairs[key] if key in many else pairs[key][0] for key in known if key in pairs}

@@ -45,7 +45,7 @@ class LocatedFiles:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        given = {**{name: values[-1] for name, values in query.items()}, **scope["path_params"]}
+        given = {**{name: values[0] for name, values in query.items()}, **scope["path_params"]}
         path = await asyncio.to_thread(self._locate, admitted(scope), given)
         method = "PUT" if scope["method"] == "POST" else scope["method"]  # what an upload is to the proxy
         await self._proxy({**scope, "method": method, "path_params": {"path": path}}, receive, send)

@@ -230,6 +230,7 @@ def _headers(path: str, found: OpenArtifact, part: range | None) -> list[tuple[b
         # A file that somebody logged must never run as a page of this server.
         (b"content-disposition", attachment(path).encode()),
         (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"no-cache"),  # a plot may be logged again
         *_facts(found.info),
     ]
     if part is not None:

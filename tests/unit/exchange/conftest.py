@@ -103,7 +103,7 @@ def fill(client: Client, folder: Path) -> Filled:
     call, tracking = client.transport.call, client.tracking
     request = experiments.CreateExperiment(name="café ☕", tags=(Tag(key="team", value="ré"),))
     experiment = call(experiments.CREATE_EXPERIMENT, request).experiment_id
-    parent = tracking.create_run(experiment, run_name="parent", tags={"note": "größer"})
+    parent = tracking.create_run(experiment, run_name="parent", tags={"note": "größer", "odd (tag)": "1"})
     odd = ("NaN", "Infinity", "-Infinity", 1e-300)
     points = [runs.Metric(key="odd", value=value, timestamp=5, step=step) for step, value in enumerate(odd)]
     tracking.log_batch(parent, metrics=points, params={"depth": "3", "empty": ""})

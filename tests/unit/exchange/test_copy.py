@@ -48,7 +48,7 @@ def test_all_counts_are_equal_and_as_expected(sides: Any, filled: Any) -> None:
         "experiments": 2,  # with Default
         "runs": 2,
         "params": 3,
-        "tags": 11,
+        "tags": 12,
         "metric points": 6,
         "datasets": 1,
         "logged models": 1,
@@ -191,12 +191,12 @@ def test_difference_is_seen(sides: Any, filled: Any) -> None:
     report = sides.copy()
     tags = counts(report)["tags"]
     # a run that still goes on is copied again each time, with its tags; the finished one is not
-    assert report.is_equal and tags == (11, 11)
+    assert report.is_equal and tags == (12, 12)
     child = copied_runs(sides.target)["child"].info
     sides.target.transport.call(runs.DELETE_RUN_TAG, runs.DeleteRunTag(run_id=child.run_id, key="fold"))
     report = sides.copy()
     assert not report.is_equal
-    assert counts(report)["tags"] == (11, 10)
+    assert counts(report)["tags"] == (12, 11)
 
 
 def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled: Any) -> None:

@@ -122,6 +122,17 @@ def test_endless_filter_is_refused_before_it_costs_anything(text: str, says: str
         parse_filter(text)
 
 
+def test_number_is_known_as_it_was_written() -> None:
+    def written(text: str) -> str:
+        found = parse_filter(text)
+        assert isinstance(found, Comparison)
+        return found.number
+
+    assert [written(f"params.lr = {text}") for text in ("1e-3", "3.10", "-07", ".5")] == ["1e-3", "3.10", "-07", ".5"]
+    assert written("params.lr LIKE 3") == "3"
+    assert written("params.lr = '3'") == written("params.lr IN (3)") == written("params.lr BETWEEN 1 AND 3") == ""
+
+
 def test_filter_at_the_limits_is_read() -> None:
     assert isinstance(parse_filter(" OR ".join(["metrics.a > 1"] * MAX_COMPARISONS)), Or)
     assert parse_filter("(" * MAX_DEPTH + "metrics.a > 1" + ")" * MAX_DEPTH) == A

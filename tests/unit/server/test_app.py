@@ -97,6 +97,9 @@ def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None
 def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
     status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
     assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+    for path in ("/health/", f"{RUNS}/create/", f"{RUNS}/search//"):  # and leads nowhere else
+        status, answer, headers = asked.ask("POST", path, b"{}")
+        assert (status, answer["error_code"], "location" in headers) == (404, "ENDPOINT_NOT_FOUND", False)
     for path in ("/health", "/api/2.0/mlflow/webhooks/x", "/api/2.0/mlflow/logged-models/x", f"{RUNS}/create"):
         status, answer, _ = asked.ask("PUT", path, b"")
         assert (status, answer["error_code"]) == (405, "ENDPOINT_NOT_FOUND")

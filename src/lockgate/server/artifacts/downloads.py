@@ -11,17 +11,21 @@ _BINARY = "application/octet-stream"
 _TEXT_NAMES = frozenset({"MLmodel", "MLproject", "mlproject"})
 _TEXT_SUFFIXES = frozenset(
     {".txt", ".log", ".err", ".cfg", ".conf", ".cnf", ".cf", ".ini", ".properties", ".prop", ".hocon", ".toml"}
-    | {".yaml", ".yml", ".xml", ".json", ".js", ".py", ".py3", ".csv", ".tsv", ".md", ".rst", ".ipynb"}
+    | {".yaml", ".yml", ".xml", ".json", ".js", ".mjs", ".py", ".py3", ".csv", ".tsv", ".md", ".rst", ".ipynb"}
 )
+_KNOWN = mimetypes.MimeTypes()  # not what this machine has been told of besides
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
 def content_type(path: str) -> str:
     """By its name alone."""
     name = PurePosixPath(path).name
-    if name in _TEXT_NAMES or PurePosixPath(name).suffix in _TEXT_SUFFIXES:
+    if name in _TEXT_NAMES or PurePosixPath(name).suffix.lower() in _TEXT_SUFFIXES:
         return "text/plain"
-    return mimetypes.guess_type(name)[0] or _BINARY
+    kind, packed = _KNOWN.guess_type(name, strict=False)
+    if kind is None or packed:
+        return _BINARY
+    return "text/plain" if "script" in kind else kind  # no page may load it as its own
 
 
 def attachment(path: str) -> str:
@@ -35,7 +39,8 @@ def attachment(path: str) -> str:
     name = PurePosixPath(path).name
     if name.isascii():
         return f"attachment; filename={_quoted(name)}"
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "download"
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[/\\]", "_", plain) or "download"  # some letters fall apart into these
     return f"attachment; filename={_quoted(plain)}; filename*=UTF-8''{quote(name, safe='')}"
 
 

@@ -39,7 +39,7 @@ def require_safe(path: str) -> PurePosixPath:
         if (again := unquote(decoded)) == decoded:
             break
         decoded = again
-    if safe.parts[:1] == (PARTIAL_FOLDER,):
+    if safe.parts[0] == PARTIAL_FOLDER:
         raise InvalidInput(f"the name {PARTIAL_FOLDER!r} is kept for uploads that are not complete.")
     return safe
 

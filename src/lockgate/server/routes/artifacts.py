@@ -124,7 +124,7 @@ def _list_below(ctx: Context, location: files.Location, path: str, token: str) -
 
 def _infos(found: Iterable[ArtifactFile], folder: PurePosixPath) -> tuple[wire.FileInfo, ...]:
     """As seen from `folder`."""
-    prefix = "".join(f"{step}/" for step in folder.parts)
+    prefix = f"{folder}/" if folder.parts else ""
     return tuple(
         wire.FileInfo(path=item.path.removeprefix(prefix), is_dir=item.size_bytes is None, file_size=item.size_bytes)
         for item in found

@@ -9,6 +9,7 @@ from lockgate.errors import InvalidInput
 from lockgate.ids import new_model_id
 from lockgate.metadata import logged_model_search, logged_models
 from lockgate.metadata.limits import MOST_ORDERS, require_unique
+from lockgate.metadata.pages import LARGEST
 from lockgate.metadata.points import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
@@ -97,7 +98,7 @@ def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire
                 logged_model_search.Order(item.field_name, item.ascending, item.dataset_name, item.dataset_digest)
                 for item in request.order_by
             ],
-            max_results=request.max_results or _PAGE,
+            max_results=min(request.max_results or _PAGE, LARGEST),
             page_token=request.page_token,
         )
         return wire.LoggedModelPage(models=_models(connection, page.rows), next_page_token=page.next_token)
@@ -147,8 +148,11 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Lo
 
 
 def _tags(own: Sequence[tuple[str, str]], registered: Sequence[tuple[str, int]]) -> tuple[Tag, ...]:
-    """MLflow tells by a tag where a model is registered. It is made here, so that it is true after a renaming too."""
-    tags = dict(own)
+    """MLflow tells by a tag where a model is registered. It is made here, so that it is true after a renaming too.
+
+    MLflow's client sets it as well; that is not shown.
+    """
+    tags = {key: value for key, value in own if key != wire.REGISTERED_AS}
     if registered:
         versions = [{"name": name, "version": version} for name, version in registered]
         tags[wire.REGISTERED_AS] = json.dumps(versions)

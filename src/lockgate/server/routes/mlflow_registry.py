@@ -84,7 +84,9 @@ def delete_model_tag(ctx: Context, request: wire.DeleteModelTag) -> Empty:
 
 def set_model_alias(ctx: Context, request: wire.SetModelAlias) -> Empty:
     with ctx.write() as tx:
-        _move_alias(tx, request.name, request.alias, version_number(request.version), reason="")
+        version = version_number(request.version)
+        if not _move_alias(tx, request.name, request.alias, version, reason=""):
+            aliases.tell_alias(tx, request.name, request.alias, version)  # as MLflow's server does
     return Empty()
 
 
@@ -207,14 +209,14 @@ def version_number(text: str) -> int:
         raise InvalidInput(f"Parameter 'version' must be an integer, got {text[:40]!r}.") from None
 
 
-def _move_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str) -> None:
+def _move_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str) -> bool:
     versions.get_version(tx.connection, name, version)
     try:
         admission.require_alias_admitted(tx.connection, name, alias, version)
     except (GateFailed, PermissionDenied) as error:
         # MLflow's clients show the message alone, so the way out has to be in it.
         raise type(error)(f"{error.message} To go on: {error.hint}") from error
-    aliases.set_alias(tx, name, alias, version, reason=reason)
+    return aliases.set_alias(tx, name, alias, version, reason=reason)
 
 
 def _answer_model(connection: Connection, name: str) -> wire.RegisteredModelMessage:

@@ -81,6 +81,8 @@ def delete_webhook(ctx: Context, request: wire.OneWebhook) -> Empty:
 
 
 def test_webhook(ctx: Context, request: wire.TryWebhook) -> wire.TriedMessage:
+    with ctx.read() as connection:
+        _events(connection, request.webhook_id)
     event = request.event.name if request.event is not None else ""
     return wire.TriedMessage(result=try_webhook(ctx, request.webhook_id, event, among=MLFLOW_EVENTS))
 
