@@ -46,6 +46,8 @@ from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
 # Enough to overlap reads with one write; more threads only fight for the interpreter.
 _THREADS = 4
+# From here on it may take longer to decode a body than others should have to wait for the event loop.
+_LARGE_BODY = 1 << 20
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
 PUBLIC = frozenset({"/health", "/ready", "/version"})
 # Wanted most while the database is away: the newest copy there is of who may log in will do then.
@@ -159,7 +161,9 @@ class Api:
         path_params: Mapping[str, str],
     ) -> Answer:
         body = await read_body(scope, receive, limit=self._max_body)
-        request = decode_request(route.operation, query=scope["query_string"], body=body, path_params=path_params)
+        query = scope["query_string"]
+        decode = partial(decode_request, route.operation, query=query, body=body, path_params=path_params)
+        request = decode() if len(body) < _LARGE_BODY else await self._workers.call(decode)
         return Answer(await self._workers.call(answer_in_json, route, context, request))
 
     def _routed_to(self, path: str, by_method: Mapping[str, AnyRoute]) -> BaseRoute:
