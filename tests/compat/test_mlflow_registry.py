@@ -290,12 +290,14 @@ def test_what_is_not_there_is_said_in_mlflows_words(client: MlflowClient) -> Non
     client.create_registered_model("m")
     client.create_model_version("m", "s3://b/x")
     mlflow.genai.register_prompt("greet", "Hello")
+    mlflow.delete_experiment(mlflow.create_experiment("gone"))
     for ask, words in (
         (lambda: client.get_registered_model("nobody"), "Registered Model with name=nobody not found"),
         (lambda: client.get_model_version("m", "9"), r"Model Version \(name=m, version=9\) not found"),
         (lambda: client.create_registered_model("m"), r"Registered Model \(name=m\) already exists"),
         (lambda: client.rename_registered_model("m", "greet"), r"Registered Model \(name=greet\) already exists"),
         (lambda: mlflow.create_experiment("Default"), r"Experiment\(name=Default\) already exists"),
+        (lambda: mlflow.create_experiment("gone"), r"Experiment\(name=gone\) already exists. It is deleted"),
         (lambda: mlflow.genai.load_prompt("greet", version=9), r"Prompt \(name=greet, version=9\) not found"),
     ):
         with pytest.raises(MlflowException, match=words):

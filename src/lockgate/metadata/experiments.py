@@ -118,9 +118,10 @@ def set_experiment_stage(tx: Tx, experiment_id: int, stage: str) -> None:
 
 
 def _taken(other: RowMapping) -> AlreadyExists:
+    """MLflow's clients show the message alone, so the way out is in it."""
     is_deleted = other["lifecycle_stage"] == DELETED
-    hint = "it is deleted: restore it or take another name" if is_deleted else None
-    return AlreadyExists(f"Experiment(name={other['name']}) already exists.", hint=hint)
+    way_out = " It is deleted: restore it or take another name." if is_deleted else ""
+    return AlreadyExists(f"Experiment(name={other['name']}) already exists.{way_out}")
 
 
 def _require_name(name: str) -> None:
