@@ -119,8 +119,7 @@ def test(app: App, webhook: str, event: str, as_json: bool) -> None:
     if as_json:
         print_json(outcome)
     if not outcome.success:
-        problem = outcome.error_message or f"the receiver answered {outcome.response_status}"
-        raise Unavailable(f"{found.name} was not reached: {problem}")
+        raise Unavailable(f"{found.name} was not reached: {outcome.error_message}")
     if not as_json:
         click.echo(f"{found.name} answered {outcome.response_status}.")
 

@@ -95,8 +95,6 @@ def search_logged_models(
 def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnElement[bool]:
     key, operator = comparison.name.key, comparison.operator
     entity = require_entity(comparison.name, _ENTITIES, of="logged models")
-    if entity in ("param", "tag"):
-        comparison = _of_text(comparison)
     if entity == "attribute":
         texts = {**_TEXTS, **_MAY_BE_MISSING} if operator in PRESENCE else _TEXTS
         return attribute(comparison, of="logged models", texts=texts, numbers=_NUMBERS)
@@ -107,7 +105,7 @@ def _matches(comparison: Comparison, datasets: Sequence[DatasetName]) -> ColumnE
     if operator in PRESENCE:
         return not_(having) if operator == "IS NULL" else having
     if entity != "metric":
-        return having.where(compare_text(t.value, comparison))
+        return having.where(compare_text(t.value, _of_text(comparison)))
     return having.where(compare_metric(t.value, t.is_nan, comparison))
 
 

@@ -66,18 +66,16 @@ class Api:
         self._max_body = settings.max_body_mb << 20
         self._workers = Workers(_THREADS, name="lockgate-api")
         self._meter = Meter()
-        self._fixed: dict[tuple[str, str], AnyRoute] = {}
+        self._fixed: dict[str, dict[str, AnyRoute]] = {}  # by path and method
         at_once = AtOnce(self._context, self._login, self._workers, self._meter)
         self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
         with_parameters: dict[str, dict[str, AnyRoute]] = {}
-        fixed: dict[str, dict[str, AnyRoute]] = {}
         for route in ROUTES:
             for path in _paths(route):
                 if route.operation.path_fields:
                     with_parameters.setdefault(path, {})[route.operation.method] = route
                 else:
-                    fixed.setdefault(path, {})[route.operation.method] = route
-                    self._fixed[route.operation.method, path] = route
+                    self._fixed.setdefault(path, {})[route.operation.method] = route
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
                         self.beforehand[key] = partial(at_once.answerer, route)
@@ -90,7 +88,7 @@ class Api:
         routes += health_routes(context, self._meter)
         routes += [*page_routes(), *further]
         # For HEAD, and to know a path that is asked for by a method that it does not take.
-        routes += [self._routed_to(path, by_method) for path, by_method in fixed.items()]
+        routes += [self._routed_to(path, by_method) for path, by_method in self._fixed.items()]
         self.router = Router(routes, redirect_slashes=False)
         # Not `Starlette(...)`: its outermost layer answers 500 to every exception before ours can name it.
         self._routed: ASGIApp = ExceptionMiddleware(self.router, handlers={404: _no_such_path, 405: _no_such_path})
@@ -101,7 +99,7 @@ class Api:
             return
         with self._meter.request() as measured:
             try:
-                route = self._fixed.get((scope["method"], scope["path"]))
+                route = self._fixed.get(scope["path"], {}).get(scope["method"])
                 context = await self._admit(scope)
                 if route is None:
                     await self._route(context, scope, receive, send, measured)

@@ -81,5 +81,7 @@ def try_webhook(ctx: Context, webhook_id: str, event: str, *, among: Sequence[st
         answer = courier.send(ctx, delivery)
     except (Unavailable, InvalidInput) as error:
         return Tried(success=False, error_message=error.message)
-    is_taken = courier.refusal(answer) is None
-    return Tried(success=is_taken, response_status=answer.status, response_body=answer.body)
+    problem = courier.refusal(answer)
+    return Tried(
+        success=problem is None, response_status=answer.status, response_body=answer.body, error_message=problem
+    )

@@ -52,6 +52,13 @@ def test_a_webhook_is_added_listed_tried_and_removed(app: App) -> None:
     assert "there are: none" in refuse(app, NotFound, "remove", "ci")
 
 
+def test_a_receiver_that_sends_elsewhere_is_said_to(app: App) -> None:
+    with Receiver([307, 404]) as receiver:
+        call(app, "add", "ci", receiver.url, "--event", "gate.decided")
+        assert "the receiver answered 307; redirects are not followed" in refuse(app, Unavailable, "test", "ci")
+        assert "the receiver answered 404" in refuse(app, Unavailable, "test", "ci")
+
+
 def test_an_unknown_event_is_answered_with_all_that_there_are(app: App) -> None:
     said = refuse(app, InvalidInput, "add", "ci", "https://example.com", "--event", "gate.decide")
     assert "gate.decided, alias.moved" in said

@@ -4,6 +4,7 @@ They know a fixed list of events and fail on any other, so what a webhook is tol
 to them nor lost when they change it.
 """
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import NotFound
@@ -84,7 +85,10 @@ def test_webhook(ctx: Context, request: wire.TryWebhook) -> wire.TriedMessage:
     with ctx.read() as connection:
         _events(connection, request.webhook_id)
     event = request.event.name if request.event is not None else ""
-    return wire.TriedMessage(result=try_webhook(ctx, request.webhook_id, event, among=MLFLOW_EVENTS))
+    tried = try_webhook(ctx, request.webhook_id, event, among=MLFLOW_EVENTS)
+    if tried.response_status is not None:  # MLflow's server gives no reason beside an answer
+        tried = replace(tried, error_message=None)
+    return wire.TriedMessage(result=tried)
 
 
 def _events(connection: Connection, webhook_id: str) -> tuple[str, ...]:
