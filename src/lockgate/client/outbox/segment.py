@@ -6,7 +6,8 @@ The file has its full size from the start and is mapped into memory, so appendin
 disk half-way, and no moment at which the sending thread could take the interpreter's lock from the training loop.
 What was copied belongs to the kernel: it survives kill -9 of every process, and a power cut may take the last moments.
 A kill in the middle of a copy leaves a record that its checksum gives away. `sent` is how far the server has
-acknowledged; it is set after the fact, so a crash makes a sender repeat at most one batch.
+acknowledged; it is set after the fact, so a crash makes a sender repeat at most one batch. It is copied whole, where
+`pack_into` writes zeros first: killed between the two, it would have made a later sender give up what is behind it.
 
 Whoever has the file open holds its flock, which the kernel drops with its holder: no two processes send one segment.
 """
@@ -28,8 +29,7 @@ from lockgate.store.atomic import temporary_name
 SUFFIX = ".segment"
 _MAGIC = b"lockgate"
 _START = struct.Struct("<8sQI")
-_SENT = struct.Struct("<Q")
-_SENT_AT = len(_MAGIC)
+_SENT_AT = slice(len(_MAGIC), len(_MAGIC) + 8)
 _FRAME = struct.Struct("<II")
 _READ_BYTES = 1 << 18
 
@@ -151,7 +151,7 @@ class Segment:
 
     def mark_sent(self, end: int) -> None:
         """Everything before `end` was acknowledged."""
-        _SENT.pack_into(self._map, _SENT_AT, end)
+        self._map[_SENT_AT] = end.to_bytes(8, "little")
         self._sent = end
 
     def torn_bytes(self) -> int:
@@ -195,10 +195,14 @@ def _whole(data: bytes, offset: int) -> list[Item]:
 
 
 def _read_start(data: mmap.mmap) -> tuple[Header, int, int]:
-    """What `sent` and the first record follow. Raises ValueError."""
+    """The header, `sent`, and where the first record starts. Raises ValueError.
+
+    A `sent` that nobody can have set is damage, and sending everything again is harmless.
+    """
     with contextlib.suppress(struct.error, msgspec.DecodeError):
         magic, sent, length = _START.unpack_from(data)
         if magic == _MAGIC:
             first = _START.size + length
-            return _header_decoder.decode(data[_START.size : first]), sent, first
+            header = _header_decoder.decode(data[_START.size : first])
+            return header, sent if first <= sent <= len(data) else first, first
     raise ValueError("not a segment")

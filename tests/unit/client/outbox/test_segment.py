@@ -1,3 +1,6 @@
+import mmap
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,43 @@ def test_what_was_marked_sent_is_not_read_again(tmp_path: Path) -> None:
     second = adopted(path)
     assert read_all(second) == [b"two"]
     second.close()
+
+
+MARKING = """
+import sys
+from pathlib import Path
+from lockgate.client.outbox.segment import Segment
+segment = Segment.adopt(Path(sys.argv[1]))
+while True:
+    for end in map(int, sys.argv[2:]):
+        segment.mark_sent(end)
+"""
+
+
+def test_mark_is_whole_at_any_moment_at_which_its_process_may_be_killed(tmp_path: Path) -> None:
+    path = written(tmp_path, b"one")
+    ends = [0x010101, 0x020202]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as seen:
+        marking = subprocess.Popen([sys.executable, "-c", MARKING, str(path), *map(str, ends)])
+        try:
+            while int.from_bytes(seen[8:16], "little") != ends[1]:
+                assert marking.poll() is None
+            marks = {int.from_bytes(seen[8:16], "little") for _ in range(300_000)}
+        finally:
+            marking.kill()
+            marking.wait()
+    assert marks <= set(ends)
+
+
+@pytest.mark.parametrize("mark", [0, 20, 1 << 30, 1 << 63])
+def test_damaged_mark_makes_a_sender_repeat_everything(tmp_path: Path, mark: int) -> None:
+    path = written(tmp_path, *PAYLOADS)
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + mark.to_bytes(8, "little") + data[16:])
+    segment = adopted(path)
+    assert segment.is_untouched
+    assert read_all(segment) == PAYLOADS
+    segment.close()
 
 
 def test_record_cut_off_at_any_byte_is_not_read_and_those_before_it_are(tmp_path: Path) -> None:
