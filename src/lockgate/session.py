@@ -11,16 +11,18 @@ from typing import Literal, NamedTuple
 
 from lockgate.client.client import Client
 from lockgate.client.outbox.batch import End, Tags
-from lockgate.client.outbox.delivery import begin_run
+from lockgate.client.outbox.delivery import RunClosed, begin_run
 from lockgate.client.outbox.outbox import Outbox, outbox_folder
 from lockgate.client.outbox.segment import Begin, Header
 from lockgate.client.outbox.values import text_of
+from lockgate.client.transport import Transport
 from lockgate.clock import SystemClock
 from lockgate.config import Settings, load_settings
 from lockgate.connect import connect
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import InvalidInput, LockgateError, NotFound, Unavailable
 from lockgate.ids import new_run_id
 from lockgate.project import STATE_FOLDER, find_project, load_project
+from lockgate.wire.operation import Operation, Req, Res
 
 log = logging.getLogger("lockgate.session")
 
@@ -36,6 +38,7 @@ class Place(NamedTuple):
     run_id: str
     begin: Begin | None = None  # of a run that nobody gave us
     is_ours: bool = False  # we began the run, so we end it
+    is_cut_off: bool = False  # forked in a moment in which the database could not be let go
 
     @property
     def home(self) -> str | Path:
@@ -50,7 +53,32 @@ class Place(NamedTuple):
 
     def connect(self) -> Client:
         """A new client."""
+        if self.is_cut_off:
+            return Client(CutOff(), SystemClock())
         return connect(self.settings, state=self.state or Path(), user=self.user, clock=SystemClock())
+
+
+class CutOff(Transport):
+    """Of a child that must not open its parent's database: nothing is sent."""
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        raise self._error
+
+    def put_file(self, path: str, local: Path) -> None:
+        raise self._error
+
+    def get_file(self, path: str, target: Path) -> None:
+        raise self._error
+
+    @property
+    def _error(self) -> RunClosed:
+        return RunClosed(
+            "this process was forked while another thread was using the project's records, so it cannot open them.",
+            hint="what it logs is kept, and sent at the end of the run or by lockgate runs flush",
+        )
+
+    def close(self) -> None:
+        pass
 
 
 class Opened(NamedTuple):
@@ -74,14 +102,24 @@ class Session:
         self._inherited = inherited
         self._lock = threading.RLock()
         self._opened: Opened | None = None
-        self._is_held = False
+        self._ending: Opened | None = None
+        self._is_opening = False
+        self._held: dict[int, Outbox] = {}  # by the thread that forks
 
     def open(self, name: str = "") -> Opened:
         """The run, its client and its outbox; begun by the first call, which does not wait for the server."""
         opened = self._opened
         if opened is None:
             with self._lock:
-                opened = self._opened = self._opened or self._open(name)
+                if self._ending is not None:  # only a signal handler comes here before that has ended
+                    return self._ending
+                if self._is_opening:
+                    raise Unavailable("a signal handler cannot log while the first log call is under way.")
+                try:
+                    self._is_opening = True
+                    opened = self._opened = self._opened or self._open(name)
+                finally:
+                    self._is_opening = False
         return opened
 
     def flush(self, timeout_s: float) -> None:
@@ -92,41 +130,42 @@ class Session:
     def finish(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
         """Send what is left and close a run that this process made; the pipeline closes its own.
 
-        The value says what the server refused.
+        The value says what the server refused. Other threads that log meanwhile wait, and then begin the next run.
         """
         with self._lock:
-            opened, self._opened = self._opened, None
+            opened = self._ending = self._opened
             if opened is None:
                 return None
-            place, client, outbox, _ = opened
-            if place.is_ours:
-                try:
-                    outbox.append(End(SystemClock().now_ms(), status), may_wait=False)
-                except LockgateError as error:
-                    log.warning("the end of run %s was not recorded: %s", place.run_id, error)
-            remains = outbox.close(place.settings.outbox_wait_s)
-            if remains is not None:
-                log.warning("%s", remains)
-            client.close()
-            return outbox.take_refusals()
+            self._opened = None
+            try:
+                return _finish(opened, status)
+            finally:
+                self._ending = None
 
     def hold_still(self) -> None:
-        """Before a fork: the sending thread must not be inside of the database, whose locks a child would inherit."""
-        self._is_held = self._opened is not None and self._opened.outbox.hold_still(_FORK_WAIT_S)
+        """Before a fork: a child must inherit no open database, so the sending thread is kept from using it."""
+        opened = self._opened or self._ending
+        if opened is None or opened.place.settings.uri:
+            return
+        if opened.outbox.hold_still(_FORK_WAIT_S):
+            self._held[threading.get_ident()] = opened.outbox
+        opened.client.transport.let_go()
 
     def go_on(self) -> None:
         """After a fork, in the parent."""
-        if self._is_held and self._opened is not None:
-            self._opened.outbox.go_on()
+        if (outbox := self._held.pop(threading.get_ident(), None)) is not None:
+            outbox.go_on()
 
     def forked(self) -> "Session":
         """The session of a forked child: the same run, with a client and an outbox of its own on first use."""
-        if self._opened is None:
+        opened = self._opened or self._ending
+        if opened is None:
             return Session(self._environ, self._inherited)
-        place, outbox = self._opened.place, self._opened.outbox
+        place, client, outbox, _ = opened
         outbox.let_go()
         begin = None if outbox.has_sent else place.begin  # once is enough, and a run that was purged stays so
-        return Session(self._environ, place._replace(is_ours=False, begin=begin))
+        place = place._replace(is_ours=False, begin=begin, is_cut_off=not client.transport.is_let_go)
+        return Session(self._environ, place)
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)
@@ -170,3 +209,18 @@ class Session:
         experiment = "Default" if root is None else load_project(root).project.model
         begin = Begin(experiment, text_of("the name of the run", name), SystemClock().now_ms())
         return Place(settings, state, user, new_run_id(), begin, is_ours=True)
+
+
+def _finish(opened: Opened, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
+    place, client, outbox, _ = opened
+    if place.is_ours:
+        try:
+            outbox.append(End(SystemClock().now_ms(), status), may_wait=False)
+        except LockgateError as error:
+            log.warning("the end of run %s was not recorded: %s", place.run_id, error)
+    remains = outbox.close(place.settings.outbox_wait_s)
+    if remains is not None:
+        log.warning("%s", remains)
+    if not outbox.is_sending:  # or closing would wait for the answer that does not come
+        client.close()
+    return outbox.take_refusals()

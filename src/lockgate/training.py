@@ -62,9 +62,9 @@ def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
     Returns when they are in a file. Waits where `outbox_mb` are on their way already. Raises InvalidInput for a name or
     a value that cannot be logged, and StorageFull where the disk is full and nothing is on its way.
     """
+    step, values, at = whole(step), numbers(metrics), _clock.now_ms()
     outbox = _session.open().outbox
-    step, at = whole(step), _clock.now_ms()
-    for part in parts(numbers(metrics)):
+    for part in parts(values):
         outbox.append(Metrics(at, step, part))
 
 
@@ -97,8 +97,9 @@ def set_tag(name: str, value: str) -> None:
 
 def set_tags(tags: Mapping[str, str]) -> None:
     """Tags may be set again; see `log_metrics` for when it returns."""
+    values = texts(tags)
     outbox = _session.open().outbox
-    for part in parts(texts(tags)):
+    for part in parts(values):
         outbox.append(Tags(part))
 
 

@@ -64,10 +64,11 @@ def test_caller_is_told_and_the_script_goes_on_when_there_is_room(tmp_path: Path
     assert goes_on == "goes on"
 
 
-def test_small_disk_slows_the_caller_down_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["600k", "400k"])  # room for two files, or for one alone
+def test_small_disk_slows_the_caller_down_and_loses_nothing(tmp_path: Path, size: str) -> None:
     disk, state = tmp_path / "disk", tmp_path / "state"
     disk.mkdir()
-    script = 'mount -t tmpfs -o size=600k tmpfs "$1" || exit 77; exec "$2" -c "$3" "$1" "$4"'
+    script = f'mount -t tmpfs -o size={size} tmpfs "$1" || exit 77; exec "$2" -c "$3" "$1" "$4"'
     done = subprocess.run(
         ["unshare", "-mr", "sh", "-c", script, "sh", disk, sys.executable, textwrap.dedent(TMPFS), state],
         capture_output=True,

@@ -1,9 +1,12 @@
 """A training script that says `import lockgate`, run as a user runs it: in a process of its own."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +16,12 @@ from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.connect import connect
+from lockgate.errors import Unavailable
 from lockgate.server.app import make_app
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
 from lockgate.server.run import serve_in_thread
+from lockgate.session import Session
 from lockgate.wire.mlflow.experiments import DELETE_EXPERIMENT, ExperimentId
 
 AWAY = "http://127.0.0.1:9"
@@ -385,3 +390,84 @@ def test_import_alone_loads_nothing(script: Script) -> None:
 
 def test_unknown_name_is_an_attribute_error(script: Script) -> None:
     assert "has no attribute 'log_everything'" in script("import lockgate; lockgate.log_everything()").stderr
+
+
+def test_end_of_a_script_does_not_wait_for_a_server_that_never_ends_its_answer(script: Script) -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 20)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while not stop.wait(0.5):
+                connection.sendall(b" ")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listening.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        uri = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            done = script(
+                "import lockgate; lockgate.log_metric('m', 1.0)", LOCKGATE_URI=uri, LOCKGATE_OUTBOX_WAIT_S="1"
+            )
+        finally:
+            stop.set()
+            listening.shutdown(socket.SHUT_RDWR)
+    assert done.returncode == 0, done.stderr
+    assert "not sent within 1 s" in done.stderr
+
+
+def test_signal_handler_logs_to_the_run_that_is_ending(script: Script, tmp_path: Path) -> None:
+    done = script(
+        """
+import os, signal, threading
+import lockgate
+from lockgate import training
+signal.signal(signal.SIGUSR1, lambda *_: lockgate.set_tag("interrupted", "while ending"))
+lockgate.log_metric("m", 1.0)
+
+def interrupt():
+    while training._session._ending is None:
+        pass
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+threading.Thread(target=interrupt, daemon=True).start()
+""",
+        LOCKGATE_URI=AWAY,
+        LOCKGATE_OUTBOX_WAIT_S="2",
+    )
+    assert done.returncode == 0, done.stderr
+    (kept,) = (tmp_path / ".lockgate" / "outbox").iterdir()
+    assert b"while ending" in kept.read_bytes()
+
+
+def test_signal_handler_that_logs_before_the_first_call_has_returned_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def hear(*_: object) -> None:
+        with pytest.raises(Unavailable, match="while the first log call is under way"):
+            session.open()
+        told.append("once")
+
+    class Interrupting(dict[str, str]):
+        def get(self, key: str, default: object = None) -> None:
+            if not told:
+                signal.raise_signal(signal.SIGUSR1)
+
+    (tmp_path / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
+    monkeypatch.chdir(tmp_path)
+    session = Session(Interrupting())
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        run_id = session.open().place.run_id
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert told == ["once"]
+    assert session.open().place.run_id == run_id
+    assert session.finish("FINISHED") is None

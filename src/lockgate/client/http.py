@@ -12,6 +12,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
 from io import BufferedReader
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -19,7 +20,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from lockgate.client.download import download
-from lockgate.errors import InvalidInput, LockgateError, Unavailable, from_code
+from lockgate.client.transport import Transport
+from lockgate.errors import InvalidInput, LockgateError, PayloadTooLarge, TooManyRequests, Unavailable, from_code
 from lockgate.hashing import digest_file
 from lockgate.store.atomic import replacing
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER, PROXY_PATH
@@ -31,8 +33,8 @@ _PIECE = 1 << 20
 _encoder = msgspec.json.Encoder()
 
 
-class HttpTransport:
-    """`lockgate.client.transport.Transport` to the server at `uri`.
+class HttpTransport(Transport):
+    """To the server at `uri`.
 
     Without a `token` or `password` the `user` counts only where nobody has to log in.
     """
@@ -106,7 +108,7 @@ class HttpTransport:
                     body.seek(0)
                 answer = self._send(connection, method, path, body, headers)
             if answer.status not in (200, 206):
-                raise self._error(answer.status, answer.read(), path)
+                raise self._error(answer, path)
             yield answer
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -145,12 +147,18 @@ class HttpTransport:
             found.close()  # nothing was asked, so this is the server's end of it: most close what is idle for seconds
         return found
 
-    def _error(self, status: int, body: bytes, path: str) -> LockgateError:
+    def _error(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
         try:
-            found = msgspec.json.decode(body)
-            return from_code(str(found["error_code"]), str(found["message"]), hint=found.get("hint"))
+            found = msgspec.json.decode(answer.read())
+            error = from_code(str(found["error_code"]), str(found["message"]), hint=found.get("hint"))
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            return Unavailable(f"{self.uri} answered {path} with status {status}; is it a Lockgate server?")
+            if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # of a proxy, which would say it again
+                return PayloadTooLarge(f"what stands before {self.uri} takes no request to {path} of this size.")
+            return Unavailable(f"{self.uri} answered {path} with status {answer.status}; is it a Lockgate server?")
+        wait_s = answer.getheader("Retry-After") or ""
+        if isinstance(error, TooManyRequests) and wait_s.isdigit():
+            error.retry_after_s = float(wait_s)
+        return error
 
 
 def _is_readable(sock: socket.socket) -> bool:

@@ -21,6 +21,15 @@ class Transport(Protocol):
         """Write the artifact at `path` to `target`, whole or not at all. Raises NotFound."""
         ...
 
+    def let_go(self) -> None:
+        """Before a fork: close what a child must not inherit and nobody is using; it is opened again when needed."""
+        return
+
+    @property
+    def is_let_go(self) -> bool:
+        """Whether nothing is open that a child must not inherit."""
+        return True
+
     def close(self) -> None:
         """Release connections; calls after it raise."""
         ...

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from lockgate.client.transport import Transport
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.exchange import answers
 from lockgate.exchange.files import OutsideFiles
@@ -18,8 +19,8 @@ SCHEMES = ("", "file", "sqlite", "postgresql", "mysql", "mssql")
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}  # the numbers of mlflow.entities.ViewType
 
 
-class MlflowStore:
-    """`lockgate.client.transport.Transport`, for reading only.
+class MlflowStore(Transport):
+    """For reading only.
 
     Where the store was written by `mlflow server`, its records say `mlflow-artifacts:/...`; `artifacts_at` is the
     folder or address that the server kept these files at (its `--artifacts-destination`).

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import msgspec
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
@@ -128,6 +129,29 @@ class Database:
         with suppress(ValueError):  # `close` was first
             self._groups.remove(group)
             group.close()
+
+    def let_go(self) -> None:
+        """Close the connections that nobody is using; new ones are opened when they are needed.
+
+        A process that forks must: SQLite in the child would take its parent's locks for its own, write without any, and
+        damage the file.
+        """
+        with suppress(IndexError):  # another thread may take the last
+            while self._kept:
+                self._kept.pop().close()
+        if not self._pool.checkedout():
+            self.engine.dispose()
+
+    @property
+    def is_let_go(self) -> bool:
+        """Whether no connection is open."""
+        return not self._kept and not self._pool.checkedout() and not self._pool.checkedin()
+
+    @property
+    def _pool(self) -> QueuePool:
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return pool
 
     def close(self) -> None:
         while self._groups:

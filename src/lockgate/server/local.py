@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
+from lockgate.client.transport import Transport
 from lockgate.server import files
 from lockgate.server.context import Context
 from lockgate.server.decode import require_storable
@@ -12,8 +13,8 @@ from lockgate.store.atomic import replacing
 from lockgate.wire.operation import Operation, Req, Res
 
 
-class LocalTransport:
-    """`lockgate.client.transport.Transport` on an installation of this machine."""
+class LocalTransport(Transport):
+    """On an installation of this machine."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -34,6 +35,13 @@ class LocalTransport:
         ):
             while chunk := source.read(1 << 20):
                 file.write(chunk)
+
+    def let_go(self) -> None:
+        self.context.database.let_go()
+
+    @property
+    def is_let_go(self) -> bool:
+        return self.context.database.is_let_go
 
     def close(self) -> None:
         self.context.close()

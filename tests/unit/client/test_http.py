@@ -1,20 +1,23 @@
 import http.server
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from lockgate.client.http import HttpTransport
-from lockgate.errors import InvalidInput, NotFound, Unavailable
+from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
 from lockgate.wire.events import LIST_EVENTS, EventList, ListEvents
 from lockgate.wire.registry import SET_ALIAS, SetAlias
 
 
 @contextmanager
-def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[str]]]:
+def answering(
+    *answers: tuple[int, bytes] | None, headers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[str, list[str]]]:
     """A server that gives these answers in order (None: closes the connection) and notes what it was asked."""
     asked: list[str] = []
     left = list(answers)
@@ -32,6 +35,8 @@ def answering(*answers: tuple[int, bytes] | None) -> Iterator[tuple[str, list[st
                 self.close_connection = True
                 return
             self.send_response(answer[0])
+            for header in headers.items():
+                self.send_header(*header)
             self.send_header("Content-Length", str(len(answer[1])))
             self.end_headers()
             self.wfile.write(answer[1])
@@ -115,6 +120,25 @@ def test_server_that_is_none_of_ours_is_unavailable(answer: tuple[int, bytes]) -
         transport = HttpTransport(uri, user="a")
         with pytest.raises(Unavailable):
             transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+
+
+def test_request_that_a_proxy_finds_too_large_is_not_one_to_repeat() -> None:
+    with answering((413, b"<html>too large")) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(PayloadTooLarge, match="takes no request to /api/lockgate/1/"):
+            transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+
+
+@pytest.mark.parametrize(("said", "wait_s"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)])
+def test_server_says_how_long_to_wait(said: str, wait_s: float) -> None:
+    body = b'{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}'
+    with answering((429, body), headers={"Retry-After": said}) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(TooManyRequests) as raised:
+            transport.call(LIST_EVENTS, ListEvents())
+        assert raised.value.retry_after_s == wait_s
         transport.close()
 
 

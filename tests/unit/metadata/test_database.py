@@ -53,6 +53,23 @@ def together(*works: object) -> list[Exception]:
 # -- one behaviour ----------------------------------------------------------------------------------------------------
 
 
+def test_connections_that_nobody_uses_are_let_go_and_opened_again(database: Database) -> None:
+    with database.write(at=1, by="a") as tx:
+        ensure_model(tx, "m")
+    with database.write(at=1, by="a", decision=False):
+        pass
+    assert not database.is_let_go
+    with database.read():
+        database.let_go()
+        assert not database.is_let_go
+    database.let_go()
+    assert database.is_let_go
+    with database.read() as connection:
+        assert [model.name for model in list_models(connection)] == ["m"]
+    with database.write(at=1, by="a", decision=False):
+        assert not database.is_let_go
+
+
 def test_write_that_raises_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write(at=1, by="a") as tx:
         ensure_model(tx, "m")

@@ -7,14 +7,14 @@ nobody knows it yet: then it goes to the installation that it was meant for.
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from lockgate.client.outbox.delivery import Refusal, deliver
 from lockgate.client.outbox.segment import SUFFIX, Header, Segment
 from lockgate.client.tracking import Tracking
-from lockgate.errors import LockgateError, NotFound
+from lockgate.errors import LockgateError, NotFound, Unavailable
 from lockgate.store.atomic import orphans
 
 log = logging.getLogger("lockgate.outbox")
@@ -49,12 +49,12 @@ def deliver_leftovers(
 
     `home` is the address that `tracking` leads to, or the state folder of its project. `open_server` leads to the
     server of an address; without it only runs that `tracking` knows, or is to know, are sent. Never raises what a
-    server says: that is in `kept`. `alone` is held around each batch.
+    server says: that is in `kept`. `alone` is held around each question and each batch.
     """
     found = Leftovers([], [], [])
     blocked: set[str] = set()
     for unfinished in orphans(folder, f"*{SUFFIX}"):
-        unfinished.unlink(missing_ok=True)  # its process was killed before it could write anything
+        Segment.discard(unfinished)  # its process was killed before it could write anything
     for path in sorted(folder.glob(f"{run_id or '[!.]*'}-*{SUFFIX}")):
         origin = path.name.rpartition("-")[0]
         if origin in blocked:  # the order in which one process set its tags counts
@@ -64,12 +64,17 @@ def deliver_leftovers(
         except LockgateError as error:
             found.kept.append(Kept(path, path.name.partition("-")[0], error))
             continue
+        except OSError as error:
+            unread = Unavailable(f"{path} cannot be read: {error.strerror}.", hint="whose file is it?")
+            found.kept.append(Kept(path, path.name.partition("-")[0], unread))
+            continue
         if segment is None:
             blocked.add(origin)
             continue
         try:
             is_ours = _belongs(segment, home)
-            server = tracking if is_ours else _tracking_for(segment.header, tracking, open_server)
+            with alone or nullcontext():
+                server = tracking if is_ours else _tracking_for(segment.header, tracking, open_server)
             _deliver(segment, server, found, alone)
         except LockgateError as error:
             blocked.add(origin)

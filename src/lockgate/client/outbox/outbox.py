@@ -2,13 +2,15 @@
 
 The outbox is bounded. When `limit_bytes` wait to be sent, or the disk is full, `append` waits until the sender has
 made room: training slows down to the speed of the server, and nothing is dropped.
+
+A call that comes while a record cannot join the others (a signal handler's in the middle of an append, a thread's whose
+run another one has just ended) has a file for itself. A sender finds that as it finds what a killed process left.
 """
 
 import logging
 import random
 import secrets
 import threading
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,21 +60,28 @@ class Outbox:
         self._header = header
         self._limit = limit_bytes
         self._segment_bytes = min(_SEGMENT_BYTES, max(limit_bytes // 4, 1))
-        self._name = f"{header.run_id}-{secrets.token_hex(4)}"
+        self._name = _new_name(header.run_id)
         self._made = 0
         self._last: Segment | None = None
         self._appended = 0
         self._lock = threading.RLock()
-        self._waiting: deque[Framed] = deque()
         self._is_writing = False
+        self._is_closed = False
+        self._waiting: set[int] = set()  # threads
         self._has_warned = False
-        self._sender = Sender(folder, tracking, home=home, clock=clock, rng=rng)
+        self._clock = clock
+        self._sender = Sender(folder, header.run_id, tracking, home=home, clock=clock, rng=rng)
         self._sender.start()
 
     @property
     def pending_bytes(self) -> int:
         """What the server has not acknowledged."""
         return self._appended - self._sender.acknowledged
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether the thread that sends is there; not after `close`, except where a request takes too long."""
+        return self._sender.is_running
 
     @property
     def has_sent(self) -> bool:
@@ -86,22 +95,25 @@ class Outbox:
         what the server said where the outbox is full and the server will never take the run.
         """
         framed = frame(encode(record))
-        with self._lock:
-            self._waiting.append(framed)
-            # A signal handler that logs in the middle of an append leaves its record to that append.
-            while self._waiting and not self._is_writing:
-                self._is_writing = True
+        while True:
+            with self._lock:
+                if self._is_writing or self._is_closed or (self._waiting and threading.get_ident() in self._waiting):
+                    self._keep_apart(framed)
+                    return
                 try:
-                    while self._waiting:
-                        self._write(self._waiting.popleft(), may_wait)
+                    self._is_writing = True
+                    lacking = self._write(framed, may_wait)
                 finally:
                     self._is_writing = False
+            if not lacking:
+                return
+            self._wait_for_room(lacking)  # without the lock, so that others can end the run meanwhile
 
     def wait(self, timeout_s: float) -> LockgateError | None:
         """Until everything that was appended so far was acknowledged; the error says what then remains, and why."""
-        target = self._appended
-        self._sender.wake()
-        done = self._sender.wait_until(lambda: self._sender.acknowledged >= target, timeout_s)
+        sender, target, apart = self._sender, self._appended, self._sender.apart
+        sender.wake()
+        done = sender.wait_until(lambda: sender.acknowledged >= target and sender.apart_sent >= apart, timeout_s)
         return None if done else self._remaining(timeout_s)
 
     def flush(self, timeout_s: float) -> None:
@@ -119,13 +131,14 @@ class Outbox:
 
     def close(self, timeout_s: float) -> LockgateError | None:
         """Send what is left, for so long; the error says what then remains, and where."""
-        remains = self.wait(timeout_s)
-        if self._sender.stop(_JOIN_LIMIT_S):
-            self._sender.forget_sent()
+        limit = self._clock.monotonic() + timeout_s
+        self.wait(timeout_s)
+        with self._lock:
+            self._is_closed = True
+        is_all_sent = self.wait(limit - self._clock.monotonic()) is None  # with what came meanwhile
+        if self._sender.end(max(limit - self._clock.monotonic(), _JOIN_LIMIT_S)):
             self.let_go()
-            if remains is None:
-                self._sender.send_leftovers(self._header.run_id)  # of forked workers, which end without a word
-        return remains
+        return None if is_all_sent else self._remaining(timeout_s)
 
     def take_refusals(self) -> InvalidInput | None:
         """What was refused since this was last asked, as one error."""
@@ -154,20 +167,31 @@ class Outbox:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def _write(self, record: Framed, may_wait: bool) -> None:
+    def _write(self, record: Framed, may_wait: bool) -> str:
+        """Empty, or what lacks room: nothing was written then."""
         size = len(record)
-        while may_wait and self.pending_bytes and self.pending_bytes + size > self._limit:
-            self._wait_for_room(f"{self._limit >> 20} MB (the setting outbox_mb) wait to be sent")
-        last = self._last
-        while last is None or not last.has_room(record):
+        if may_wait and self.pending_bytes and self.pending_bytes + size > self._limit:
+            return f"{self._limit >> 20} MB (the setting outbox_mb) wait to be sent"
+        while self._last is None or not self._last.has_room(record):
             try:
-                last = self._begin_segment(size)
+                self._begin_segment(size)
             except OSError as error:
-                self._make_room_on_disk(error, may_wait)
-        last.append(record)
+                if not self._has_made_room(error, may_wait):
+                    return f"the disk of {self.folder} is full"
+        self._last.append(record)
         self._appended += size
+        return ""
 
-    def _begin_segment(self, size: int) -> Segment:
+    def _keep_apart(self, record: Framed) -> None:
+        """In a file that is whole at once and nobody's: our sender finds it, or the next script's."""
+        header = msgspec.structs.replace(self._header, begin=None) if self.has_sent else self._header
+        with naming_full_disk(self.folder):
+            segment = Segment.create(self.folder, f"{_new_name(header.run_id)}-000000", header, room=len(record))
+        segment.append(record)
+        segment.close()
+        self._sender.apart += 1
+
+    def _begin_segment(self, size: int) -> None:
         room = max(self._segment_bytes, size)
         # The run begins with the first: what is purged meanwhile must not begin anew with a later one.
         header = self._header if self._made == 0 else msgspec.structs.replace(self._header, begin=None)
@@ -175,21 +199,20 @@ class Outbox:
         self._made += 1
         self._last = segment
         self._sender.segments.append(segment)
-        return segment
 
-    def _make_room_on_disk(self, error: OSError, may_wait: bool) -> None:
-        """Raises StorageFull where there will be none, and what is no matter of room."""
+    def _has_made_room(self, error: OSError, may_wait: bool) -> bool:
+        """By deleting what was sent. Raises StorageFull where there will be no room, and what is no matter of room."""
         try:
             with naming_full_disk(self.folder):
                 raise error
         except StorageFull:
             if not may_wait or (not self.pending_bytes and self._last is None):
                 raise
-        if self.pending_bytes:
-            self._wait_for_room(f"the disk of {self.folder} is full")
-        else:
-            self._sender.forget_sent()
-            self._last = None
+        if self.pending_bytes or self._sender.is_busy:
+            return False
+        self._sender.forget_sent()
+        self._last = None
+        return True
 
     def _wait_for_room(self, why: str) -> None:
         if self._sender.stopped_by is not None:
@@ -197,8 +220,12 @@ class Outbox:
         if not self._has_warned:
             self._has_warned = True
             log.warning("%s: logging waits until there is room.", why)
-        before = self._sender.acknowledged
-        self._sender.wait_until(lambda: self._sender.acknowledged > before, _LOOK_AGAIN_S)
+        before, thread = self._sender.acknowledged, threading.get_ident()
+        try:
+            self._waiting.add(thread)
+            self._sender.wait_until(lambda: self._sender.acknowledged > before, _LOOK_AGAIN_S)
+        finally:
+            self._waiting.discard(thread)
 
     def _remaining(self, timeout_s: float) -> LockgateError:
         kept = f"{self.pending_bytes:,} bytes of logged values remain in {self.folder}"
@@ -208,3 +235,8 @@ class Outbox:
         return DeadlineExceeded(
             f"{kept}, not sent within {timeout_s:g} s: {reason}", hint="lockgate runs flush sends them"
         )
+
+
+def _new_name(run_id: str) -> str:
+    """So long that no two of a run are ever the same: a file takes the place of another of its name."""
+    return f"{run_id}-{secrets.token_hex(8)}"

@@ -120,6 +120,13 @@ class Segment:
         os.close(fd)  # another process has it, or deleted it between our open and our lock
         return None
 
+    @classmethod
+    def discard(cls, unfinished: Path) -> None:
+        """Delete what `create` was making, unless it still is: a process of another container looks gone from here."""
+        with contextlib.suppress(OSError), unfinished.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            unfinished.unlink()
+
     @property
     def sent(self) -> int:
         return self._sent

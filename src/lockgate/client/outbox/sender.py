@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lockgate.client.outbox.delivery import Refusal, RunClosed, deliver
-from lockgate.client.outbox.leftovers import deliver_leftovers
+from lockgate.client.outbox.leftovers import Kept, deliver_leftovers
 from lockgate.client.outbox.segment import Segment
 from lockgate.client.tracking import Tracking
 from lockgate.clock import Clock
@@ -30,14 +30,19 @@ _REFUSALS_KEPT = 20
 class Sender:
     """Started by `start`. `segments` is filled by the outbox; all but the last are complete."""
 
-    def __init__(self, folder: Path, tracking: Tracking, *, home: str | Path, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, folder: Path, run_id: str, tracking: Tracking, *, home: str | Path, clock: Clock, rng: random.Random
+    ) -> None:
         self.segments: deque[Segment] = deque()
         self.acknowledged = 0  # bytes of records
+        self.apart = 0  # records of this run that have a file for themselves, by the outbox
+        self.apart_sent = 0
         self.stopped_by: LockgateError | None = None
         self.trouble: LockgateError | None = None  # why the last attempt failed
         self.refusals: list[Refusal] = []
         self.refused = 0
         self._folder = folder
+        self._run_id = run_id
         self._tracking = tracking
         self._home = home
         self._clock = clock
@@ -66,21 +71,34 @@ class Sender:
                 self._moved.wait(left)
         return True
 
-    def stop(self, timeout_s: float) -> bool:
-        """End the thread; False where the request that is under way takes longer, and the segments are still in use."""
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def end(self, timeout_s: float) -> bool:
+        """End the thread, which deletes what was sent, and where that is all sends what others left of the run.
+
+        False where that takes longer, and the segments are still in use.
+        """
         self._is_ending = True
         self._wake.set()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not self.is_running
 
-    def send_leftovers(self, run_id: str | None = None) -> None:
-        """What processes that are gone left in the folder, as far as our server knows their runs."""
+    def _send_leftovers(self, run_id: str | None = None) -> list[Kept]:
+        """What processes that are gone left in the folder, as far as our server knows their runs; what stays there."""
         found = deliver_leftovers(self._folder, self._tracking, home=self._home, run_id=run_id, alone=self._sending)
         for refusal in found.refused:
             self._refuse(refusal)
         for kept in found.kept:
             if not isinstance(kept.error, NotFound):  # a run of another server
                 log.warning("what an earlier process logged stays in %s: %s", kept.path, kept.error)
+        return found.kept
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is on its way."""
+        return self._sending.locked()
 
     def forget_sent(self) -> None:
         """Delete segments that were sent whole, the last one as well; nobody may be appending."""
@@ -101,8 +119,9 @@ class Sender:
             try:
                 if is_first:
                     is_first = False
-                    self.send_leftovers()
+                    self._send_leftovers()
                 self._send_all()
+                self._send_apart()
                 attempts, pause = 0, _IDLE_S
                 self.trouble = None
             except (RunClosed, DataDamaged) as error:
@@ -117,6 +136,12 @@ class Sender:
                 pause = self._pause_after(attempts, Unavailable(f"{type(error).__name__}: {error}"))
             self._wake.wait(pause)
             self._wake.clear()
+        try:
+            self.forget_sent()
+            if not self.segments:
+                self._send_leftovers(self._run_id)
+        except Exception:
+            log.exception("what other processes left of the run could not be sent; it is kept")
 
     def _send_all(self) -> None:
         while self.segments:
@@ -127,6 +152,16 @@ class Sender:
                 self.segments.popleft().delete()
             elif segment.size - segment.sent < _FULL_BYTES or segment.sent == before:
                 return
+
+    def _send_apart(self) -> None:
+        """Raises Unavailable."""
+        if (apart := self.apart) > self.apart_sent:
+            for kept in self._send_leftovers(self._run_id):
+                if isinstance(kept.error, Unavailable):
+                    raise kept.error
+            with self._moved:
+                self.apart_sent = apart
+                self._moved.notify_all()
 
     def _acknowledge(self, size: int) -> None:
         if self.trouble is not None:

@@ -49,6 +49,13 @@ class Line:
     def get_file(self, path: str, target: Path) -> None:
         self._client.transport.get_file(path, target)
 
+    def let_go(self) -> None:
+        self._client.transport.let_go()
+
+    @property
+    def is_let_go(self) -> bool:
+        return self._client.transport.is_let_go
+
     def close(self) -> None:
         self.restore()
 

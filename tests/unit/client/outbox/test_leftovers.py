@@ -162,3 +162,14 @@ def test_torn_end_is_mentioned_and_what_is_before_it_arrives(
     assert deliver_leftovers(folder, client.tracking).sent == [path]
     assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]
     assert "were not written whole" in caplog.text
+
+
+def test_file_that_cannot_be_read_keeps_back_no_other(client: Client, run_id: str, folder: Path) -> None:
+    unreadable = folder / f"{run_id}-aa-000000.segment"
+    unreadable.mkdir(parents=True)  # what opens neither for us nor for anybody
+    leave(folder, f"{run_id}-bb-000000", Header(run_id, ""), Metrics(1, 1, {"m": 1.0}))
+    found = deliver_leftovers(folder, client.tracking)
+    assert [(kept.path, str(kept.error.message)) for kept in found.kept] == [
+        (unreadable, f"{unreadable} cannot be read: Is a directory.")
+    ]
+    assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]

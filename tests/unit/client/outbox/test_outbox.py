@@ -218,6 +218,81 @@ def test_signal_handler_may_log_in_the_middle_of_a_call(client: Client, run_id: 
     assert len(points(client, run_id, "loop")) == step
 
 
+def test_signal_handler_returns_while_the_call_it_interrupts_waits_for_room(
+    client: Client, run_id: str, line, folder: Path, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = make_outbox(line.tracking, limit_bytes=1 << 12)
+    kept: list[bool] = []
+
+    def hear(number: int, frame: object) -> None:
+        if "logging waits" in caplog.text and not kept:
+            outbox.append(Tags({"preempted": "yes"}))
+            kept.append(any(b"preempted" in path.read_bytes() for path in folder.glob("*.segment")))
+            line.restore()
+
+    before = signal.signal(signal.SIGALRM, hear)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        for step in range(500):
+            outbox.append(Metrics(1, step, {"m": 1.0}))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    outbox.flush(LIMIT_S)
+    assert kept == [True]
+    assert {item.key: item.value for item in client.tracking.get_run(run_id).data.tags}["preempted"] == "yes"
+    assert [step for step, _ in points(client, run_id, "m")] == list(range(500))
+
+
+def test_what_is_logged_while_another_thread_ends_the_run_is_kept(
+    client: Client, folder: Path, make_outbox: MakeOutbox
+) -> None:
+    runs = [client.tracking.create_run("0") for _ in range(20)]
+    returned: dict[str, int] = {}
+    for run in runs:
+        outbox = make_outbox(run=run)
+        stop = threading.Event()
+
+        def train(outbox: Outbox = outbox, run: str = run, stop: threading.Event = stop) -> None:
+            while not stop.wait(0.0005):
+                step = returned.setdefault(run, 0)
+                outbox.append(Metrics(1, step, {"m": 1.0}))
+                returned[run] = step + 1
+
+        thread = threading.Thread(target=train)
+        thread.start()
+        while returned.get(run, 0) < 50:
+            pass
+        outbox.close(LIMIT_S)
+        stop.set()
+        thread.join()
+    assert deliver_leftovers(folder, client.tracking).kept == []
+    assert {run: len(points(client, run, "m")) for run in runs} == returned
+    assert list(folder.iterdir()) == []
+
+
+def test_run_ends_in_time_while_a_thread_waits_for_room(
+    client: Client, run_id: str, line, folder: Path, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = make_outbox(line.tracking, limit_bytes=1 << 12)
+
+    def train() -> None:
+        for step in range(500):
+            outbox.append(Metrics(1, step, {"m": 1.0}))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while "logging waits" not in caplog.text:
+        line.tried.acquire()
+    outbox.append(End(4_000_000_000_000, "FAILED"), may_wait=False)
+    assert "not sent within 0.1 s: the line is cut" in str(outbox.close(0.1))
+    thread.join()  # what it logs now is kept apart
+    line.restore()
+    assert deliver_leftovers(folder, client.tracking).kept == []
+    assert client.tracking.get_run(run_id).info.status == "FAILED"
+    assert [step for step, _ in points(client, run_id, "m")] == list(range(500))
+
+
 def test_many_runs_one_after_the_other(client: Client, folder: Path, make_outbox: MakeOutbox) -> None:
     runs = [client.tracking.create_run("0") for _ in range(20)]
     for number, run in enumerate(runs):

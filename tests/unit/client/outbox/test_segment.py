@@ -1,3 +1,4 @@
+import fcntl
 import mmap
 import subprocess
 import sys
@@ -129,6 +130,16 @@ def test_segment_has_one_holder(tmp_path: Path) -> None:
     first.delete()
     assert Segment.adopt(segment.path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_unfinished_segment_that_somebody_is_making_is_not_discarded(tmp_path: Path) -> None:
+    hidden = tmp_path / ".lockgate-1-ab-x.segment"
+    with hidden.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        Segment.discard(hidden)
+        assert hidden.exists()
+    Segment.discard(hidden)
+    assert not hidden.exists()
 
 
 def test_room_is_what_was_asked_for(tmp_path: Path) -> None:
