@@ -28,6 +28,21 @@ SERVER = """
     while True:
         signal.pause()
 """
+# Leaves a project whose server was stopped, and not a byte to write.
+FULL = """
+    import sys
+    from pathlib import Path
+    from lockgate.metadata.schema import open_database
+    disk = Path(sys.argv[1])
+    (disk / "lockgate.yaml").write_text("model: m\\ntask: regression\\n")
+    open_database(disk / ".lockgate" / "lockgate.db").close()
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(4096))
+        except OSError:
+            pass
+"""
 # The folder `small` is a disk that only this PostgreSQL sees. Root, who mounts it, could not start PostgreSQL.
 SMALL_DISK = 'mkdir -p small && mount -t tmpfs -o size=16m tmpfs small && exec unshare -U --map-user=65534 "$@"'
 WITHIN_SMALL_DISK = ("unshare", "-mr", "sh", "-c", SMALL_DISK, "sh")
@@ -128,6 +143,25 @@ def test_writes_are_refused_in_plain_words_while_reading_goes_on(server: tuple[s
         assert status == 507, body
         status, body = log_batch(port, run_id, kept)
     assert count(port, run_id) == kept + 1000
+
+
+@pytest.mark.parametrize("command", ["server", "runs", "gc", "doctor"])
+def test_command_on_a_full_disk_asks_for_space_and_for_no_copy(tmp_path: Path, command: str) -> None:
+    script = 'mount -t tmpfs -o size=4m tmpfs "$1" || exit 77; "$2" -c "$3" "$1" && exec "$2" -m lockgate -C "$1" "$4"'
+    done = subprocess.run(
+        ["unshare", "-mr", "sh", "-c", script, "sh", tmp_path, sys.executable, textwrap.dedent(FULL), command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("mounting a small disk is not allowed here")
+    said = done.stdout + done.stderr
+    assert done.returncode == (2 if command == "doctor" else 5), said
+    assert "the disk is full: the metadata database cannot be read." in said
+    assert "next: free some space, then repeat" in said
+    assert "copy" not in said
 
 
 def test_full_disk_of_postgresql_is_told_and_work_goes_on_when_there_is_space(

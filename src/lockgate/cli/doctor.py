@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound
 
 if TYPE_CHECKING:
     from lockgate.cli.app import App
@@ -166,11 +166,17 @@ def check_database(path: Path) -> Finding:
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
+            if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+                return Finding("database", "ok", "none yet")  # the disk was full when it was to be made
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         finally:
             connection.close()
     except sqlite3.Error as error:
-        return Finding("database", "fail", f"{path} cannot be read: {error}", "restore it from a copy")
+        from lockgate.metadata.sqlite_engine import translate
+
+        known = translate(error) or DataDamaged(f"cannot be read: {error}", hint="restore it from a copy")
+        advice = known.hint or "look at the disk, and at who may read the file"
+        return Finding("database", "fail", f"{path}: {known.message}", advice)
     return _at_revision(row[0] if row else "unknown")
 
 

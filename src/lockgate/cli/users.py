@@ -65,7 +65,7 @@ def users(ctx: click.Context, as_json: bool) -> None:
 @click.option("--no-password", is_flag=True, help="The user only has tokens: for CI and other programs.")
 @click.pass_obj
 def add(app: App, name: str, role: Role, pattern: str, no_password: bool) -> None:
-    """Add a user. The password is asked for, or is the first line of standard input.
+    """Add a user. The password is asked for, or is the first line of standard input; it has at least 12 characters.
 
     The first user must be an admin.
 
@@ -125,7 +125,7 @@ def revoke(app: App, name: str, pattern: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def password(app: App, name: str) -> None:
-    """Set a password. It is asked for, or is the first line of standard input.
+    """Set a password. It is asked for, or is the first line of standard input; it has at least 12 characters.
 
     Changing your own on a server needs the current one, on a first line of its own.
 

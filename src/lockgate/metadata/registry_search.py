@@ -9,8 +9,9 @@ Prompts are left out of both searches unless the filter asks for them. As MLflow
 What only our language can say of the tag (with OR, NOT, IN, IS NULL) asks, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Exists, Table, and_, exists, literal, not_, select, true
@@ -73,7 +74,7 @@ def search_models(
     def matches(comparison: Comparison) -> ColumnElement[bool]:
         if require_entity(comparison.name, ("attribute", "tag"), of="registered models") == "tag":
             return _tag_matches(comparison, tagged, registered_model_tags, asked)
-        return attribute(comparison, of="registered models", texts=_MODEL_TEXTS, numbers=_MODEL_NUMBERS)
+        return attribute(_with_slashes(comparison), of="registered models", texts=_MODEL_TEXTS, numbers=_MODEL_NUMBERS)
 
     sorts = _sorts(order_by, {**_MODEL_TEXTS, **_MODEL_NUMBERS}, of="orders of registered models")
     query = select(registered_models).where(holds(tree, matches))
@@ -101,7 +102,8 @@ def search_versions(
     def matches(comparison: Comparison) -> ColumnElement[bool]:
         if require_entity(comparison.name, ("attribute", "tag"), of="model versions") == "tag":
             return _tag_matches(comparison, tagged, model_version_tags, asked)
-        found = _in_whole_numbers(comparison) if comparison.name.key in _VERSION_NUMBERS else comparison
+        is_number = comparison.name.key in _VERSION_NUMBERS
+        found = _in_whole_numbers(comparison) if is_number else _with_slashes(comparison)
         return attribute(found, of="model versions", texts=_VERSION_TEXTS, numbers=_VERSION_NUMBERS)
 
     sorts = _sorts(order_by, {**_VERSION_TEXTS, **_VERSION_NUMBERS}, of="orders of model versions")
@@ -160,12 +162,25 @@ def _tag_matches(comparison: Comparison, tagged: Exists, table: Table, asked: bo
 
 def _in_whole_numbers(comparison: Comparison) -> Comparison:
     """MLflow takes numbers with and without quotes, and none with a fraction. Raises InvalidInput."""
+    return _with_values(comparison, partial(_whole_number, comparison.name.key))
+
+
+def _with_slashes(comparison: Comparison) -> Comparison:
+    """`%2F` in a name stands for `/`, as in all requests; in a pattern the `%` stands for any text."""
+    if comparison.name.key != "name" or comparison.operator.endswith("LIKE"):
+        return comparison
+    return _with_values(comparison, _with_slash)
+
+
+def _with_values(comparison: Comparison, change: Callable[[Value], Value]) -> Comparison:
     value = comparison.value
     if value is None:
         return comparison
-    if isinstance(value, tuple):
-        return replace(comparison, value=tuple(_whole_number(comparison.name.key, item) for item in value))
-    return replace(comparison, value=_whole_number(comparison.name.key, value))
+    return replace(comparison, value=tuple(map(change, value)) if isinstance(value, tuple) else change(value))
+
+
+def _with_slash(value: Value) -> Value:
+    return value.replace("%2F", "/").replace("%2f", "/") if isinstance(value, str) else value
 
 
 def _whole_number(key: str, value: Value) -> int:

@@ -22,7 +22,8 @@ from sqlalchemy import (
     true,
 )
 
-from lockgate.metadata.conditions import holds, require_entity
+from lockgate.errors import InvalidInput
+from lockgate.metadata.conditions import holds
 from lockgate.metadata.filters import Filter, Order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Key, Sort, Stretch, place_in
@@ -137,4 +138,6 @@ def _text_sorts(column: ColumnElement[str], ascending: bool) -> list[Sort]:
 
 
 def _require_orderable(order: Order) -> None:
-    require_entity(order.name, ("attribute", "metric", "param", "tag"), of="orders of runs")
+    entity, key = order.name
+    if entity not in TABLES:
+        raise InvalidInput(f"runs cannot be ordered by {entity}.{key}, only by a metric, param, tag or attribute.")

@@ -127,6 +127,9 @@ def translate(error: sqlite3.Error) -> LockgateError | None:
             f"the metadata database was locked by another process for {BUSY_TIMEOUT_S:g} seconds.",
             hint="repeat; if it stays locked, look for a hanging process that has lockgate.db open",
         )
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:  # even whoever reads makes a small file
+        full = "the disk is full: the metadata database cannot be read."
+        return StorageFull(full, hint="free some space, then repeat")
     if "unable to open" in text or "readonly" in text or "I/O" in text:
         return Unavailable(f"the metadata database cannot be used: {text}.")
     return None

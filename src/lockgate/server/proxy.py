@@ -162,8 +162,8 @@ async def _until_gone(receive: Receive) -> None:
 def _clean(context: Context) -> None:
     try:
         cleaned = context.artifacts.clean(before_ms=context.clock.now_ms() - ABANDONED_MS)
-    except (LockgateError, OSError):
-        log.warning("leftovers of uploads could not be looked for; the next start tries again", exc_info=True)
+    except (LockgateError, OSError) as error:
+        log.warning("leftovers of uploads could not be looked for, the next start tries again: %s", error)
         return
     if cleaned:
         log.info("removed what %d uploads have left that never ended", cleaned)

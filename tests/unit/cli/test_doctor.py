@@ -74,7 +74,22 @@ def test_database_of_another_version_wants_a_migration(tmp_path: Path) -> None:
 
 def test_file_that_is_no_database_fails(tmp_path: Path) -> None:
     (tmp_path / "lockgate.db").write_text("not a database, but long enough to be looked at " * 100)
-    assert check_database(tmp_path / "lockgate.db").status == "fail"
+    finding = check_database(tmp_path / "lockgate.db")
+    assert (finding.status, finding.advice) == ("fail", "restore lockgate.db from a backup")
+
+
+def test_database_that_a_full_disk_kept_from_being_made_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "lockgate.db").touch()
+    assert check_database(tmp_path / "lockgate.db") == ("database", "ok", "none yet", "")
+
+
+def test_tables_of_another_program_fail(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "lockgate.db") as connection:
+        connection.execute("CREATE TABLE theirs (a)")
+    connection.close()
+    finding = check_database(tmp_path / "lockgate.db")
+    assert (finding.status, finding.advice) == ("fail", "restore it from a copy")
+    assert "no such table: alembic_version" in finding.found
 
 
 def test_records_in_postgresql_are_looked_at(postgres_url: str, new_postgres_url: str) -> None:

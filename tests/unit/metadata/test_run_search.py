@@ -136,6 +136,12 @@ def test_senseless_question_is_refused(five_runs: Database, filter_: str, order:
         found(five_runs, filter_, order=order)
 
 
+def test_order_by_what_gives_none_says_what_does(five_runs: Database) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        found(five_runs, order=("metrics.auc", "dataset.name"))
+    assert refused.value.message == "runs cannot be ordered by dataset.name, only by a metric, param, tag or attribute."
+
+
 PLANS = {
     "newest": ("", ()),
     "of several experiments": ("", ()),

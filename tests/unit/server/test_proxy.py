@@ -17,6 +17,7 @@ from lockgate.entities import Release
 from lockgate.metadata.releases import create_release
 from lockgate.server.app import make_app
 from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.open import open_artifacts
 from lockgate.server.artifacts.store import ArtifactInfo, OpenArtifact
 from lockgate.server.run import serve_in_thread
 
@@ -254,6 +255,21 @@ def test_leftovers_of_a_killed_server_go_when_one_starts_a_day_later(context) ->
     context.clock.sleep(86_401)
     make_app(context).close()  # its threads end when they have done what was asked of them
     assert [entry.name for entry in partial.iterdir()] == ["new"]
+
+
+def test_bucket_that_is_not_there_is_told_at_the_start_and_in_answers(s3_url: str, context, caplog) -> None:
+    artifacts = open_artifacts("s3://no-such-bucket/x", default=context.artifacts.root)
+    app = make_app(msgspec.structs.replace(context, artifacts=artifacts))
+    app.cleaned.result()
+    told = "the bucket 'no-such-bucket' for artifacts does not exist.\n  next: make the bucket, or correct"
+    assert told in caplog.text
+    assert "Traceback" not in caplog.text
+    with serve_in_thread(app) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("PUT", f"{ROOT}/0/f", b"x")
+        assert connection.getresponse().status == 501
+        connection.close()
+    app.close()
 
 
 def test_deletion_is_audited(asked) -> None:

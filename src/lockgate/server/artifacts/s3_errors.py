@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull, Unavailable
+from lockgate.errors import InvalidInput, LockgateError, NotFound, NotImplementedHere, StorageFull, Unavailable
 
 Answer = Mapping[str, Any]  # what S3 answers, as botocore decodes it
 
@@ -26,7 +26,11 @@ def naming_s3_errors(path: str, bucket: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         if _code(error) == "NoSuchBucket":
-            raise Unavailable(f"the bucket {bucket!r} for artifacts does not exist.") from error
+            # Not Unavailable, which clients repeat: it stays away until somebody makes it.
+            raise NotImplementedHere(
+                f"the bucket {bucket!r} for artifacts does not exist.",
+                hint="make the bucket, or correct the setting artifacts",
+            ) from error
         raise NotFound(f"there is no artifact {path!r}.") from error
     except PermissionError as error:
         raise Unavailable(

@@ -110,7 +110,8 @@ class DirectAccess(Protocol):
 class ArtifactStore(Protocol):
     """Files below one root. Every `path` comes from outside: what is not a plain relative path raises InvalidInput.
 
-    Raises StorageFull where there is no space left, Unavailable where the place cannot be reached.
+    Raises StorageFull where there is no space left, Unavailable where the place cannot be reached, NotImplementedHere
+    where it does not exist.
     """
 
     @property

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.errors import InvalidInput, Unavailable
+from lockgate.errors import InvalidInput, NotImplementedHere, Unavailable
 from lockgate.server.artifacts.filesystem import FilesystemArtifacts
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.open import open_artifacts
@@ -44,12 +44,14 @@ def test_setting_that_names_no_place_is_refused_with_the_way_out(tmp_path: Path,
     assert says in str(refused.value)
 
 
-def test_bucket_that_is_not_there_is_the_operators_trouble_and_not_the_clients(s3_url: str, tmp_path: Path) -> None:
+def test_bucket_that_is_not_there_is_named_in_an_answer_that_clients_do_not_repeat(s3_url: str, tmp_path: Path) -> None:
     store = open_artifacts("s3://no-such-bucket/x", default=tmp_path)
     upload = store.begin("0/f")
     upload.write(b"x")
-    with pytest.raises(Unavailable, match="bucket 'no-such-bucket' for artifacts does not exist"):
+    with pytest.raises(NotImplementedHere, match="bucket 'no-such-bucket' for artifacts does not exist") as refused:
         upload.commit("a" * 64)
+    assert refused.value.http_status == 501
+    assert refused.value.hint == "make the bucket, or correct the setting artifacts"
 
 
 def test_store_that_does_not_answer_is_unavailable(
