@@ -87,7 +87,7 @@ class Judge:
         champion = self._champion_known()
         if champion == candidate.digest:
             # What was said of it made it the champion; it is not judged against itself.
-            return self._recall(self._candidate_key(candidate))
+            return self._recall(candidate_key(self._model, candidate.digest))
         return self._recall(self._outcome_key(self._gate_key(candidate, champion)))
 
     def _decide(self, candidate: Content, path: Path, lineage: Callable[[], Lineage]) -> tuple[Registered, bool]:
@@ -192,7 +192,7 @@ class Judge:
         outcome = Registered(judged=judged, version=release.version)
         if gate_key is not None:
             self._actions.put(self._outcome_key(gate_key), msgspec.json.encode(outcome))
-        self._actions.put(self._candidate_key(candidate), msgspec.json.encode(outcome))
+        self._actions.put(candidate_key(self._model, candidate.digest), msgspec.json.encode(outcome))
         self._actions.put(self._champion_key(), msgspec.json.encode(Known(digest=champion)))
         return outcome
 
@@ -223,8 +223,10 @@ class Judge:
     def _outcome_key(self, gate_key: str) -> str:
         return digest_canonical("outcome", {"gate": gate_key})
 
-    def _candidate_key(self, candidate: Content) -> str:
-        return digest_canonical("outcome", {"model": self._model, "candidate": candidate.digest})
-
     def _champion_key(self) -> str:
         return digest_canonical("champion", {"model": self._model})
+
+
+def candidate_key(model: str, digest: str) -> str:
+    """Where a project keeps as which version it last registered this content."""
+    return digest_canonical("outcome", {"model": model, "candidate": digest})

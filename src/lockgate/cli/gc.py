@@ -9,6 +9,7 @@ import click
 from lockgate.cli.app import App
 
 if TYPE_CHECKING:
+    from lockgate.client.client import Client
     from lockgate.store.actions import Actions
 
 # Results of one stage that are kept: going back to the inputs of the last few runs stays free.
@@ -34,10 +35,12 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
     """Delete stored content that nothing refers to.
 
     Kept is what releases, runs, monitor windows and lockgate.lock name, the last results of every stage, and everything
-    written within the last hour, so it is safe while other commands work.
+    written within the last hour, so it is safe while other commands work. Records that know nothing of this project
+    are refused.
 
     What `--deleted-before` deletes is gone with its metrics, params and files, and cannot be restored. Kept is what
-    registered versions were made from.
+    registered versions were made from. Runs of a server are deleted with its `--uri`, or on its machine with the very
+    settings that it has, or their files are left for ever.
 
     \b
     Example: lockgate gc --deleted-before 30 --dry-run
@@ -45,18 +48,22 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
     from lockgate.cli.output import print_json
     from lockgate.pipelines.status import open_stats
     from lockgate.store.actions import Actions
-    from lockgate.store.gc import GRACE_S
+    from lockgate.store.gc import GRACE_S, digests_in
     from lockgate.store.gc import gc as collect
 
+    clients = _clients(app)
     purged = None
     if days is not None:
         before_ms = app.clock.now_ms() - round(days * _DAY_MS)
         # First: what these runs named is then named by nobody.
         purged = app.client.tracking.purge(before_ms=before_ms, dry_run=dry_run)
     actions = Actions(app.store.root / "actions")
+    # Whatever the records say: a release is for ever.
+    keep = set(_registered(app, actions))
     youngest_ns = int((app.clock.now_ms() - GRACE_S * 1000) * 1_000_000)
     forgotten = _old_results(actions, youngest_ns)
-    keep = {digest for document in _documents(app, actions, forgotten) for digest in _digests(document)}
+    for document in _documents(app, clients, actions, forgotten):
+        keep |= digests_in(document)
     done = collect(app.store, keep, clock=app.clock, dry_run=dry_run)
     if not dry_run:
         # After the content: a result without its content is one that must be built again, and nothing worse.
@@ -96,13 +103,55 @@ def _clean_uploads(app: App) -> None:
     store.clean(before_ms=app.clock.now_ms() - ABANDONED_MS)
 
 
-def _digests(document: bytes) -> set[str]:
-    from lockgate.store.gc import digests_in
+def _registered(app: App, actions: "Actions") -> Iterator[str]:
+    """The content, as far as it is stored, of every version that this project has registered of its model."""
+    from lockgate.automation.judging import candidate_key
 
-    return digests_in(document)
+    for _, digest in app.store.iter_objects("trees"):
+        if actions.get(candidate_key(app.folder.project.model, digest)) is not None:
+            yield digest
 
 
-def _documents(app: App, actions: "Actions", forgotten: set[str]) -> Iterator[bytes]:
+def _clients(app: App) -> "list[Client]":
+    """The records that are asked, and the project's own where these are others.
+
+    Raises InvalidInput where there is content and none of them knows this project: it would all be nobody's.
+    """
+    import msgspec
+
+    from lockgate.config import Resolved
+    from lockgate.connect import connect
+    from lockgate.errors import InvalidInput
+    from lockgate.server.context import DATABASE_NAME
+
+    state, settings, model = app.folder.state, app.settings, app.folder.project.model
+    elsewhere = settings.uri or settings.database
+    clients = [app.client]
+    if elsewhere and (state / DATABASE_NAME).is_file():
+        own = msgspec.structs.replace(settings, uri="", database="")
+        clients.append(connect(own, state=state, user=app.user, clock=app.clock))
+    if any((app.store.root / "files").glob("??/*")) and not any(_knows(client, model) for client in clients):
+        asked = Resolved("", elsewhere or str(state / DATABASE_NAME), "").shown
+        raise InvalidInput(
+            f"{asked} knows no run and no version of {model!r}; what {app.store.root} holds would be deleted.",
+            hint="set LOCKGATE_URI or LOCKGATE_DATABASE to where they are recorded; lockgate config shows what is set",
+        )
+    return clients
+
+
+def _knows(client: "Client", name: str) -> bool:
+    """Whether there is an experiment or a model of that name; the first run of a project makes the one."""
+    from lockgate.errors import NotFound
+    from lockgate.wire.mlflow.experiments import GET_EXPERIMENT_BY_NAME, ExperimentName
+
+    try:
+        client.transport.call(GET_EXPERIMENT_BY_NAME, ExperimentName(experiment_name=name))
+    except NotFound:
+        return any(model.name == name for model in client.registry.list_models())
+    return True
+
+
+def _documents(app: App, clients: "list[Client]", actions: "Actions", forgotten: set[str]) -> Iterator[bytes]:
     """Every record that may name stored content."""
     import msgspec
 
@@ -119,23 +168,24 @@ def _documents(app: App, actions: "Actions", forgotten: set[str]) -> Iterator[by
         record = decode_record(data)
         # What a stage wrote is kept; what it read is somebody else's output, or the user's own file.
         yield data if record is None else msgspec.json.encode(record.outs)
-    for model in app.client.registry.list_models():
-        for release in app.client.registry.list_releases(model.name, limit=_ALL):
-            yield msgspec.json.encode(release)
-        for environment in app.folder.project.environments:
-            for window in app.client.monitoring.list_windows(model.name, environment, limit=_ALL):
-                yield msgspec.json.encode(window)
-    yield from _runs(app)
+    for client in clients:
+        for model in client.registry.list_models():
+            for release in client.registry.list_releases(model.name, limit=_ALL):
+                yield msgspec.json.encode(release)
+            for environment in app.folder.project.environments:
+                for window in client.monitoring.list_windows(model.name, environment, limit=_ALL):
+                    yield msgspec.json.encode(window)
+        yield from _runs(client)
 
 
-def _runs(app: App) -> Iterator[bytes]:
+def _runs(client: "Client") -> Iterator[bytes]:
     """The tags of runs: they name the environment and the difference to the commit."""
     import msgspec
 
-    experiments = [experiment.experiment_id for experiment in app.client.tracking.list_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.tracking.list_experiments()]
     token: str | None = None
     while experiments and token != "":
-        page = app.client.tracking.search_runs(experiments, max_results=_PAGE, page_token=token)
+        page = client.tracking.search_runs(experiments, max_results=_PAGE, page_token=token)
         for found in page.runs:
             yield msgspec.json.encode(found.data.tags)
         token = page.next_page_token

@@ -40,6 +40,12 @@ def append_audit(
             tx.connection.execute(delete(audit).where(audit.c.sequence.in_(forgotten)))
 
 
+def has_been_done(connection: Connection, operation: str) -> bool:
+    """Whether the audit knows of it; it forgets, and nothing leads to one operation but reading all of it."""
+    query = select(audit.c.sequence).where(audit.c.operation == operation, audit.c.outcome == DONE).limit(1)
+    return connection.scalar(query) is not None
+
+
 def list_audit(
     connection: Connection, *, since: int = 0, subject: str | None = None, by: str | None = None, limit: int
 ) -> tuple[AuditEntry, ...]:

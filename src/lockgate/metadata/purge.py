@@ -49,8 +49,8 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
     )
 
 
-def purge(tx: Tx, *, before: int, limit: int) -> Purge:
-    """Delete the rows of at most `limit` of each kind; experiments when nothing is left in them."""
+def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str]]:
+    """Delete the rows of at most `limit` of each kind, experiments when nothing is left in them; also the runs' ids."""
     of_runs = _take(tx, runs, _purgeable_runs(before), limit)
     prefer_walks(tx.connection)  # or PostgreSQL reads the histories of all runs for those of a few
     is_of_runs = latest_metrics.c.run_id.in_([run_id for run_id, _ in of_runs])
@@ -73,7 +73,7 @@ def purge(tx: Tx, *, before: int, limit: int) -> Purge:
     if any(done):
         details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
         append_event(tx, "tracking.purged", "", details)
-    return done
+    return done, [run_id for run_id, _ in of_runs]
 
 
 def list_doomed(connection: Connection, *, limit: int) -> Sequence[Row[int, str]]:

@@ -24,15 +24,19 @@ _MAX_TEXT = 256
 
 
 class Act:
-    """`is_decision` becomes true with the first transaction that is one, so that its failure is told as well."""
+    """`is_decision` becomes true with the first transaction that is one, so that its failure is told as well.
 
-    __slots__ = ("is_decision", "need", "operation", "request")
+    `found` is for what a handler has to tell beside what was asked of it.
+    """
+
+    __slots__ = ("found", "is_decision", "need", "operation", "request")
 
     def __init__(self, operation: str, need: Need, request: Any) -> None:  # the request of any operation
         self.operation = operation
         self.need = need
         self.request = request
         self.is_decision = False
+        self.found: dict[str, Scalar] = {}
 
     def subject(self, connection: Connection) -> str:
         """The model or experiment; empty for the installation, and for what is not there."""
@@ -41,7 +45,7 @@ class Act:
         return ""
 
     def details(self) -> dict[str, Scalar]:
-        return dict(_telling(self.request))
+        return {**dict(_telling(self.request)), **self.found}
 
     def measured(self) -> tuple[str, str]:
         """What a measurement is of, a run or a logged model. Raises InvalidInput where the request names none."""

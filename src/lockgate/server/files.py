@@ -20,6 +20,8 @@ from lockgate.server.needs import contributor
 from lockgate.server.subjects import of_artifact
 from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, OneArtifact, proxied_path
 
+UPLOAD = "artifacts.upload"
+
 _PIECE = 1 << 20
 _WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
 
@@ -102,7 +104,7 @@ def begin_upload(
 
 def upload_act(path: str) -> Act:
     """An upload as the audit sees it."""
-    return Act("artifacts.upload", contributor(of_artifact), OneArtifact(artifact_path=path))
+    return Act(UPLOAD, contributor(of_artifact), OneArtifact(artifact_path=path))
 
 
 def delete_files(ctx: Context, path: str) -> None:

@@ -7,13 +7,14 @@ process can have counted on it without leaving a mark.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from lockgate.clock import Clock
 from lockgate.entities import Record
 from lockgate.errors import NotFound
-from lockgate.store.store import Kind, Store
+from lockgate.store.store import Store
 
 GRACE_S = 3600.0
 
@@ -40,7 +41,8 @@ def gc(
     youngest_ns = int((clock.now_ms() - grace_s * 1000) * 1_000_000)
     deleted: list[str] = []
     deleted_bytes = kept = kept_bytes = 0
-    for path, digest in _iter_objects(store):
+    # A tree goes before its files, so that no list outlives its content.
+    for path, digest in chain(store.iter_objects("trees"), store.iter_objects("files")):
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -69,13 +71,6 @@ def _mark(store: Store, keep: Iterable[str]) -> set[str]:
         except NotFound:
             continue  # a file, or something that is named but not stored here
     return marked
-
-
-def _iter_objects(store: Store) -> Iterator[tuple[Path, str]]:
-    kinds: tuple[Kind, ...] = ("trees", "files")  # a tree goes before its files, so that no list outlives its content
-    for kind in kinds:
-        for path in sorted((store.root / kind).glob("??/*")):
-            yield path, path.parent.name + path.name
 
 
 def _delete(store: Store, path: Path, youngest_ns: int) -> bool:

@@ -12,7 +12,7 @@ there already marks it as fresh, so that a garbage collection that runs at the s
 
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -128,6 +128,11 @@ class Store:
             return False
         return all(self.path_of(entry.digest).is_file() for entry in self.read_tree(content.digest))
 
+    def iter_objects(self, kind: Kind) -> Iterator[tuple[Path, str]]:
+        """Every stored object with its digest, in order; for what somebody else put here, with what it is called."""
+        for path in sorted((self.root / kind).glob("??/*")):
+            yield path, path.parent.name + path.name
+
     def path_of(self, digest: str, kind: Kind = "files") -> Path:
         """Where an object lies, stored or not. Raises InvalidInput for what is not a digest."""
         if not is_digest(digest):
@@ -223,4 +228,8 @@ def damaged(digest: str) -> DataDamaged:
 
 def missing(kind: str, digest: str) -> NotFound:
     """The error for an object that is not stored."""
-    return NotFound(f"the store has no {kind} {digest}.", hint="lockgate run builds the outputs of stages again")
+    return NotFound(
+        f"the store has no {kind} {digest}.",
+        hint="lockgate run builds the outputs of stages again; what a release names is where it was made, "
+        "or in a backup of .lockgate/store",
+    )

@@ -21,9 +21,9 @@ class Damage(Record, frozen=True, kw_only=True):
 
 def verify(store: Store) -> Iterator[Damage]:
     """Damaged objects, in the order they are met. Reads every byte of the store."""
-    for path, digest in _objects(store, "trees"):
+    for path, digest in store.iter_objects("trees"):
         yield from _check_tree(store, path, digest)
-    for path, digest in _objects(store, "files"):
+    for path, digest in store.iter_objects("files"):
         if not is_digest(digest):
             yield Damage(kind="stray", digest=digest, path=str(path), problem="its name is not a digest")
         elif (found := digest_file(path)) != digest:
@@ -47,8 +47,3 @@ def _check_tree(store: Store, path: Path, digest: str) -> Iterator[Damage]:
         if not store.path_of(entry.digest).is_file():
             problem = f"the file {entry.path} of this tree is missing ({entry.digest})"
             yield Damage(kind="missing", digest=digest, path=str(path), problem=problem)
-
-
-def _objects(store: Store, kind: str) -> Iterator[tuple[Path, str]]:
-    for path in sorted((store.root / kind).glob("??/*")):
-        yield path, path.parent.name + path.name

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
+from lockgate.errors import InvalidInput
 from lockgate.wire.mlflow import experiments, logged_models, runs
 
 DAY_S = 86_400
@@ -97,3 +98,21 @@ def test_folders_that_lockgate_does_not_keep_are_named(app: App) -> None:
     assert len(named) == 20
     assert set(named) <= {f"s3://bucket/x/{run_id}" for run_id in deleted}
     assert "  and 5 more (--json)" in said
+
+
+def test_records_stay_where_the_folder_that_has_their_files_is_not_the_one_that_is_set(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKGATE_ARTIFACTS", str(tmp_path / "far"))
+    run_id = run_with_file(app, tmp_path, "r")
+    delete(app, run_id)
+    app.clock.sleep(2 * DAY_S)
+    monkeypatch.delenv("LOCKGATE_ARTIFACTS")
+    forgetful = App(start=tmp_path, clock=app.clock)
+    for words in (["--dry-run"], []):
+        with pytest.raises(InvalidInput, match=r"no folder .*/\.lockgate/artifacts: they would stay") as refused:
+            call(forgetful, "--deleted-before", "1", *words)
+        assert "LOCKGATE_ARTIFACTS" in str(refused.value)
+    assert list((tmp_path / "far").rglob("f.txt")) != []
+    assert "1 runs, " in call(app, "--deleted-before", "1")
+    assert list((tmp_path / "far").rglob("f.txt")) == []

@@ -40,7 +40,7 @@ def counted(database: Database, before: int) -> Purge:
 
 def purged(database: Database, before: int, limit: int = 100) -> Purge:
     with database.write(at=100, by="ann") as tx:
-        return purge(tx, before=before, limit=limit)
+        return purge(tx, before=before, limit=limit)[0]
 
 
 def doomed(database: Database) -> list[str]:
