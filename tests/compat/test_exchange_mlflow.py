@@ -17,6 +17,7 @@ from lockgate.connect import connect
 from lockgate.exchange.copy import Report, copy
 from lockgate.exchange.destination import AnyServer, Lockgate
 from lockgate.exchange.endpoint import Endpoint
+from lockgate.wire.mlflow import registry
 
 QUIET = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 FOLDER = """
@@ -48,6 +49,56 @@ client.create_model_version("zoo", "models:/team@old/1")
 client.create_model_version("zoo", "s3://bucket/z3")
 client.set_registered_model_alias("zoo", "second", "2")
 client.set_registered_model_alias("zoo", "third", "3")
+"""
+# Three of each kind, in pages of one.
+PAGES = """
+import os, sys
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+import mlflow
+from msgspec.structs import replace
+from lockgate.exchange import answers
+from lockgate.exchange.mlflow_store import MlflowStore
+from lockgate.wire.mlflow import experiments, logged_models, registry, runs
+mlflow.set_tracking_uri(sys.argv[1])
+client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
+experiment = client.create_experiment("more")
+for number in range(3):
+    client.create_run(experiment)
+    client.create_logged_model(experiment, name=f"net{number}")
+    client.create_registered_model(f"churn{number}")
+    client.create_model_version("churn0", "s3://bucket/a")
+client.create_experiment("most")
+store = MlflowStore(sys.argv[1])
+within, order = (experiment,), (logged_models.OrderBy(field_name="creation_timestamp"),)
+for rows, operation, request in (
+    ("experiments", answers.SEARCH_EXPERIMENTS, experiments.SearchExperiments()),
+    ("runs", answers.SEARCH_RUNS, runs.SearchRuns(experiment_ids=within)),
+    ("models", answers.SEARCH_LOGGED_MODELS, logged_models.SearchLoggedModels(experiment_ids=within, order_by=order)),
+    ("registered_models", answers.SEARCH_MODELS, registry.Search()),
+    ("model_versions", answers.SEARCH_VERSIONS, registry.SearchVersions(filter="name = 'churn0'")),
+):
+    found, request = [], replace(request, max_results=1)
+    while not found or request.page_token:
+        page = store.call(operation, request)
+        found += getattr(page, rows)
+        request = replace(request, page_token=page.next_page_token)
+    print(rows, len(found), len(set(map(repr, found))))
+"""
+# The run's row and files are gone, as after `mlflow gc`, and its versions are not.
+LOST = """
+import os, shutil, sys
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
+run = client.create_run("0").info
+client.log_text(run.run_id, "hello", "m/a.txt")
+client.create_registered_model("churn")
+registry = client._get_registry_client().store
+for source in ("mlflow-artifacts:/registered/churn/1", f"runs:/{run.run_id}/m", run.artifact_uri + "/m"):
+    registry.create_model_version("churn", source, run.run_id)
+client.set_registered_model_alias("churn", "best", "1")
+shutil.rmtree(os.path.dirname(mlflow.artifacts.download_artifacts(run.artifact_uri)))
 """
 
 
@@ -112,6 +163,11 @@ def test_store_of_a_real_server_comes_in_and_goes_out(
             exported = run_copy(here, Endpoint(other, second), AnyServer(other))
             assert exported.is_equal, exported
             assert exported.counts == imported.counts
+        client.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="team/churn"))
+        exported = run_copy(here, Endpoint(other, second), AnyServer(other))
+        (line,) = exported.refused
+        assert line.startswith("model team/churn: Invalid model name") and "takes no / in a name" in line
+        assert ("registered models", 2, 1) in exported.counts
     source.close()
     other.close()
     artifacts = ("--artifacts", f"{files}/files", "--deleted")
@@ -139,6 +195,33 @@ def test_folder_of_runs_comes_in(tmp_path: Path, database_setting: str) -> None:
     assert sorted(path.name for path in (tmp_path / "project").iterdir()) == [".lockgate", "lockgate.yaml"]
 
 
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_store_is_read_page_by_page(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("mlflow")
+    uri = (tmp_path / "mlruns").as_uri() if kind == "file" else f"sqlite:///{tmp_path}/mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-c", PAGES, uri], check=True, cwd=tmp_path, env=QUIET, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout.splitlines() == [
+        f"{rows} 3 3" for rows in ("experiments", "runs", "models", "registered_models", "model_versions")
+    ]
+
+
+def test_versions_whose_run_is_gone_come_in(tmp_path: Path, database_setting: str) -> None:
+    pytest.importorskip("mlflow")
+    store = (tmp_path / "mlruns").as_uri()
+    subprocess.run([sys.executable, "-c", LOST, store], check=True, cwd=tmp_path, env=QUIET)
+    files = tmp_path / "files"
+    (files / "registered" / "churn" / "1").mkdir(parents=True)
+    (files / "registered" / "churn" / "1" / "MLmodel").write_text("flavors: {}")
+    found = import_store(tmp_path / "project", store, "--artifacts", str(files), database=database_setting)
+    assert [found[what]["target"] for what in ("runs", "versions", "aliases", "artifact files")] == [0, 3, 1, 1]
+    state = tmp_path / "project" / ".lockgate"
+    with connect(Settings(database=database_setting), state=state, user="tester", clock=SystemClock()) as client:
+        client.transport.get_file("registered/registered/churn/1/MLmodel", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "flavors: {}"
+
+
 def test_names_that_are_refused_here_are_told_and_the_rest_comes_in(tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     store = (tmp_path / "mlruns").as_uri()
@@ -157,9 +240,9 @@ def test_names_that_are_refused_here_are_told_and_the_rest_comes_in(tmp_path: Pa
         assert all(line in done.stderr for line in report["refused"])
         counts = {what: (count["source"], count["target"]) for what, count in report["counts"].items()}
         assert {what: counts[what] for what in ("registered models", "versions", "aliases")} == {
-            "registered models": (2, 2),
-            "versions": (3, 3),
-            "aliases": (2, 2),
+            "registered models": (4, 2),
+            "versions": (6, 3),
+            "aliases": (4, 2),
         }
     state = tmp_path / "project" / ".lockgate"
     with connect(Settings(), state=state, user="tester", clock=SystemClock()) as client:

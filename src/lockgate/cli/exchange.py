@@ -178,6 +178,6 @@ def _print(report: "Report", as_json: bool) -> int:
     if report.is_equal:
         return 0
     click.echo(
-        "The two sides differ. Counted is what was read when it was copied; the same command tries again.", err=True
+        "The two sides differ. The same command tries again; what was refused is refused until it is changed.", err=True
     )
     return 1

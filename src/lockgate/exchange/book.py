@@ -56,8 +56,12 @@ class Book:
     runs: dict[str, Place] = field(default_factory=dict)
     logged_models: dict[str, Place] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)  # names at the target
-    read: Counter[str] = field(default_factory=Counter)  # from the source
+    read: Counter[str] = field(default_factory=Counter)  # what the source has, whether or not the target takes it
     refused: list[str] = field(default_factory=list)
+
+    def refuse(self, what: str, error: LockgateError) -> None:
+        """Note what the target will never accept."""
+        self.refused.append(f"{what}: {error}")
 
     def each(self, work: Callable[[T], R], items: Sequence[T], name: Callable[[T], str]) -> list[tuple[T, R]]:
         """The work on several at once; what the target will never accept is noted, and the others go on."""
@@ -68,7 +72,7 @@ class Book:
             try:
                 found.append((item, future.result()))
             except InvalidInput as error:
-                self.refused.append(f"{name(item)}: {error.message}")
+                self.refuse(name(item), error)
             except LockgateError as error:
                 trouble = trouble or error  # after the others, which are under way already
         if trouble is not None:

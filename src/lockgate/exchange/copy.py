@@ -5,11 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import NamedTuple
 
+from lockgate.errors import InvalidInput
 from lockgate.exchange.book import COUNTED, Book, Progress
 from lockgate.exchange.destination import Destination
 from lockgate.exchange.endpoint import Endpoint
 from lockgate.exchange.experiments import ensure_experiment
-from lockgate.exchange.logged_models import copy_logged_models
+from lockgate.exchange.logged_models import copy_logged_models, read_logged_models
 from lockgate.exchange.marks import copied
 from lockgate.exchange.registry import copy_models
 from lockgate.exchange.runs import Unsettled, copy_page, known_runs, settle
@@ -27,7 +28,7 @@ class Count(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was read and what is there now; `refused` names what the target will never accept."""
+    """What the source has and what is there now; `refused` names what the target will never accept."""
 
     counts: tuple[Count, ...]
     refused: tuple[str, ...]
@@ -90,19 +91,36 @@ def _copy_experiment(book: Book, experiment: wire.Experiment, needed: frozenset[
         if first is None:
             return []
         pages = chain([first], pages)
-    copy_id = ensure_experiment(book, experiment)
-    book.experiments[experiment.experiment_id] = copy_id
     book.read.update({"experiments": 1, "tags": len(copied(experiment.tags))})
+    try:
+        copy_id = ensure_experiment(book, experiment)
+    except InvalidInput as error:
+        book.refuse(f"experiment {experiment.name}", error)
+        for _ in pages:
+            pass  # counted as they are read
+        read_logged_models(book, experiment.experiment_id)
+        return []
+    book.experiments[experiment.experiment_id] = copy_id
     known = known_runs(book, copy_id)
     return [item for page in pages for item in copy_page(book, page, copy_id, known)]
 
 
 def _wanted_runs(book: Book, experiment: wire.Experiment, needed: frozenset[str]) -> Iterator[list[runs.Run]]:
+    """Pages, counted."""
     for page in book.source.iter_runs(experiment.experiment_id):
         wanted = [
             run
             for run in page
             if book.with_deleted or run.info.lifecycle_stage == "active" or run.info.run_id in needed
         ]
+        for run in wanted:
+            book.read.update(
+                {
+                    "runs": 1,
+                    "params": len(run.data.params),
+                    "tags": len(copied(run.data.tags)),
+                    "datasets": len(run.inputs.dataset_inputs),
+                }
+            )
         if wanted:
             yield wanted

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from lockgate.client.transport import Transport
 from lockgate.exchange import answers
-from lockgate.wire.adoption import ADOPT_LOGGED_MODEL, ADOPT_RUN, AdoptLoggedModel, AdoptRun
-from lockgate.wire.mlflow import logged_models, runs
+from lockgate.wire.adoption import ADOPT_LOGGED_MODEL, ADOPT_RUN, ADOPT_VERSION, AdoptLoggedModel, AdoptRun
+from lockgate.wire.mlflow import logged_models, registry, runs
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.series import LOG_SERIES, VALUES_A_REQUEST, LogSeries, Series
 
@@ -22,12 +24,17 @@ class Destination(Protocol):
     """What only one kind of server does."""
 
     points_a_request: int
+    takes_folders: bool  # in names of registered models: team/churn
 
     def create_run(self, run: runs.Run, experiment_id: str, tags: tuple[Tag, ...]) -> Place: ...
 
     def create_logged_model(
         self, model: logged_models.LoggedModel, experiment_id: str, source_run_id: str, tags: tuple[Tag, ...]
     ) -> Place: ...
+
+    def create_loose_version(self, version: registry.ModelVersion, request: registry.CreateVersion) -> int:
+        """Its number. No run and no logged model has its files: its run may be gone at the source."""
+        ...
 
     def log_points(self, run_id: str, points: Sequence[runs.Metric]) -> None:
         """At most `points_a_request`; one that is there already changes nothing."""
@@ -38,6 +45,7 @@ class Lockgate:
     """Our own server: ids stay, and values of metrics travel in columns."""
 
     points_a_request = VALUES_A_REQUEST
+    takes_folders = True
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -68,6 +76,9 @@ class Lockgate:
         )
         return Place(model.info.model_id, self._transport.call(ADOPT_LOGGED_MODEL, request).artifact_uri)
 
+    def create_loose_version(self, version: registry.ModelVersion, request: registry.CreateVersion) -> int:
+        return self._transport.call(ADOPT_VERSION, replace(request, run_id=version.run_id)).version
+
     def log_points(self, run_id: str, points: Sequence[runs.Metric]) -> None:
         columns: dict[str, tuple[list[runs.Number], list[int], list[int]]] = {}
         for point in points:
@@ -86,6 +97,7 @@ class AnyServer:
     """Any server of MLflow's protocol: it gives new ids, and takes a thousand values at once."""
 
     points_a_request = 1000
+    takes_folders = False
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -115,6 +127,9 @@ class AnyServer:
         )
         made = self._transport.call(answers.CREATE_LOGGED_MODEL, request).model.info
         return Place(made.model_id, made.artifact_uri)
+
+    def create_loose_version(self, version: registry.ModelVersion, request: registry.CreateVersion) -> int:
+        return int(self._transport.call(answers.CREATE_VERSION, request).model_version.version)
 
     def log_points(self, run_id: str, points: Sequence[runs.Metric]) -> None:
         self._transport.call(runs.LOG_BATCH, runs.LogBatch(run_id=run_id, metrics=tuple(points)))

@@ -14,6 +14,15 @@ _ENDED = ("LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
 _METRICS_A_BATCH = 1000
 
 
+def read_logged_models(book: Book, experiment_id: str) -> list[wire.LoggedModel]:
+    """All of one experiment of the source that are not deleted, counted."""
+    models = list(book.source.iter_logged_models(experiment_id))
+    for model in models:
+        counts = {"params": len(model.data.params), "tags": len(marks.copied(model.info.tags))}
+        book.read.update({"logged models": 1, **counts})
+    return models
+
+
 def copy_logged_models(book: Book, source_id: str, target_id: str) -> None:
     """All of one experiment that are not deleted."""
     known: dict[str, tuple[Place, marks.Content | None]] = {}
@@ -25,14 +34,11 @@ def copy_logged_models(book: Book, source_id: str, target_id: str) -> None:
     def work(model: wire.LoggedModel) -> tuple[Place, marks.Content]:
         return _copy(book, model, target_id, *known.get(model.info.model_id, (None, None)))
 
-    models = list(book.source.iter_logged_models(source_id))
+    models = read_logged_models(book, source_id)
     for model, (place, content) in book.each(work, models, lambda model: f"logged model {model.info.model_id}"):
         book.logged_models[model.info.model_id] = place
         book.read.update(
             {
-                "logged models": 1,
-                "params": len(model.data.params),
-                "tags": len(marks.copied(model.info.tags)),
                 "model metrics": content.points,
                 "artifact files": content.files,
                 "artifact bytes": content.size_bytes,

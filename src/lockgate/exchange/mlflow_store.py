@@ -148,7 +148,10 @@ class MlflowStore(Transport):
         return OutsideFiles(f"{self._artifacts_at.rstrip('/')}/{path}")
 
     def _page(self, name: str, page: Any) -> Mapping[str, Any]:  # mlflow's PagedList
-        return {name: [self._plain(item) for item in page], "next_page_token": page.token or ""}
+        token = page.token or ""
+        if isinstance(token, bytes):  # as most of mlflow's searches give it
+            token = token.decode()
+        return {name: [self._plain(item) for item in page], "next_page_token": token}
 
     def _plain(self, entity: Any) -> Mapping[str, Any]:  # any entity of mlflow's
         """As its server would write it."""

@@ -15,8 +15,13 @@ from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.mlflow.registry import ModelVersion, RegisteredModel
 
 _PROXIED = "mlflow-artifacts:"
-# What of a version lies in no run's or logged model's folder is put here, below its run's.
+_NO_FOLDERS = (
+    "MLflow's registry takes no / in a name; leave it out of --prefix, or rename the model first: "
+    "MlflowClient().rename_registered_model(NAME, NEW)"
+)
+# What of a version lies in no run's or logged model's folder is put here, below its run's, or below the root.
 _LOOSE = "registered"
+LOOSE_ROOT = f"{_PROXIED}/{_LOOSE}"
 
 
 class _Source(NamedTuple):
@@ -25,6 +30,7 @@ class _Source(NamedTuple):
     uri: str
     run_id: str | None
     model_id: str | None = None
+    is_loose: bool = False  # no run and no logged model has the files
 
 
 def copy_models(book: Book) -> None:
@@ -45,13 +51,17 @@ def _copy_with_origins(book: Book, name: str, waiting: dict[str, RegisteredModel
 
 
 def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]) -> None:
+    book.read.update({"registered models": 1, "versions": len(versions), "aliases": len(model.aliases)})
+    tags = (model.tags, *(version.tags for version in versions))
+    book.read["tags"] += sum(len(marks.copied(some)) for some in tags)
     try:
         there = _ensure_model(book, model)
     except InvalidInput as error:
-        book.refused.append(f"model {model.name}: {error.message}")
+        if "/" in book.prefix + model.name and not book.destination.takes_folders:
+            error.hint = _NO_FOLDERS
+        book.refuse(f"model {model.name}", error)
         return
     book.models.add(there.name)
-    book.read.update({"registered models": 1, "tags": len(marks.copied(model.tags))})
     known = {int(version.version): version for version in book.target.list_versions(there)}
     made = {number for number, version in known.items() if not _is_filler(version)}
     for version in versions:
@@ -59,33 +69,24 @@ def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]
         try:
             sizes = _copy_version(book, there.name, version, known[number] if number in made else None)
         except (InvalidInput, NotFound) as error:
-            book.refused.append(f"version {number} of {there.name}: {error.message}")
+            book.refuse(f"version {number} of {there.name}", error)
             continue
         made.add(number)
-        book.read.update(
-            {
-                "versions": 1,
-                "tags": len(marks.copied(version.tags)),
-                "artifact files": sizes.files,
-                "artifact bytes": sizes.size_bytes,
-            }
-        )
+        book.read.update({"artifact files": sizes.files, "artifact bytes": sizes.size_bytes})
     call = book.target.transport.call
     for filler in filter(_is_filler, book.target.list_versions(there)):
         call(registry.DELETE_VERSION, registry.OneModelVersion(name=there.name, version=filler.version))
     now = {alias.alias: alias.version for alias in there.aliases}
     for alias in model.aliases:
         if int(alias.version) not in made:
-            book.refused.append(f"alias {alias.alias} of {there.name}: its version {alias.version} is not there.")
+            book.refuse(f"alias {alias.alias} of {there.name}", NotFound(f"its version {alias.version} is not there."))
             continue
         if now.get(alias.alias) != alias.version:
             request = registry.SetModelAlias(name=there.name, alias=alias.alias, version=alias.version)
             try:
                 call(registry.SET_MODEL_ALIAS, request)
             except InvalidInput as error:
-                book.refused.append(f"alias {alias.alias} of {there.name}: {error.message}")
-                continue
-        book.read["aliases"] += 1
+                book.refuse(f"alias {alias.alias} of {there.name}", error)
 
 
 def _ensure_model(book: Book, model: RegisteredModel) -> RegisteredModel:
@@ -160,7 +161,10 @@ def _create(book: Book, name: str, version: ModelVersion, source: _Source, tags:
             run_link=version.run_link,
             description=version.description,
         )
-        made = int(book.target.transport.call(answers.CREATE_VERSION, request).model_version.version)
+        if source.is_loose:
+            made = book.destination.create_loose_version(version, request)
+        else:
+            made = int(book.target.transport.call(answers.CREATE_VERSION, request).model_version.version)
         if made == wanted:
             return
         if made > wanted:
@@ -197,11 +201,11 @@ def _source_for(book: Book, name: str, version: ModelVersion) -> tuple[_Source, 
         if uri == root or uri.startswith(f"{root}/"):
             return _Source(run.artifact_uri + uri.removeprefix(root), run_id), nothing
     if not uri.startswith(_PROXIED):
-        return _Source(uri, run_id), nothing  # kept elsewhere, where it stays
-    root = run.artifact_uri if run else f"{_PROXIED}/{_LOOSE}"
+        return _Source(uri, run_id, is_loose=True), nothing  # kept elsewhere, where it stays
+    root = run.artifact_uri if run else LOOSE_ROOT
     place = f"{root}/{_LOOSE}/{name}/{version.version}"
     files = copy_files(open_files(book.source.transport, uri), open_files(book.target.transport, place))
-    return _Source(place, run_id), files
+    return _Source(place, run_id, is_loose=True), files
 
 
 def _registered_name(source: str) -> str:

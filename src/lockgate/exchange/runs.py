@@ -69,10 +69,6 @@ def copy_page(book: Book, page: Iterable[wire.Run], experiment_id: str, known: d
         book.runs[run.info.run_id] = place
         book.read.update(
             {
-                "runs": 1,
-                "params": len(run.data.params),
-                "tags": len(marks.copied(run.data.tags)),
-                "datasets": len(run.inputs.dataset_inputs),
                 "metric points": content.points,
                 "artifact files": content.files,
                 "artifact bytes": content.size_bytes,

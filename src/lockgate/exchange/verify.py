@@ -5,6 +5,7 @@ from collections import Counter
 from lockgate.exchange import marks
 from lockgate.exchange.book import COUNTED, Book
 from lockgate.exchange.files import Sizes, count, open_files
+from lockgate.exchange.registry import LOOSE_ROOT
 from lockgate.wire.mlflow import logged_models, runs
 
 
@@ -71,3 +72,6 @@ def _count_models(book: Book, found: Counter[str]) -> None:
         for version in book.target.list_versions(model):
             if marks.origin_of(version.tags):
                 found.update({"versions": 1, "tags": len(marks.copied(version.tags))})
+                if version.source.startswith(f"{LOOSE_ROOT}/"):
+                    sizes = count(open_files(book.target.transport, version.source))
+                    found.update({"artifact files": sizes.files, "artifact bytes": sizes.size_bytes})

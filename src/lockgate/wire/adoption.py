@@ -1,6 +1,10 @@
-"""Runs and logged models under ids that the client says: of another server, or of training code that begins a run."""
+"""Runs and logged models under ids that the client says: of another server, or of training code that begins a run.
+
+And model versions of another server, as they were.
+"""
 
 from lockgate.wire.mlflow.logged_models import CreateLoggedModel
+from lockgate.wire.mlflow.registry import CreateVersion
 from lockgate.wire.mlflow.runs import CreateRun, Int64
 from lockgate.wire.operation import Empty, Message, own
 
@@ -32,6 +36,11 @@ class Adopted(Message, frozen=True, kw_only=True, omit_defaults=False):
     artifact_uri: str
 
 
+class AdoptedVersion(Message, frozen=True, kw_only=True, omit_defaults=False):
+    version: int
+
+
 BEGIN_RUN = own("tracking", "begin_run", BeginRun, Empty)
 ADOPT_RUN = own("tracking", "adopt_run", AdoptRun, Adopted)
 ADOPT_LOGGED_MODEL = own("tracking", "adopt_logged_model", AdoptLoggedModel, Adopted)
+ADOPT_VERSION = own("registry", "adopt_version", CreateVersion, AdoptedVersion)

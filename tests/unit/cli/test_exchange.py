@@ -155,11 +155,12 @@ def test_what_is_missing_is_exit_code_1_and_named(server: tuple[str, Client], pr
     made = call(logged_models.CREATE_LOGGED_MODEL, logged_models.CreateLoggedModel(experiment_id="0", name="net"))
     model_id = made.model.info.model_id
     call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn"))
-    call(registry.CREATE_VERSION, registry.CreateVersion(name="churn", source=f"models:/{model_id}"))
+    call(registry.CREATE_VERSION, registry.CreateVersion(name="churn", source=f"models:/{model_id}", model_id=model_id))
     call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=model_id))
     result = invoke(project, "import", "mlflow", url)
     assert result.return_value == 1
     assert f"refused: version 1 of churn: its source models:/{model_id}" in result.stderr
+    assert re.search(r"versions +1 +0 +differs", result.stdout)
 
 
 def test_one_token_is_not_sent_to_two_servers(

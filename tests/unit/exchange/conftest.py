@@ -158,8 +158,15 @@ def _register(client: Client, parent: str, child: str, logged: str) -> None:
     tags = (Tag(key="owner", value="ann"),)
     call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn", description="who leaves", tags=tags))
     root = client.tracking.get_run(parent).info.artifact_uri
-    for source, run_id in ((f"models:/{logged}", child), (f"{root}/deep", parent), (f"runs:/{parent}/deep", parent)):
-        request = registry.CreateVersion(name="churn", source=source, run_id=run_id, tags=tags, description="text")
+    made_of = (
+        (f"models:/{logged}", child, logged),
+        (f"{root}/deep", parent, None),
+        (f"runs:/{parent}/deep", parent, None),
+    )
+    for source, run_id, model_id in made_of:
+        request = registry.CreateVersion(
+            name="churn", source=source, run_id=run_id, model_id=model_id, tags=tags, description="text"
+        )
         call(registry.CREATE_VERSION, request)
     call(registry.DELETE_VERSION, registry.OneModelVersion(name="churn", version="2"))
     call(registry.SET_MODEL_ALIAS, registry.SetModelAlias(name="churn", alias="best", version="3"))

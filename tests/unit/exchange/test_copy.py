@@ -7,6 +7,7 @@ from lockgate.client.client import Client
 from lockgate.errors import AlreadyExists, Conflict
 from lockgate.exchange import marks
 from lockgate.exchange.copy import Report
+from lockgate.wire.adoption import ADOPT_VERSION
 from lockgate.wire.mlflow import experiments, logged_models, registry, runs
 from lockgate.wire.mlflow.experiments import Tag
 
@@ -201,7 +202,8 @@ def test_difference_is_seen(sides: Any, filled: Any) -> None:
 
 def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled: Any) -> None:
     """Versions of a logged model that is deleted at the source have nothing to be made from."""
-    request = registry.CreateVersion(name="archive", source=f"models:/{filled.logged_model}", run_id=filled.child)
+    made_of = {"source": f"models:/{filled.logged_model}", "run_id": filled.child, "model_id": filled.logged_model}
+    request = registry.CreateVersion(name="archive", **made_of)
     sides.source.transport.call(registry.CREATE_VERSION, request)
     alias = registry.SetModelAlias(name="churn", alias="first", version="1")
     sides.source.transport.call(registry.SET_MODEL_ALIAS, alias)
@@ -214,8 +216,68 @@ def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled:
         "version 1 of churn",
         "version 2 of archive",
     ]
-    assert counts(report)["aliases"] == (1, 1)
+    assert (counts(report)["versions"], counts(report)["aliases"]) == ((5, 3), (2, 1))
     assert set(versions(sides.target, "churn")) == {"3"}
+
+
+def test_version_whose_run_is_gone_comes_in_with_its_files_and_is_named_where_it_cannot_go_out(
+    sides: Any, filled: Any, tmp_path: Path
+) -> None:
+    gone = "0123456789abcdef0123456789abcdef"
+    (tmp_path / "model").write_text("weights")
+    sides.source.transport.put_file("registered/old/7/model", tmp_path / "model")
+    for source in ("mlflow-artifacts:/registered/old/7", f"runs:/{gone}/m", "/home/ann/mlruns/m"):
+        request = registry.CreateVersion(name="archive", source=source, run_id=gone)
+        sides.source.transport.call(ADOPT_VERSION, request)
+    for _ in range(2):
+        report = sides.copy()
+        if sides.way == "export":
+            refused = [line.partition(":")[0] for line in report.refused]
+            assert refused == [f"version {number} of archive" for number in (2, 3, 4)]
+            assert counts(report)["versions"] == (7, 4)
+            continue
+        assert report.is_equal, report
+        archive = versions(sides.target, "archive")
+        place = "registered/registered/archive/2"
+        assert [(archive[number].source, archive[number].run_id) for number in "234"] == [
+            (f"mlflow-artifacts:/{place}", gone),
+            (f"runs:/{gone}/m", gone),
+            ("/home/ann/mlruns/m", gone),
+        ]
+        sides.target.transport.get_file(f"{place}/model", tmp_path / "copy")
+        assert (tmp_path / "copy").read_text() == "weights"
+
+
+def test_run_whose_copy_was_deleted_is_named_and_missing_in_the_table(sides: Any, filled: Any) -> None:
+    sides.copy()
+    child = copied_runs(sides.target)["child"].info.run_id
+    sides.target.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=child))
+    report = sides.copy()
+    assert report.refused[0].startswith(f"run {filled.child}: its copy {child} was deleted")
+    assert (counts(report)["runs"], counts(report)["datasets"]) == ((2, 1), (1, 0))
+
+
+def test_experiment_whose_name_gets_too_long_is_named_and_the_rest_comes(sides: Any, filled: Any) -> None:
+    name = "n" * 500
+    experiment = sides.source.tracking.ensure_experiment(name)
+    sides.source.tracking.create_run(experiment)
+    request = logged_models.CreateLoggedModel(experiment_id=experiment, name="net")
+    sides.source.transport.call(logged_models.CREATE_LOGGED_MODEL, request)
+    report = sides.copy(prefix="old/")
+    (line,) = report.refused
+    assert line.startswith(f"experiment {name}: 'name' exceeds the maximum length")
+    found = counts(report)
+    assert (found["experiments"], found["runs"], found["logged models"]) == ((3, 2), (3, 2), (2, 1))
+    assert set(copied_runs(sides.target, f"old/{SOME}")) == {"parent", "child"}
+    assert set(versions(sides.target, "old/churn")) == {"1", "3"}
+
+
+def test_refused_model_in_a_folder_is_told_what_mlflow_takes(sides: Any, filled: Any) -> None:
+    name = "team/" + "n" * 250
+    sides.source.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name=name))
+    (line,) = sides.copy(prefix="old").refused
+    assert line.startswith(f"model {name}: ")
+    assert ("next: MLflow's registry takes no /" in line) == (sides.way == "export")
 
 
 def test_stages_and_later_changes_of_the_registry_follow(sides: Any, filled: Any) -> None:

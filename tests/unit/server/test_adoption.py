@@ -1,14 +1,18 @@
-"""Runs and logged models of another server come in under their own ids, once, and from an admin only."""
+"""Runs and logged models of another server come in under their own ids, once, and from an admin only.
+
+So do versions whose run is gone.
+"""
 
 import pytest
+from msgspec.structs import replace
 
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.server.context import Context
 from lockgate.server.local import LocalTransport
 from lockgate.server.needs import admin
 from lockgate.server.routes.adoption import ROUTES
-from lockgate.wire.adoption import ADOPT_LOGGED_MODEL, ADOPT_RUN, AdoptLoggedModel, AdoptRun
-from lockgate.wire.mlflow import logged_models, runs
+from lockgate.wire.adoption import ADOPT_LOGGED_MODEL, ADOPT_RUN, ADOPT_VERSION, AdoptLoggedModel, AdoptRun
+from lockgate.wire.mlflow import logged_models, registry, runs
 
 RUN = "0123456789abcdef0123456789abcdef"
 MODEL = "m-0123456789abcdef0123456789abcdef"
@@ -58,6 +62,18 @@ def test_experiment_must_be_there(transport: LocalTransport) -> None:
         transport.call(ADOPT_RUN, AdoptRun(run_id=RUN, experiment_id="77"))
 
 
+@pytest.mark.parametrize("source", [f"runs:/{RUN}/m", "mlflow-artifacts:/registered/churn/1", "/home/ann/m"])
+def test_version_keeps_a_source_and_a_run_that_are_not_here(transport: LocalTransport, source: str) -> None:
+    transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn"))
+    request = registry.CreateVersion(name="churn", source=source, run_id=RUN)
+    with pytest.raises(InvalidInput, match="version source"):
+        transport.call(registry.CREATE_VERSION, replace(request, run_id=None))
+    assert transport.call(ADOPT_VERSION, request).version == 1
+    one = registry.OneModelVersion(name="churn", version="1")
+    found = transport.call(registry.GET_VERSION, one).model_version
+    assert (found.source, found.run_id) == (source, RUN)
+
+
 def test_only_an_admin_may() -> None:
     adopting = {route.operation for route in ROUTES if route.need == admin()}
-    assert adopting == {ADOPT_RUN, ADOPT_LOGGED_MODEL}
+    assert adopting == {ADOPT_RUN, ADOPT_LOGGED_MODEL, ADOPT_VERSION}

@@ -1,16 +1,17 @@
-"""Taking in runs and logged models under the ids that the client says."""
+"""Taking in model versions as they were, and runs and logged models under the ids that the client says."""
 
 import re
 
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
 from lockgate.ids import new_run_name
-from lockgate.metadata import experiments, logged_models, runs
+from lockgate.metadata import experiments, logged_models, runs, versions
 from lockgate.metadata.limits import require_unique
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import admin, contributor
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_begun_run
 from lockgate.wire import adoption as wire
+from lockgate.wire.mlflow.registry import CreateVersion
 from lockgate.wire.operation import Empty
 
 # Ids are names of folders as well; these are what the columns hold.
@@ -89,6 +90,22 @@ def adopt_logged_model(ctx: Context, request: wire.AdoptLoggedModel) -> wire.Ado
         return wire.Adopted(artifact_uri=made["artifact_uri"])
 
 
+def adopt_version(ctx: Context, request: CreateVersion) -> wire.AdoptedVersion:
+    """Its run may be gone, so that nobody can be asked whose its source is; who reads files there is asked then."""
+    with ctx.write() as tx:
+        version = versions.create_version(
+            tx,
+            request.name,
+            source=request.source,
+            run_id=request.run_id or "",
+            run_link=request.run_link,
+            model_id=request.model_id or "",
+            description=request.description,
+            tags={tag.key: tag.value for tag in request.tags},
+        )
+    return wire.AdoptedVersion(version=version)
+
+
 def _require_id(text: str, pattern: re.Pattern[str]) -> None:
     if not pattern.fullmatch(text):
         raise InvalidInput(f"{text[:60]!r} cannot be an id here: it does not match {pattern.pattern}.")
@@ -98,4 +115,5 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.BEGIN_RUN, begin_run, contributor(of_begun_run)),
     Route(wire.ADOPT_RUN, adopt_run, admin()),
     Route(wire.ADOPT_LOGGED_MODEL, adopt_logged_model, admin()),
+    Route(wire.ADOPT_VERSION, adopt_version, admin()),
 )
