@@ -87,6 +87,10 @@ class Release(Record, frozen=True, kw_only=True):
     verdict: Verdict | None = None
 
 
+# What to do about a version without that record, which MLflow's clients and imports register.
+HOW_TO_RELEASE = "have a stage of lockgate.yaml make it: lockgate run judges and releases what its stages make"
+
+
 class Approval(Record, frozen=True, kw_only=True):
     """Somebody's word that a version may go to an environment."""
 
@@ -151,6 +155,7 @@ class Rollout(Record, frozen=True, kw_only=True):
     updated_at: int
     reason: str = ""
     override_reason: str | None = None  # set where somebody deployed against a gate's word
+    begun_because: str = ""  # what whoever began it has said
 
 
 class RolloutTransition(Record, frozen=True, kw_only=True):

@@ -175,7 +175,8 @@ def test_a_version_has_its_empty_fields(ask: Ask) -> None:
         ({"source": "models:/nobody/1"}, MISSING),
         ({"source": "s3://b/x", "model_id": "m-none"}, MISSING),
         ({"source": "models:/m/Production"}, MISSING),  # MLflow: 500
-        ({"source": f"models:/m-{'0' * 32}"}, MISSING),  # MLflow: 400
+        ({"source": f"models:/m-{'0' * 32}"}, BAD),
+        ({"source": f"models:/m-{'0' * 32}", "model_id": f"m-{'0' * 32}"}, MISSING),  # MLflow: 500
         ({"source": "s3://b/z", "tags": [{"key": "", "value": "x"}]}, BAD),
         ({"source": "s3://b/z", "tags": [{"key": "k"}]}, OK),
     ],
@@ -204,6 +205,29 @@ def test_files_of_another_run_are_no_source(ask: Ask) -> None:
     assert register(f"{their_files}/model") == BAD
     assert register(f"{my_files}-more/model") == BAD
     assert register(f"{my_files}/%2e%2e/model") == BAD
+
+
+def test_a_logged_model_is_a_source_for_who_names_it(ask: Ask) -> None:
+    """With its id in `model_id` any run may be named, as MLflow's server has it; without it none."""
+    model(ask)
+    run = ask("POST", "runs/create", {"experiment_id": "0"})[1]["run"]["info"]["run_id"]
+    made = ask("POST", "logged-models", {"experiment_id": "0", "name": "net", "source_run_id": run})[1]["model"]["info"]
+    source = f"models:/{made['model_id']}"
+
+    def register(**given: str) -> tuple[int, Any]:
+        return ask("POST", "model-versions/create", {"name": "m", "source": source, **given})
+
+    for named in ({}, {"model_id": ""}, {"model_id": f"m-{'0' * 32}"}):
+        for runs in ({}, {"run_id": run}, {"run_id": RUN}):
+            answer = register(**named, **runs)
+            assert verdict(answer) == BAD
+            assert answer[1]["message"] == (
+                f"Invalid model version source: '{source}'. "
+                "The model_id request parameter must identify the resource that contains the source."
+            )
+    for runs, recorded in (({}, run), ({"run_id": run}, run), ({"run_id": RUN}, RUN)):
+        answer = register(model_id=made["model_id"], **runs)
+        assert answer[1]["model_version"]["run_id"] == recorded
 
 
 def test_a_copy_remembers_where_the_files_are_when_what_it_copied_is_gone(ask: Ask) -> None:
@@ -407,6 +431,22 @@ def test_an_encoded_slash_stands_for_a_folder(ask: Ask) -> None:
     for source in ("models:/team/churn/1", "models:/team%2Fchurn/1", "models:/team/churn@champ"):
         copied = ask("POST", "model-versions/create", {"name": "team%2Fchurn", "source": source})[1]["model_version"]
         assert copied["source"] == "models:/team/churn/1"
+
+
+@pytest.mark.parametrize(
+    ("filter_", "count"),
+    [
+        ("name = 'team%2Fchurn'", 1),
+        ("name IN ('team%2fchurn', 'x')", 1),
+        ("name != 'team%2Fchurn'", 0),
+        ("name LIKE 'team%2Fchurn'", 0),  # any text, then 2Fchurn
+        ("name LIKE 'team%churn'", 1),
+    ],
+)
+def test_an_encoded_slash_in_a_filter_stands_for_a_folder(ask: Ask, filter_: str, count: int) -> None:
+    model(ask, "team/churn", versions=1)
+    for path, field in (("registered-models", "registered_models"), ("model-versions", "model_versions")):
+        assert len(ask("GET", f"{path}/search", {"filter": filter_})[1].get(field, [])) == count
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ def test_a_move_withdraws_an_alias_from_its_version_alone(client: Client, make_r
     assert "rollout r1 in production: rolled_back" in newest.reason
 
 
+def test_alias_history_says_why_the_rollout_was_begun(client: Client, make_rollout, make_move) -> None:
+    plan = msgspec.structs.replace(make_rollout("r1"), begun_because="override: the label was wrong")
+    at = client.delivery.create_rollout(plan)
+    for state in ("progressing", "baking", "succeeded"):
+        at, move = make_move(at, state)
+        aliases = {"production": 1} if state == "succeeded" else {}
+        client.delivery.advance_rollout(at, move, traffic=None, aliases=aliases)
+    assert "succeeded: override: the label was wrong" in client.registry.alias_history("churn")[0].reason
+
+
 def test_rollout_ends_however_long_its_target_says_why(client: Client, make_rollout, make_move) -> None:
     client.registry.set_alias("churn", "challenger", 1)
     moved, move = make_move(client.delivery.create_rollout(make_rollout("r1")), "rolling_back")

@@ -26,6 +26,18 @@ def test_release_gets_the_next_version_and_is_read_back_whole(client: Client, ma
     assert [item.version for item in client.registry.list_releases("churn", limit=1)] == [2]
 
 
+def test_versions_are_listed_with_and_without_a_release(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.transport.call(mlflow.CREATE_VERSION, mlflow.CreateVersion(name="churn", source="s3://b/x"))
+    client.registry.set_alias("churn", "mine", 2)
+    client.registry.set_version_tag("churn", 2, "k", "v")
+    listed = client.registry.list_versions("churn")
+    assert listed == [client.registry.get_version("churn", 2), client.registry.get_version("churn", 1)]
+    assert (listed[0].source, listed[0].aliases, listed[0].tags) == ("s3://b/x", ("mine",), {"k": "v"})
+    assert [item.version for item in client.registry.list_versions("churn", limit=1)] == [2]
+    assert client.registry.list_versions("nobody") == []
+
+
 def test_release_is_found_by_content(client: Client, make_release) -> None:
     client.registry.create_release(make_release())
     newest = client.registry.create_release(make_release())
@@ -136,8 +148,9 @@ def test_an_alias_that_is_an_environment_takes_only_what_may_enter_it(client: Cl
     refused = Verdict(passed=False, checks=checks, metrics={}, champion_version=None, rows=1, decided_at=1)
     client.registry.create_release(msgspec.structs.replace(make_release(), verdict=refused))
     client.registry.declare_environments("churn", {"production": 1}, may_loosen=False)
-    with pytest.raises(GateFailed, match=r"refused by its gates: auc \(too low\)") as error:
-        client.registry.set_alias("churn", "production", 1)
+    for alias in ("Production", "production"):
+        with pytest.raises(GateFailed, match=r"refused by its gates: auc \(too low\)") as error:
+            client.registry.set_alias("churn", alias, 1)
     assert error.value.hint == "lockgate deploy churn@1 --to production --override --reason TEXT"
     passed = msgspec.structs.replace(refused, passed=True, checks=())
     client.registry.create_release(msgspec.structs.replace(make_release(), verdict=passed))

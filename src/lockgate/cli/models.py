@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lockgate.cli.app import App
+from lockgate.entities import HOW_TO_RELEASE
 
 if TYPE_CHECKING:
     from lockgate.client.client import Client
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _SHORT = 12
+_NO_RELEASE = f"no release: the version was registered from outside. To get one, {HOW_TO_RELEASE}."
 
 
 @click.group(invoke_without_command=True)
@@ -207,30 +209,35 @@ def _show_model(client: "Client", model: str, limit: int, *, as_json: bool) -> N
     from lockgate.cli.release_view import metrics_of, verdict_word
 
     summary = client.registry.get_model(model)
+    versions = client.registry.list_versions(model, limit)
     releases = client.registry.list_releases(model, limit)
     if as_json:
-        print_json({"model": summary, "releases": releases})
+        print_json({"model": summary, "versions": versions, "releases": releases})
         return
     click.echo(f"{summary.name}: {summary.description or 'no description'}")
     for key, value in summary.tags.items():
         click.echo(f"  {key} = {value}")
-    named: dict[int, list[str]] = {}
-    for name, number in summary.aliases.items():
-        named.setdefault(number, []).append(name)
-    rows = [
-        {
-            "version": release.version,
-            "aliases": ", ".join(named.get(release.version, ())) or None,
-            "verdict": verdict_word(release),
-            "metrics": " ".join(f"{key}={value:.4g}" for key, value in list(metrics_of(release).items())[:3]),
-            "created": format_time(release.created_at),
-            "by": release.created_by,
-            "commit": _short(release.commit),
-        }
-        for release in releases
-    ]
-    columns = ["version", "aliases", "verdict", "metrics", "created", "by", "commit"]
-    print_table(rows, columns, empty="no releases yet: lockgate run makes one.")
+    released = {release.version: release for release in releases}
+    rows = []
+    for version in versions:
+        release = released.get(version.version)
+        metrics = list(metrics_of(release).items())[:3]
+        rows.append(
+            {
+                "version": version.version,
+                "aliases": ", ".join(version.aliases) or None,
+                "verdict": verdict_word(release),
+                "metrics": " ".join(f"{key}={value:.4g}" for key, value in metrics) or None,
+                "created": format_time(version.created_at),
+                "by": version.created_by,
+                "commit": _short(release.commit) if release else None,
+                "source": None if release else version.source,
+            }
+        )
+    columns = [name for name in (rows[0] if rows else ()) if any(row[name] is not None for row in rows)]
+    print_table(rows, columns, empty="no version yet: lockgate run makes one.")
+    if any(version.version not in released for version in versions):
+        click.echo(_NO_RELEASE)
 
 
 def _show_version(client: "Client", model: str, version: int, *, as_json: bool) -> None:
@@ -250,10 +257,11 @@ def _show_version(client: "Client", model: str, version: int, *, as_json: bool) 
     click.echo(f"{model}@{version}: {known.description or 'no description'}")
     facts = describe_release(release) if release else {"source": known.source, "run_id": known.run_id or None}
     for name, value in {**facts, "aliases": ", ".join(known.aliases) or None, **known.tags}.items():
-        click.echo(f"  {name:<13}{'-' if value is None else value}")
+        click.echo(f"  {name:<12} {'-' if value is None else value}")
     for given in approvals:
         click.echo(f"  approved for {given.environment} by {given.approver}{': ' * bool(given.comment)}{given.comment}")
     if release is None:
+        click.echo(f"\n{_NO_RELEASE}")
         return
     click.echo("\ngates")
     print_table(check_rows(release), ["gate", "status", "reason"], empty="  none")

@@ -26,8 +26,10 @@ def describe_release(release: Release) -> dict[str, Scalar]:
     }
 
 
-def verdict_word(release: Release) -> str:
-    """`passed`, `refused`, or `not judged`."""
+def verdict_word(release: Release | None) -> str:
+    """`passed`, `refused`, `not judged`, or `no release` for a version that was registered from outside."""
+    if release is None:
+        return "no release"
     if release.verdict is None:
         return "not judged"
     return "passed" if release.verdict.passed else "refused"
@@ -39,9 +41,9 @@ def check_rows(release: Release) -> list[dict[str, object]]:
     return [{"gate": item.gate, "status": item.status, "reason": item.reason} for item in checks]
 
 
-def metrics_of(release: Release) -> dict[str, float]:
+def metrics_of(release: Release | None) -> dict[str, float]:
     """What the gates measured."""
-    return release.verdict.metrics if release.verdict else {}
+    return release.verdict.metrics if release and release.verdict else {}
 
 
 def compare_releases(a: Release, b: Release) -> dict[str, list[dict[str, Any]]]:

@@ -49,7 +49,8 @@ def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, e
         return
     table = [{**row, "id": str(row["run_id"])[:12], "metrics": _brief(row["metrics"])} for row in rows]
     columns = ["id", "name", "status", "started", "duration_s", "metrics"]
-    print_table(table, columns + ["experiment"] * everything, empty="no runs yet: lockgate run makes one.")
+    elsewhere = "" if everything else "; --all lists those of every experiment"
+    print_table(table, columns + ["experiment"] * everything, empty=f"no runs yet: lockgate run makes one{elsewhere}.")
 
 
 @runs.command

@@ -29,6 +29,10 @@ class Registry:
         """What people see of a version: its tags, aliases and description. Raises NotFound."""
         return self._transport.call(wire.GET_VERSION, wire.OneVersion(model=model, version=version))
 
+    def list_versions(self, model: str, limit: int = 100) -> list[wire.VersionSummary]:
+        """Newest first, those without a release as well."""
+        return list(self._transport.call(wire.LIST_VERSIONS, wire.ListVersions(model=model, limit=limit)).versions)
+
     def create_release(self, release: Release) -> Release:
         """The release with the version it was given; `release.version` is ignored. The model is made when absent."""
         return self._transport.call(wire.CREATE_RELEASE, wire.ReleaseMessage(release=release)).release

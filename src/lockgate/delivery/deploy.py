@@ -44,6 +44,7 @@ def deploy(
     # There is nothing to compare a first version with, and nothing to go back to.
     is_canary = target.rollout.strategy == "canary" and baseline is not None
     now = clock.now_ms()
+    because = f"override: {override_reason}" if override_reason else ""
     rollout = Rollout(
         rollout_id=new_sortable_id(),
         model=model,
@@ -62,8 +63,9 @@ def deploy(
         created_at=now,
         created_by=by,
         updated_at=now,
-        reason=f"override: {override_reason}" if override_reason else "",
+        reason=because,
         override_reason=override_reason,
+        begun_because=because,
     )
     return client.delivery.create_rollout(rollout, supersede=supersede)
 

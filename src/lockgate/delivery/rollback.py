@@ -78,4 +78,5 @@ def _plan(client: "Client", *, model: str, environment: str, by: str, reason: st
         created_by=by,
         updated_at=now,
         reason=reason,
+        begun_because=reason,
     )

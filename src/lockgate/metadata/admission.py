@@ -7,18 +7,19 @@
 
 What an environment takes: a version that its gates let pass, or that was brought there with `--override`, approved by
 as many people as `lockgate.yaml` asks for. What it served before may always come back: a rollback asks nobody. An alias
-stands for an environment when it has its name; `champion` stands for the last one, and `challenger` for what may try
-to become it. A model that no project has declared environments for has one, `production`, and is held only to what its
-gates did say; one without any release is held to nothing: it is a registry of MLflow and nothing else.
+stands for an environment when it has its name, in capitals or not: who follows `@Production` means what is in
+production. `champion` stands for the last one, and `challenger` for what may try to become it. A model that no project
+has declared environments for has one, `production`, and is held only to what its gates did say; one without any release
+is held to nothing: it is a registry of MLflow and nothing else.
 """
 
 from sqlalchemy import Connection, select
 
-from lockgate.entities import Release, Rollout
-from lockgate.errors import GateFailed, NotFound, PermissionDenied
+from lockgate.entities import HOW_TO_RELEASE, Rollout
+from lockgate.errors import GateFailed, PermissionDenied
 from lockgate.metadata.approvals import list_approvals
 from lockgate.metadata.environments import KnownEnvironment, environments_of, list_environments
-from lockgate.metadata.releases import HOW_TO_RELEASE, get_release, has_releases
+from lockgate.metadata.releases import find_release_of, has_releases
 from lockgate.metadata.tables import rollouts
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -75,17 +76,17 @@ def stage_environment(connection: Connection, model: str, stage: str) -> str | N
 def _door(connection: Connection, model: str, alias: str) -> KnownEnvironment | None:
     """What an alias stands for, and the approvals that it needs there."""
     known = environments_of(connection, model)
-    for item in known:
-        if item.name == alias:
-            return item
-    if alias not in (CHAMPION, CHALLENGER) or not has_releases(connection, model):
+    named = [item for item in known if item.name.lower() == alias.lower()]
+    if named:
+        return max(named, key=lambda item: item.name == alias)
+    if alias.lower() not in (CHAMPION, CHALLENGER) or not has_releases(connection, model):
         return None
     # The challenger has not entered anything yet: it needs its gates' word and nobody's approval.
-    return known[-1] if alias == CHAMPION else known[-1]._replace(approvals=0)
+    return known[-1] if alias.lower() == CHAMPION else known[-1]._replace(approvals=0)
 
 
 def _require_passed(connection: Connection, model: str, version: int, environment: str) -> None:
-    release = _find_release(connection, model, version)
+    release = find_release_of(connection, model, version)
     verdict = None if release is None else release.verdict
     if verdict is not None and verdict.passed:
         return
@@ -98,13 +99,6 @@ def _require_passed(connection: Connection, model: str, version: int, environmen
         )
     reasons = "; ".join(f"{check.gate} ({check.reason})" for check in verdict.refusals)
     raise GateFailed(f"version {version} of {model} was refused by its gates: {reasons}.", hint=override)
-
-
-def _find_release(connection: Connection, model: str, version: int) -> Release | None:
-    try:
-        return get_release(connection, model, version)
-    except NotFound:
-        return None
 
 
 def _has_served(connection: Connection, model: str, version: int, environment: str) -> bool:

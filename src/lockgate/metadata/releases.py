@@ -3,15 +3,13 @@
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from lockgate.entities import Release
+from lockgate.entities import HOW_TO_RELEASE, Release
 from lockgate.errors import NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.models import ensure_model
 from lockgate.metadata.tables import releases
 from lockgate.metadata.versions import create_version, get_version
-
-HOW_TO_RELEASE = "have a stage of lockgate.yaml make it: lockgate run judges and releases what its stages make"
 
 _decoder = msgspec.json.Decoder(Release)
 
@@ -40,12 +38,17 @@ def create_release(tx: Tx, release: Release, *, source: str) -> Release:
 
 def get_release(connection: Connection, name: str, version: int) -> Release:
     """Raises NotFound, also for a version that was registered from outside and never released."""
-    query = select(releases.c.record).where(releases.c.name == name, releases.c.version == version)
-    record = connection.scalar(query)
-    if record is None:
+    release = find_release_of(connection, name, version)
+    if release is None:
         get_version(connection, name, version)
         raise NotFound(f"{name}@{version} was registered from outside: it has no release record.", hint=HOW_TO_RELEASE)
-    return _decoder.decode(record)
+    return release
+
+
+def find_release_of(connection: Connection, name: str, version: int) -> Release | None:
+    """The release that a version is."""
+    record = connection.scalar(select(releases.c.record).where(releases.c.name == name, releases.c.version == version))
+    return None if record is None else _decoder.decode(record)
 
 
 def list_releases(connection: Connection, name: str, *, limit: int) -> tuple[Release, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, func, select
 
 from lockgate.errors import NotFound
 from lockgate.metadata.tables import alerts, experiments, logged_models, releases, rollouts, runs
@@ -57,10 +57,10 @@ def models_with_content(connection: Connection, digest: str) -> tuple[str, ...]:
 
 
 def has_rollouts(connection: Connection, model: str, environment: str | None = None) -> bool:
-    """Whether anything was ever rolled out of a model, into one environment or into any."""
+    """Whether anything was ever rolled out of a model, into one environment, however it is written, or into any."""
     query = select(rollouts.c.rollout_id).where(rollouts.c.model == model).limit(1)
     if environment is not None:
-        query = query.where(rollouts.c.environment == environment)
+        query = query.where(func.lower(rollouts.c.environment) == func.lower(environment))
     return connection.scalar(query) is not None
 
 

@@ -99,6 +99,13 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     return row
 
 
+def list_versions(connection: Connection, name: str, *, limit: int) -> Sequence[RowMapping]:
+    """Newest first."""
+    t = model_versions.c
+    query = select(model_versions).where(t.name == name).order_by(t.version.desc()).limit(limit)
+    return connection.execute(query).mappings().all()
+
+
 def latest_versions(connection: Connection, names: Sequence[str], stages: Sequence[str] = ()) -> Sequence[RowMapping]:
     """Of each model the newest version in each stage (all stages where none is named).
 
@@ -121,12 +128,6 @@ def newest_version(connection: Connection, name: str) -> int | None:
 def newest_versions(connection: Connection, names: Sequence[str]) -> dict[str, int | None]:
     """By model."""
     return dict(driver.rows_among(connection, _NEWEST, among=names))
-
-
-def version_tags(connection: Connection, name: str, version: int) -> dict[str, str]:
-    t = model_version_tags.c
-    query = select(t.key, t.value).where(t.name == name, t.version == version)
-    return {row.key: row.value for row in connection.execute(query)}
 
 
 def version_aliases(connection: Connection, name: str, version: int) -> tuple[str, ...]:

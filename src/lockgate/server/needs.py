@@ -36,6 +36,7 @@ class Need:
 
     role: Role | None  # None: every user may
     names: Names | None = None
+    reads: Names | None = None  # of what it finds besides, the role viewer is enough
     role_of: RoleOf | None = None  # where the role depends on the request; `role` is then the least it can be
     visible: Visible | None = None  # nobody is refused; the answer is cut down to what its reader may see
     owner: Owner | None = None  # the user whom the request concerns may do it as well
@@ -45,8 +46,8 @@ def viewer(names: Names | None = None) -> Need:
     return Need("viewer", names)
 
 
-def contributor(names: Names | None = None, *, role_of: RoleOf | None = None) -> Need:
-    return Need("contributor", names, role_of=role_of)
+def contributor(names: Names | None = None, *, reads: Names | None = None, role_of: RoleOf | None = None) -> Need:
+    return Need("contributor", names, reads, role_of)
 
 
 def approver(names: Names | None = None) -> Need:
@@ -85,12 +86,14 @@ def require(
     with database.read() as connection:
         role = need.role if need.role_of is None else need.role_of(connection, request)
         names = need.names(connection, request) if need.names else ()
+        read = need.reads(connection, request) if need.reads else ()
         is_owner = need.owner is not None and need.owner(connection, request) == caller.name
     if isinstance(need.names, Steady):
         recent.keep(need.names, request, names)
-    missing = [name for name in names or (INSTALLATION,) if not rights.has(role, name)]
+    asked = [(role, name) for name in names or (INSTALLATION,)] + [("viewer", name) for name in read]
+    missing = [one for one in asked if not rights.has(*one)]
     if missing and not is_owner:
-        raise _refusal(caller, role, missing[0])
+        raise _refusal(caller, *missing[0])
 
 
 def cut_down(need: Need, caller: Caller, answer: Any) -> Any:

@@ -11,10 +11,11 @@ from starlette.routing import BaseRoute, Route
 
 from lockgate.data.profile import Profile, decode_profile
 from lockgate.errors import InvalidInput, LockgateError, NotFound
-from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, windows
+from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, versions, windows
 from lockgate.server.admitted import admitted, require_for
 from lockgate.server.context import Context
 from lockgate.server.needs import Need, viewer
+from lockgate.server.routes.registry import summarize
 from lockgate.server.subjects import of_page, of_window_page
 from lockgate.ui.monitor_page import render_monitor
 from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
@@ -84,13 +85,14 @@ def overview(context: Context, request: Request) -> Response:
 
 
 def release(context: Context, request: Request) -> Response:
-    """One version: its release record, verdict, approvals, history."""
+    """One version: its release record where it has one, verdict, approvals, history."""
     model, version = _version(request)
     with context.read() as connection:
-        found = releases.get_release(connection, model, version)
+        known = summarize(connection, [versions.get_version(connection, model, version)])[0]
+        found = releases.find_release_of(connection, model, version)
         said = approvals.list_approvals(connection, model, version, None)
         history = aliases.alias_history(connection, model)
-    return HTMLResponse(render_release(found, approvals=said, history=history))
+    return HTMLResponse(render_release(known, found, approvals=said, history=history))
 
 
 def monitor(context: Context, request: Request) -> Response:
@@ -131,8 +133,8 @@ def report_file(context: Context, request: Request) -> Response:
 def _model_card(connection: Connection, name: str) -> ModelCard:
     return ModelCard(
         name=name,
-        aliases=aliases.list_aliases(connection, name),
-        releases=releases.list_releases(connection, name, limit=_VERSIONS),
+        versions=summarize(connection, versions.list_versions(connection, name, limit=_VERSIONS)),
+        releases={found.version: found for found in releases.list_releases(connection, name, limit=_VERSIONS)},
     )
 
 

@@ -57,12 +57,13 @@ def resolve_source(connection: Connection, request: CreateVersion) -> Source:
     if scheme in ("http", "https"):
         raise _refusal(uri, "this server does not fetch from other servers; write mlflow-artifacts:/...")
     logged = logged_models.get_logged_model(connection, model_id) if model_id else None
+    elsewhere = _elsewhere(uri, "model_id" if model_id else "run_id")
     if scheme == "runs" and (logged is not None or uri.removeprefix("runs:/").partition("/")[0] != run_id):
-        raise _refusal(uri, "run_id must name the run that contains it")
+        raise elsewhere
     if scheme in _KEPT_HERE:
         root = logged["artifact_uri"] if logged is not None else _run_root(connection, run_id)
         if root is None or not _is_within(uri, root):
-            raise _refusal(uri, "run_id or model_id must name the run or logged model that contains it")
+            raise elsewhere
     return Source(uri, None, run_id or ((logged and logged["source_run_id"]) or ""), model_id)
 
 
@@ -72,11 +73,16 @@ def logged_model_id(source: str) -> str:
     return rest if rest != source and re.fullmatch(r"m-[^/@]+", rest) else ""
 
 
+def copied_model(uri: str) -> str:
+    """The NAME in `models:/NAME/...`; empty for other sources. Raises InvalidInput."""
+    return _parse_copied(uri).name if uri.startswith("models:/") and not logged_model_id(uri) else ""
+
+
 def _from_registry(connection: Connection, request: CreateVersion) -> Source:
     if (model_id := logged_model_id(request.source)) != "":
+        if request.model_id != model_id:
+            raise _elsewhere(request.source, "model_id")
         logged = logged_models.get_logged_model(connection, model_id)
-        if request.model_id not in (None, "", model_id):
-            raise _refusal(request.source, "model_id names another logged model")
         run_id = request.run_id or logged["source_run_id"] or ""
         return Source(request.source, logged["artifact_uri"], run_id, model_id)
     name, version = _copied_version(connection, request.source)
@@ -155,3 +161,11 @@ def _parts(uri: str) -> tuple[str, str, tuple[str, ...]]:
 
 def _refusal(uri: str, why: str) -> InvalidInput:
     return InvalidInput(f"Invalid model version source {uri!r}: {why}.")
+
+
+def _elsewhere(uri: str, field: str) -> InvalidInput:
+    """In the words of MLflow's server."""
+    return InvalidInput(
+        f"Invalid model version source: {uri!r}. "
+        f"The {field} request parameter must identify the resource that contains the source."
+    )

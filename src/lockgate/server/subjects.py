@@ -17,6 +17,7 @@ from lockgate.metadata.environments import environments_of, list_environments
 from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
+from lockgate.server.sources import copied_model
 from lockgate.wire import adoption, delivery, monitoring, registry
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 from lockgate.wire.mlflow import registry as mlflow_registry
@@ -38,6 +39,13 @@ def of_name(connection: Connection, request: Any) -> Names:  # one of the many o
 def of_rename(connection: Connection, request: mlflow_registry.RenameModel) -> Names:
     """The new name as well: nobody may rename into what is not theirs."""
     return request.name, request.new_name
+
+
+def of_source(connection: Connection, request: mlflow_registry.CreateVersion) -> Names:
+    """What a version is made from, which its answer tells of: the copied model, or the logged model's experiment."""
+    if copied := copied_model(request.source):
+        return (copied,)
+    return (subjects.experiment_of_logged_model(connection, request.model_id),) if request.model_id else ()
 
 
 def of_release(connection: Connection, request: registry.ReleaseMessage) -> Names:
@@ -78,11 +86,12 @@ def of_alert_id(connection: Connection, request: monitoring.MarkNotified) -> Nam
 def role_to_move_alias(connection: Connection, request: Any) -> Role:  # ours and MLflow's, with `model` or `name`
     """An alias that stands for an environment is a deployment: what follows `@production` must not bypass approvals."""
     model = getattr(request, "model", None) or request.name
-    if request.alias == CHAMPION:
+    alias = request.alias.lower()  # as `metadata.admission` takes it
+    if alias == CHAMPION:
         is_deployment = bool(list_environments(connection, model)) or subjects.has_rollouts(connection, model)
     else:
-        known = [item.name for item in environments_of(connection, model)]
-        is_deployment = request.alias in known or subjects.has_rollouts(connection, model, request.alias)
+        known = [item.name.lower() for item in environments_of(connection, model)]
+        is_deployment = alias in known or subjects.has_rollouts(connection, model, request.alias)
     return "approver" if is_deployment else "contributor"
 
 

@@ -2,14 +2,15 @@
 
 from lockgate.entities import Alert, Event, MonitorWindow, Record, Release, Rollout, Traffic
 from lockgate.ui.render import render
+from lockgate.wire.registry import VersionSummary
 
 
 class ModelCard(Record, frozen=True, kw_only=True):
-    """One model with its newest versions, and per alias the version it points at."""
+    """One model with its newest versions, and the releases among them by number."""
 
     name: str
-    aliases: dict[str, int]
-    releases: tuple[Release, ...]
+    versions: tuple[VersionSummary, ...]
+    releases: dict[int, Release]
 
 
 class EnvironmentCard(Record, frozen=True, kw_only=True):

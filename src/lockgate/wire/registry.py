@@ -51,6 +51,15 @@ class ModelList(Message, frozen=True, kw_only=True):
     models: tuple[ModelSummary, ...] = ()
 
 
+class ListVersions(Message, frozen=True, kw_only=True):
+    model: str
+    limit: int = 100
+
+
+class VersionList(Message, frozen=True, kw_only=True):
+    versions: tuple[VersionSummary, ...] = ()
+
+
 class ReleaseMessage(Message, frozen=True, kw_only=True):
     release: Release
 
@@ -140,6 +149,7 @@ ENSURE_MODEL = own("registry", "ensure_model", OneModel, ModelSummary)
 GET_MODEL = own("registry", "get_model", OneModel, ModelSummary, method="GET")
 LIST_MODELS = own("registry", "list_models", ListModels, ModelList, method="GET")
 GET_VERSION = own("registry", "get_version", OneVersion, VersionSummary, method="GET")
+LIST_VERSIONS = own("registry", "list_versions", ListVersions, VersionList, method="GET")
 CREATE_RELEASE = own("registry", "create_release", ReleaseMessage, ReleaseMessage)
 GET_RELEASE = own("registry", "get_release", OneVersion, ReleaseMessage, method="GET")
 LIST_RELEASES = own("registry", "list_releases", ListReleases, ReleaseList, method="GET")

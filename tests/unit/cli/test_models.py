@@ -62,7 +62,7 @@ def test_models_are_listed_by_folder(app: App) -> None:
     assert [item["name"] for item in json.loads(call(app, "list", "team/", "--json"))] == ["team/churn", "team/fraud"]
     assert [item["name"] for item in json.loads(call(app, "list", "--json"))] == ["churn", "team/churn", "team/fraud"]
     assert "no model begins with 'nobody/'" in call(app, "list", "nobody/")
-    assert "no releases yet" in call(app, "show", "team/churn")
+    assert "no version yet" in call(app, "show", "team/churn")
 
 
 def test_empty_registry_says_what_to_do(tmp_path: Path) -> None:
@@ -93,8 +93,30 @@ def test_version_from_outside_has_no_release(app: App) -> None:
     from lockgate.wire.mlflow.registry import CREATE_VERSION, CreateVersion
 
     app.client.transport.call(CREATE_VERSION, CreateVersion(name="churn", source="s3://bucket/x"))
-    assert "s3://bucket/x" in call(app, "show", "churn@3")
+    shown = call(app, "show", "churn@3")
+    assert "s3://bucket/x" in shown
+    assert "no release: the version was registered from outside. To get one, have a stage" in shown
     assert "registered from outside" in refuse(app, NotFound, "compare", "churn", "1", "3")
+
+
+def test_model_from_outside_is_shown_with_its_versions(app: App) -> None:
+    from lockgate.wire.mlflow.registry import CREATE_VERSION, CreateVersion
+
+    assert "no release" not in call(app, "show", "churn")
+    app.client.registry.ensure_model("theirs")
+    app.client.transport.call(CREATE_VERSION, CreateVersion(name="theirs", source="s3://bucket/x"))
+    app.client.registry.set_alias("theirs", "best", 1)
+    shown = call(app, "show", "theirs")
+    (row,) = (line.split() for line in shown.splitlines() if "s3://bucket/x" in line)
+    assert row[:4] == ["1", "best", "no", "release"]
+    assert "lockgate run judges and releases" in shown
+    found = json.loads(call(app, "show", "theirs", "--json"))
+    assert ([version["source"] for version in found["versions"]], found["releases"]) == (["s3://bucket/x"], [])
+
+
+def test_long_tag_is_told_from_its_value(app: App) -> None:
+    call(app, "tag", "churn@2", "lockgate.copied.from", "8@elsewhere")
+    assert "  lockgate.copied.from 8@elsewhere\n" in call(app, "show", "churn@2")
 
 
 def test_two_versions_are_compared(app: App) -> None:

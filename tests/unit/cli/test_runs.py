@@ -56,6 +56,9 @@ def test_runs_of_the_model_are_listed_newest_first(app: App, run_ids: list[str])
 
 def test_no_runs_says_what_to_do(app: App) -> None:
     assert "lockgate run" in call(app)
+    app.client.tracking.create_run(app.client.tracking.ensure_experiment("elsewhere"))
+    assert "--all lists those of every experiment" in call(app)
+    assert "--all" not in call(app, "--all", "--filter", "metrics.rmse > 1")
 
 
 def test_unreadable_filter_is_the_users_mistake(app: App, run_ids: list[str]) -> None:

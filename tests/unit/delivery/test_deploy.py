@@ -32,6 +32,9 @@ def test_an_override_is_recorded(place: Place) -> None:
     assert place.client.delivery.get_rollout(rollout.rollout_id).override_reason == "the label was wrong"
     events = place.client.events.list_events()
     assert any(event.details.get("override_reason") == "the label was wrong" for event in events)
+    place.drive(rollout)
+    (move,) = (move for move in place.client.registry.alias_history("churn") if move.alias == "staging")
+    assert "succeeded: override: the label was wrong; " in move.reason
 
 
 def test_missing_approvals_are_named_with_the_command_that_gives_them(place: Place) -> None:

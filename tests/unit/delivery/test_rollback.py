@@ -31,6 +31,8 @@ def test_a_rollback_restores_the_version_before_at_once(place: Place) -> None:
     assert (rollout.strategy, rollout.state, rollout.version, rollout.created_by) == ("rollback", "succeeded", 1, "bea")
     assert [(share.version, share.share) for share in place.target.traffic.shares] == [(1, 1.0)]
     assert place.client.registry.list_aliases("churn") == {"staging": 1, "champion": 1}
+    moves = {move.reason for move in place.client.registry.alias_history("churn") if move.to_version == 1}
+    assert f"rollout {rollout.rollout_id} in staging: succeeded: complaints; version 1 serves everything." in moves
 
 
 def test_a_version_that_was_left_is_no_challenger_any_more(place: Place) -> None:

@@ -12,6 +12,7 @@ from lockgate.metadata.admission import require_alias_admitted, require_rollout_
 from lockgate.metadata.approvals import approve
 from lockgate.metadata.database import Tx
 from lockgate.metadata.environments import declare_environments, list_environments
+from lockgate.metadata.models import ensure_model
 from lockgate.metadata.releases import create_release
 
 
@@ -77,9 +78,26 @@ def test_a_refused_version_enters_by_no_door(write) -> None:
         declare_environments(tx, "m", {"staging": 0, "production": 0}, may_loosen=False)
         with pytest.raises(GateFailed, match=r"auc is 0\.7"):
             require_rollout_admitted(tx.connection, rollout(version))
-        for alias in ("production", "staging", "champion", "challenger"):
+        for alias in ("production", "staging", "champion", "challenger", "PRODUCTION", "Staging", "Champion"):
             with pytest.raises(GateFailed, match=r"auc is 0\.7"):
                 require_alias_admitted(tx.connection, "m", alias, version)
+
+
+def test_an_alias_in_capitals_stands_for_the_environment_that_is_written_so_before_another(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=True)
+        declare_environments(tx, "m", {"Live": 1, "live": 0}, may_loosen=False)
+        require_alias_admitted(tx.connection, "m", "live", version)
+        for alias in ("Live", "LIVE"):
+            with pytest.raises(PermissionDenied):
+                require_alias_admitted(tx.connection, "m", alias, version)
+
+
+def test_a_model_without_releases_takes_any_alias(write) -> None:
+    with write() as tx:
+        ensure_model(tx, "m")
+        for alias in ("Champion", "PRODUCTION", "production"):
+            require_alias_admitted(tx.connection, "m", alias, 1)
 
 
 def test_an_override_opens_the_rollout_and_with_its_success_the_alias(write) -> None:

@@ -67,6 +67,7 @@ def test_missing_field_is_named_as_mlflow_names_it(asked) -> None:
         "events/list-events?",
         "monitoring/list-windows?model=m&environment=e&",
         "registry/list-releases?model=m&",
+        "registry/list-versions?model=m&",
     ],
 )
 def test_negative_limit_of_a_list_is_refused(asked, path: str) -> None:
@@ -124,6 +125,20 @@ def test_what_can_be_read_can_be_asked_about(asked) -> None:
         status, answer, headers = asked.ask("HEAD", f"{RUNS}/get?{query}")
         assert (status, answer) == (expected, b"")
         assert headers["content-length"] == get[2]["content-length"]
+
+
+def test_version_from_outside_is_on_the_pages(asked) -> None:
+    for path, request in (
+        ("registered-models/create", {"name": "team/um"}),
+        ("model-versions/create", {"name": "team/um", "source": "s3://bucket/x"}),
+    ):
+        assert asked.ask("POST", f"/api/2.0/mlflow/{path}", json.dumps(request).encode())[0] == 200
+    status, page, _ = asked.ask("GET", "/")
+    assert (status, b"s3://bucket/x" in page, b"no version yet" in page) == (200, True, False)
+    assert b'<a href="/releases/team/um/1">' in page
+    status, page, _ = asked.ask("GET", "/releases/team/um/1")
+    assert (status, b"it has no release record" in page) == (200, True)
+    assert asked.ask("GET", "/releases/team/um/2")[0] == 404
 
 
 def test_pages_prefix_is_the_same_server(asked) -> None:

@@ -164,8 +164,11 @@ def test_role_on_what_a_request_is_about_is_enough(filled: Context) -> None:
         if route.need.names is None:
             continue
         with filled.read() as connection:
-            names = route.need.names(connection, a_request(route.operation.request))
-        rights = Rights(tuple(Grant(pattern=name, role="admin") for name in names))
+            request = a_request(route.operation.request)
+            names = route.need.names(connection, request)
+            read = route.need.reads(connection, request) if route.need.reads else ()
+        granted = {**dict.fromkeys(read, "viewer"), **dict.fromkeys(names, "admin")}
+        rights = Rights(tuple(Grant(pattern=name, role=role) for name, role in granted.items()))
         if not names or not is_allowed(route, filled, Caller("bob", rights=rights)):
             wrong.append((route.operation.name, names))  # no names: the request is about nothing, fill it in KNOWN
     assert wrong == []
@@ -213,7 +216,14 @@ def test_a_move_of_a_rollout_is_judged_by_the_stored_one(filled: Context) -> Non
 
 
 @pytest.mark.parametrize(
-    ("alias", "role"), [("production", "approver"), ("champion", "approver"), ("mine", "contributor")]
+    ("alias", "role"),
+    [
+        ("production", "approver"),
+        ("Production", "approver"),
+        ("champion", "approver"),
+        ("CHAMPION", "approver"),
+        ("mine", "contributor"),
+    ],
 )
 @pytest.mark.parametrize("name", ["registry.set_alias", "mlflow:POST:registered-models/alias"])
 def test_alias_that_rollouts_move_takes_an_approver(filled: Context, name: str, alias: str, role: Role) -> None:

@@ -172,6 +172,35 @@ def test_nobody_reaches_into_what_is_not_theirs_by_a_detour(released) -> None:
     assert [(what[:2], status) for what in detours if (status := released.ask(token, *what)[0]) != 403] == []
 
 
+def test_version_is_made_only_from_what_its_maker_may_see(released) -> None:
+    """The answer tells the run and the content of what it is made from."""
+    mine = released.add("bob", "contributor", pattern="fraud")
+    both = released.add("eve", "contributor", pattern="fraud")
+    released.client.access.grant_role("eve", "viewer", pattern="churn")
+    released.pass_time(1)
+    model_id = "m-" + "1" * 32
+    with released.asked.context.write() as tx:
+        of_churn = int(released.client.tracking.ensure_experiment("churn"))
+        logged_models.create_logged_model(
+            tx, model_id, experiment_id=of_churn, name="m", model_type="", source_run_id="", params={}, tags={}
+        )
+    released.client.registry.set_alias("churn", "best", 1)
+    path = f"{MLFLOW}/model-versions/create"
+    for source in (
+        {"source": "models:/churn/1"},
+        {"source": "models:/churn/latest"},
+        {"source": "models:/churn@best"},
+        {"source": f"models:/{model_id}", "model_id": model_id},
+        {"source": "s3://bucket/x", "model_id": model_id},
+    ):
+        status, answer = released.ask(mine, "POST", path, body(name="fraud", **source))
+        assert (status, answer["error_code"]) == (403, "PERMISSION_DENIED"), source
+        assert answer["message"] == "'bob' needs the role viewer on 'churn' and has none."
+        assert released.ask(both, "POST", path, body(name="fraud", **source))[0] == 200, source
+    assert released.ask(mine, "POST", path, body(name="fraud", source="models:/fraud/1"))[0] == 200
+    assert released.ask(both, "POST", path, body(name="churn", source="models:/fraud/1"))[0] == 403
+
+
 def test_released_content_is_read_by_who_may_see_a_model_that_has_it(released) -> None:
     mine, others = released.add("bob", "viewer", pattern="churn"), released.add("eve", "viewer", pattern="fraud")
     path = f"{FILES}?path=content/{'a' * 64}"
@@ -182,6 +211,7 @@ def test_released_content_is_read_by_who_may_see_a_model_that_has_it(released) -
 def test_pages_are_for_who_may_see_their_model(released) -> None:
     mine, others = released.add("bob", "viewer", pattern="churn"), released.add("eve", "viewer", pattern="fraud")
     assert released.ask(mine, "GET", "/releases/churn/1")[0] == 200
+    assert released.ask(mine, "GET", "/releases/churn/2")[0] == 404
     status, page = released.ask(others, "GET", "/releases/churn/1")
     assert status == 403
     assert b"needs the role viewer" in page

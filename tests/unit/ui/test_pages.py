@@ -27,6 +27,7 @@ from lockgate.ui.monitor_page import render_monitor
 from lockgate.ui.overlay import overlay, rebin
 from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
 from lockgate.ui.release_page import render_release
+from lockgate.wire.registry import VersionSummary
 
 AT = 1_700_000_000_000
 HOSTILE = '<script>alert("x")</script>'
@@ -50,6 +51,11 @@ def release(**changes: object) -> Release:
         "verdict": verdict,
     }
     return Release(**{**values, **changes})
+
+
+def version(number: int = 3, **changes: object) -> VersionSummary:
+    values: dict[str, object] = {"model": "churn", "version": number, "created_at": AT, "created_by": "ada"}
+    return VersionSummary(**{**values, **changes})
 
 
 def window(drift: tuple[ColumnDrift, ...] = (), **changes: object) -> MonitorWindow:
@@ -115,7 +121,13 @@ def test_overview_shows_models_environments_alerts_and_events() -> None:
     )
     page = render_overview(
         Overview(
-            models=(ModelCard(name="churn", aliases={"challenger": 3}, releases=(release(),)),),
+            models=(
+                ModelCard(
+                    name="churn",
+                    versions=(version(4, source=HOSTILE), version(3, aliases=("challenger",))),
+                    releases={3: release()},
+                ),
+            ),
             environments=(
                 EnvironmentCard(model="churn", name="production", traffic=traffic, rollout=rollout, window=window()),
             ),
@@ -136,6 +148,9 @@ def test_overview_shows_models_environments_alerts_and_events() -> None:
         "baking",
         "version.created",
         "refused by roc_auc &gt;= 0.8",
+        '<a href="/releases/churn/4">4</a>',
+        "no release record",
+        "&lt;script&gt;",
     ):
         assert text in page
     assert HOSTILE not in page
@@ -157,11 +172,21 @@ def test_release_page_shows_lineage_verdict_approvals_and_only_its_own_alias_mov
     approval = Approval(
         model="churn", version=3, environment="production", approver="bob", approved_at=AT, comment=HOSTILE
     )
-    page = render_release(release(), approvals=(approval,), history=moves)
+    page = render_release(version(), release(), approvals=(approval,), history=moves)
     for text in ("c" * 40, "d" * 16, "compared with version 2", "refused", "bob", "ada"):
         assert text in page
     assert "eve" not in page
     assert HOSTILE not in page
+
+
+def test_page_of_a_version_from_outside_says_where_it_is_from_and_how_to_get_a_release() -> None:
+    registered = version(source="s3://bucket/x", run_id="f" * 32, tags={"note": HOSTILE})
+    move = AliasChange(model="churn", alias="best", from_version=1, to_version=3, changed_at=AT, changed_by="ada")
+    page = render_release(registered, None, approvals=(), history=(move,))
+    for text in ("s3://bucket/x", "f" * 32, "note", "best", "it has no release record", "lockgate run judges"):
+        assert text in page
+    assert HOSTILE not in page
+    require_self_contained(page)
 
 
 def test_monitor_page_draws_drifted_columns_first_with_both_distributions() -> None:

@@ -46,7 +46,8 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
         moved = rollouts.advance_rollout(tx, request.rollout, transition)
         if request.traffic is not None:
             traffic.set_traffic(tx, request.traffic)
-        said = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {moved.reason}"
+        why = "; ".join(dict.fromkeys(filter(None, (moved.begun_because, moved.reason))))
+        said = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {why}"
         reason = cut_text(said, REASON_LENGTH, "reason")  # a target may say why at any length
         for alias, version in request.aliases.items():
             if version != moved.version:  # which alone was admitted, when the rollout began

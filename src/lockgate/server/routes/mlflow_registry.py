@@ -15,7 +15,7 @@ from lockgate.metadata.database import Tx
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import Sees, admin, approver, contributor, listing, viewer
 from lockgate.server.sources import logged_model_id, resolve_source
-from lockgate.server.subjects import of_name, of_rename, role_to_move_alias
+from lockgate.server.subjects import of_name, of_rename, of_source, role_to_move_alias
 from lockgate.wire.mlflow import registry as wire
 from lockgate.wire.mlflow.experiments import as_tags
 from lockgate.wire.operation import Empty
@@ -299,7 +299,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.SET_MODEL_ALIAS, set_model_alias, contributor(of_name, role_of=role_to_move_alias)),
     Route(wire.DELETE_MODEL_ALIAS, delete_model_alias, contributor(of_name, role_of=role_to_move_alias)),
     Route(wire.GET_VERSION_BY_ALIAS, get_version_by_alias, viewer(of_name)),
-    Route(wire.CREATE_VERSION, create_version, contributor(of_name)),
+    Route(wire.CREATE_VERSION, create_version, contributor(of_name, reads=of_source)),
     Route(wire.GET_VERSION, get_version, viewer(of_name)),
     Route(wire.UPDATE_VERSION, update_version, contributor(of_name)),
     Route(wire.DELETE_VERSION, delete_version, admin(of_name)),

@@ -36,18 +36,13 @@ def list_models(ctx: Context, request: wire.ListModels) -> wire.ModelList:
 
 def get_version(ctx: Context, request: wire.OneVersion) -> wire.VersionSummary:
     with ctx.read() as connection:
-        row = versions.get_version(connection, request.model, request.version)
-        return wire.VersionSummary(
-            model=row["name"],
-            version=row["version"],
-            description=row["description"],
-            created_at=row["created_at"],
-            created_by=row["created_by"],
-            source=row["source"],
-            run_id=row["run_id"],
-            aliases=versions.version_aliases(connection, request.model, request.version),
-            tags=versions.version_tags(connection, request.model, request.version),
-        )
+        return summarize(connection, [versions.get_version(connection, request.model, request.version)])[0]
+
+
+def list_versions(ctx: Context, request: wire.ListVersions) -> wire.VersionList:
+    with ctx.read() as connection:
+        rows = versions.list_versions(connection, request.model, limit=require_limit(request.limit))
+        return wire.VersionList(versions=summarize(connection, rows))
 
 
 def create_release(ctx: Context, request: wire.ReleaseMessage) -> wire.ReleaseMessage:
@@ -137,6 +132,27 @@ def list_approvals(ctx: Context, request: wire.ListApprovals) -> wire.ApprovalLi
         return wire.ApprovalList(approvals=found)
 
 
+def summarize(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.VersionSummary, ...]:
+    """Rows of `model_versions` as people see them."""
+    keys = [(row["name"], row["version"]) for row in rows]
+    named = versions.aliases_of_versions(connection, keys)
+    tags = versions.tags_of_versions(connection, keys)
+    return tuple(
+        wire.VersionSummary(
+            model=row["name"],
+            version=row["version"],
+            description=row["description"],
+            created_at=row["created_at"],
+            created_by=row["created_by"],
+            source=row["source"],
+            run_id=row["run_id"],
+            aliases=tuple(named.get((row["name"], row["version"]), ())),
+            tags=dict(tags.get((row["name"], row["version"]), ())),
+        )
+        for row in rows
+    )
+
+
 def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.ModelSummary, ...]:
     names = [row["name"] for row in rows]
     newest = versions.newest_versions(connection, names)
@@ -177,6 +193,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.GET_MODEL, get_model, viewer(of_model)),
     Route(wire.LIST_MODELS, list_models, listing(_visible)),
     Route(wire.GET_VERSION, get_version, viewer(of_model)),
+    Route(wire.LIST_VERSIONS, list_versions, viewer(of_model)),
     Route(wire.CREATE_RELEASE, create_release, contributor(of_release)),
     Route(wire.GET_RELEASE, get_release, viewer(of_model)),
     Route(wire.LIST_RELEASES, list_releases, viewer(of_model)),
