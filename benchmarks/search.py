@@ -191,8 +191,9 @@ def loaded(folder: Path, count: int, address: str = "") -> Iterator[Context]:
     try:
         with context.write(decision=False) as tx:
             load(tx.connection, count)
-        with context.write(decision=False) as tx:
-            tx.connection.exec_driver_sql("ANALYZE")  # what a database does by itself after some time
+        with context.database.engine.connect().execution_options(lockgate_mode=None) as connection:
+            # What a database does by itself after some time; PostgreSQL does both, outside of any transaction.
+            connection.exec_driver_sql("ANALYZE" if connection.dialect.name == "sqlite" else "VACUUM (ANALYZE)")
         yield context
     finally:
         context.close()
