@@ -38,7 +38,6 @@ class Place(NamedTuple):
     run_id: str
     begin: Begin | None = None  # of a run that nobody gave us
     is_ours: bool = False  # we began the run, so we end it
-    is_cut_off: bool = False  # forked in a moment in which the database could not be let go
 
     @property
     def home(self) -> str | Path:
@@ -53,8 +52,6 @@ class Place(NamedTuple):
 
     def connect(self) -> Client:
         """A new client."""
-        if self.is_cut_off:
-            return Client(CutOff(), SystemClock())
         return connect(self.settings, state=self.state or Path(), user=self.user, clock=SystemClock())
 
 
@@ -95,14 +92,20 @@ class Opened(NamedTuple):
 
 
 class Session:
-    """The run that this process logs to, one at a time. `inherited` is that of the process we were forked from."""
+    """The run that this process logs to, one at a time.
 
-    def __init__(self, environ: Mapping[str, str], inherited: Place | None = None) -> None:
+    `inherited` is that of the process we were forked from. One that `is_cut_off` was forked in a moment in which the
+    database could not be let go.
+    """
+
+    def __init__(self, environ: Mapping[str, str], inherited: Place | None = None, *, is_cut_off: bool = False) -> None:
         self._environ = environ
         self._inherited = inherited
+        self._is_cut_off = is_cut_off
         self._lock = threading.RLock()
         self._opened: Opened | None = None
         self._ending: Opened | None = None
+        self._last: Opened | None = None  # opened or ended, and perhaps not to its end
         self._is_opening = False
         self._held: dict[int, Outbox] = {}  # by the thread that forks
 
@@ -117,15 +120,15 @@ class Session:
                     raise Unavailable("a signal handler cannot log while the first log call is under way.")
                 try:
                     self._is_opening = True
-                    opened = self._opened = self._opened or self._open(name)
+                    opened = self._opened = self._last = self._opened or self._open(name)
                 finally:
                     self._is_opening = False
         return opened
 
     def flush(self, timeout_s: float) -> None:
         """See `Outbox.flush`; nothing where nothing was logged."""
-        if self._opened is not None:
-            self._opened.outbox.flush(timeout_s)
+        if (opened := self._opened or self._ending) is not None:
+            opened.outbox.flush(timeout_s)
 
     def finish(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
         """Send what is left and close a run that this process made; the pipeline closes its own.
@@ -133,10 +136,10 @@ class Session:
         The value says what the server refused. Other threads that log meanwhile wait, and then begin the next run.
         """
         with self._lock:
-            opened = self._ending = self._opened
+            opened = self._opened
             if opened is None:
                 return None
-            self._opened = None
+            self._opened, self._ending = None, opened
             try:
                 return _finish(opened, status)
             finally:
@@ -144,7 +147,9 @@ class Session:
 
     def hold_still(self) -> None:
         """Before a fork: a child must inherit no open database, so the sending thread is kept from using it."""
-        opened = self._opened or self._ending
+        if self._is_opening and self._lock.acquire(timeout=_FORK_WAIT_S):  # another thread opens the database
+            self._lock.release()
+        opened = self._last
         if opened is None or opened.place.settings.uri:
             return
         if opened.outbox.hold_still(_FORK_WAIT_S):
@@ -158,19 +163,20 @@ class Session:
 
     def forked(self) -> "Session":
         """The session of a forked child: the same run, with a client and an outbox of its own on first use."""
+        is_let_go = not self._is_opening and (self._last is None or self._last.client.transport.is_let_go)
+        is_cut_off = self._is_cut_off or not is_let_go
         opened = self._opened or self._ending
         if opened is None:
-            return Session(self._environ, self._inherited)
-        place, client, outbox, _ = opened
+            return Session(self._environ, self._inherited, is_cut_off=is_cut_off)
+        place, outbox = opened.place, opened.outbox
         outbox.let_go()
         begin = None if outbox.has_sent else place.begin  # once is enough, and a run that was purged stays so
-        place = place._replace(is_ours=False, begin=begin, is_cut_off=not client.transport.is_let_go)
-        return Session(self._environ, place)
+        return Session(self._environ, place._replace(is_ours=False, begin=begin), is_cut_off=is_cut_off)
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)
         folder = outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home())
-        client = place.connect()
+        client = Client(CutOff(), SystemClock()) if self._is_cut_off else place.connect()
         outbox = Outbox(
             folder,
             place.header(folder),

@@ -445,6 +445,36 @@ threading.Thread(target=interrupt, daemon=True).start()
     assert b"while ending" in kept.read_bytes()
 
 
+def test_block_of_a_run_in_a_signal_handler_is_of_the_run_that_is_ending(script: Script, tmp_path: Path) -> None:
+    done = script(
+        """
+import os, signal, threading
+import lockgate
+from lockgate import training
+
+def hear(*_):
+    with lockgate.start_run() as run_id:
+        lockgate.log_metric("heard", 1.0)
+    lockgate.log_metric("later", 1.0)
+
+signal.signal(signal.SIGUSR1, hear)
+lockgate.log_metric("m", 1.0)
+
+def interrupt():
+    while training._session._ending is None:
+        pass
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+threading.Thread(target=interrupt, daemon=True).start()
+""",
+        LOCKGATE_URI=AWAY,
+        LOCKGATE_OUTBOX_WAIT_S="3",
+    )
+    assert done.returncode == 0, done.stderr
+    runs = {path.name.partition("-")[0] for path in (tmp_path / ".lockgate" / "outbox").iterdir()}
+    assert len(runs) == 1
+
+
 def test_signal_handler_that_logs_before_the_first_call_has_returned_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

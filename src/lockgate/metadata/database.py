@@ -74,6 +74,9 @@ class Database:
         self._one_writer = threading.Lock()
         self._turn: AbstractContextManager[Any] = self._one_writer if self._is_sqlite else nullcontext()
         self._kept: list[Connection] = []  # for whoever measures next (`_take_kept`)
+        self._open: set[object] = set()  # a mark of each connection of the driver's, from before it is made
+        event.listen(engine, "do_connect", self._connect)
+        event.listen(engine, "close", self._forget)
         self._groups: list[GroupCommit] = []
         self._measured = 0
 
@@ -139,19 +142,27 @@ class Database:
         with suppress(IndexError):  # another thread may take the last
             while self._kept:
                 self._kept.pop().close()
-        if not self._pool.checkedout():
+        pool = self.engine.pool
+        if isinstance(pool, QueuePool) and not pool.checkedout():
             self.engine.dispose()
 
     @property
     def is_let_go(self) -> bool:
-        """Whether no connection is open."""
-        return not self._kept and not self._pool.checkedout() and not self._pool.checkedin()
+        """Whether no connection is open or being made. Takes no lock: in a child nobody would give it up."""
+        return not self._open
 
-    @property
-    def _pool(self) -> QueuePool:
-        pool = self.engine.pool
-        assert isinstance(pool, QueuePool)
-        return pool
+    def _connect(self, dialect: Any, record: object, arguments: Any, options: Any) -> Any:  # as SQLAlchemy has them
+        making = object()
+        self._open.add(making)
+        try:
+            connection = dialect.connect(*arguments, **options)
+            self._open.add(id(connection))
+        finally:
+            self._open.discard(making)
+        return connection
+
+    def _forget(self, connection: object, record: object) -> None:
+        self._open.discard(id(connection))
 
     def close(self) -> None:
         while self._groups:

@@ -54,15 +54,15 @@ def open_database(where: Where, *, now_ms: int = 0) -> Database:
 
     Raises Unavailable where PostgreSQL does not let us in; its database must exist, its tables need not.
     """
-    engine = open_engine(where)
+    database = Database(open_engine(where))
     try:
         with storage_errors(where):
-            revision = current_revision(engine) or _create(engine, now_ms)
+            revision = current_revision(database.engine) or _create(database.engine, now_ms)
         _require_head(where, revision)
     except BaseException:
-        engine.dispose()
+        database.close()
         raise
-    return Database(engine)
+    return database
 
 
 def current_revision(engine: Engine) -> str | None:

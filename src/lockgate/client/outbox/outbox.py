@@ -7,6 +7,7 @@ A call that comes while a record cannot join the others (a signal handler's in t
 run another one has just ended) has a file for itself. A sender finds that as it finds what a killed process left.
 """
 
+import itertools
 import logging
 import random
 import secrets
@@ -62,6 +63,7 @@ class Outbox:
         self._segment_bytes = min(_SEGMENT_BYTES, max(limit_bytes // 4, 1))
         self._name = _new_name(header.run_id)
         self._made = 0
+        self._apart_name, self._apart_numbers = _new_name(header.run_id), itertools.count()
         self._last: Segment | None = None
         self._appended = 0
         self._lock = threading.RLock()
@@ -111,7 +113,8 @@ class Outbox:
 
     def wait(self, timeout_s: float) -> LockgateError | None:
         """Until everything that was appended so far was acknowledged; the error says what then remains, and why."""
-        sender, target, apart = self._sender, self._appended, self._sender.apart
+        sender, target = self._sender, self._appended
+        apart = sender.apart_sent + len(sender.apart)
         sender.wake()
         done = sender.wait_until(lambda: sender.acknowledged >= target and sender.apart_sent >= apart, timeout_s)
         return None if done else self._remaining(timeout_s)
@@ -185,11 +188,12 @@ class Outbox:
     def _keep_apart(self, record: Framed) -> None:
         """In a file that is whole at once and nobody's: our sender finds it, or the next script's."""
         header = msgspec.structs.replace(self._header, begin=None) if self.has_sent else self._header
+        name = f"{self._apart_name}-{next(self._apart_numbers):06}"  # in order: a tag may be set again
         with naming_full_disk(self.folder):
-            segment = Segment.create(self.folder, f"{_new_name(header.run_id)}-000000", header, room=len(record))
+            segment = Segment.create(self.folder, name, header, room=len(record))
         segment.append(record)
         segment.close()
-        self._sender.apart += 1
+        self._sender.apart.append(segment.path)
 
     def _begin_segment(self, size: int) -> None:
         room = max(self._segment_bytes, size)

@@ -35,8 +35,8 @@ class Sender:
     ) -> None:
         self.segments: deque[Segment] = deque()
         self.acknowledged = 0  # bytes of records
-        self.apart = 0  # records of this run that have a file for themselves, by the outbox
-        self.apart_sent = 0
+        self.apart: deque[Path] = deque()  # records of this run that have a file for themselves, by the outbox
+        self.apart_sent = 0  # how many of them
         self.stopped_by: LockgateError | None = None
         self.trouble: LockgateError | None = None  # why the last attempt failed
         self.refusals: list[Refusal] = []
@@ -154,14 +154,17 @@ class Sender:
                 return
 
     def _send_apart(self) -> None:
-        """Raises Unavailable."""
-        if (apart := self.apart) > self.apart_sent:
-            for kept in self._send_leftovers(self._run_id):
-                if isinstance(kept.error, Unavailable):
-                    raise kept.error
-            with self._moved:
-                self.apart_sent = apart
-                self._moved.notify_all()
+        """Raises why the first that is left was not sent."""
+        if not self.apart:
+            return
+        kept = {item.path: item.error for item in self._send_leftovers(self._run_id)}
+        with self._moved:
+            while self.apart and not self.apart[0].exists():
+                self.apart.popleft()
+                self.apart_sent += 1
+            self._moved.notify_all()
+        if self.apart and (error := kept.get(self.apart[0])) is not None:
+            raise error
 
     def _acknowledge(self, size: int) -> None:
         if self.trouble is not None:

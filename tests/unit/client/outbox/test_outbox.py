@@ -271,6 +271,15 @@ def test_what_is_logged_while_another_thread_ends_the_run_is_kept(
     assert list(folder.iterdir()) == []
 
 
+def test_what_is_kept_apart_keeps_its_order(client: Client, run_id: str, folder: Path, make_outbox: MakeOutbox) -> None:
+    outbox = make_outbox()
+    outbox.close(LIMIT_S)
+    for number in range(20):
+        outbox.append(Tags({"stage": str(number)}))
+    assert deliver_leftovers(folder, client.tracking).kept == []
+    assert {item.key: item.value for item in client.tracking.get_run(run_id).data.tags}["stage"] == "19"
+
+
 def test_run_ends_in_time_while_a_thread_waits_for_room(
     client: Client, run_id: str, line, folder: Path, make_outbox: MakeOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
