@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lockgate.client.outbox.delivery import Refusal, deliver
 from lockgate.client.outbox.segment import SUFFIX, Header, Segment
 from lockgate.client.tracking import Tracking
-from lockgate.errors import LockgateError, NotFound, Unavailable
+from lockgate.errors import LockgateError, NotFound
 from lockgate.store.atomic import orphans
 
 log = logging.getLogger("lockgate.outbox")
@@ -63,10 +63,6 @@ def deliver_leftovers(
             segment = Segment.adopt(path)
         except LockgateError as error:
             found.kept.append(Kept(path, path.name.partition("-")[0], error))
-            continue
-        except OSError as error:
-            unread = Unavailable(f"{path} cannot be read: {error.strerror}.", hint="whose file is it?")
-            found.kept.append(Kept(path, path.name.partition("-")[0], unread))
             continue
         if segment is None:
             blocked.add(origin)

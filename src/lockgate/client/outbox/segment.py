@@ -23,7 +23,7 @@ from typing import NewType
 
 import msgspec
 
-from lockgate.errors import DataDamaged
+from lockgate.errors import DataDamaged, Unavailable
 from lockgate.store.atomic import temporary_name
 
 SUFFIX = ".segment"
@@ -102,12 +102,14 @@ class Segment:
     def adopt(cls, path: Path) -> "Segment | None":
         """A segment whose process is gone; None where it is not, or another sender has it or has finished it.
 
-        Raises DataDamaged for a file that is no segment.
+        Raises DataDamaged for a file that is no segment, Unavailable for one that cannot be opened.
         """
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be read: {error.strerror}.", hint="whose file is it?") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(fd).st_nlink > 0:

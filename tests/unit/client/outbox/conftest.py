@@ -12,6 +12,7 @@ from lockgate.client.client import Client
 from lockgate.client.outbox.outbox import Outbox
 from lockgate.client.outbox.segment import Header
 from lockgate.client.tracking import Tracking
+from lockgate.client.transport import Transport
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.connect import connect
@@ -19,7 +20,7 @@ from lockgate.errors import LockgateError, Unavailable
 from lockgate.wire.operation import Operation
 
 
-class Line:
+class Line(Transport):
     """A way to the records that is cut until `restore`, and noted."""
 
     def __init__(self, client: Client, error: LockgateError) -> None:
@@ -48,13 +49,6 @@ class Line:
 
     def get_file(self, path: str, target: Path) -> None:
         self._client.transport.get_file(path, target)
-
-    def let_go(self) -> None:
-        self._client.transport.let_go()
-
-    @property
-    def is_let_go(self) -> bool:
-        return self._client.transport.is_let_go
 
     def close(self) -> None:
         self.restore()
