@@ -118,31 +118,25 @@ def log_artifact(path: str | Path, artifact_path: str = "") -> None:
         raise InvalidInput(f"there is no file or folder {local} to log.")
     opened = _session.open()
     opened.make_run()
-    client, run_id = opened.client, opened.place.run_id
-    if local.is_file():
-        client.tracking.upload_artifact(run_id, local, artifact_path)
-        return
-    for file in sorted(found for found in local.rglob("*") if found.is_file()):
-        folder = Path(artifact_path, local.name, file.relative_to(local).parent)
-        client.tracking.upload_artifact(run_id, file, folder.as_posix())
+    folder = Path(artifact_path) if local.is_file() else Path(artifact_path, local.name)
+    opened.client.tracking.upload_artifact(opened.place.run_id, local, folder.as_posix())
 
 
 def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str | None = None) -> Path:
-    """Write a model directory that Lockgate and `mlflow.pyfunc.load_model` load, and keep its metadata with the run.
+    """Write a model directory that Lockgate and `mlflow.pyfunc.load_model` load, and keep it with the run.
 
-    `path` is where it is written: the stage's `model:` output. `data` is some rows as the model takes them (Polars or
-    pandas frame, or a 2-d array); the signature is inferred from them, and the saved model is tried on them. `flavor`
-    is `sklearn` or `onnx`; without one, what the model is. Returns the directory. Raises InvalidInput for a model that
+    `path` is where it is written: the stage's `model:` output. Its last part is the name with the run, from where
+    MLflow's clients load it as `runs:/RUN_ID/model`. `data` is some rows as the model takes them (Polars or pandas
+    frame, or a 2-d array); the signature is inferred from them, and the saved model is tried on them. `flavor` is
+    `sklearn` or `onnx`; without one, what the model is. Returns the directory. Raises InvalidInput for a model that
     cannot be saved or does not load again.
     """
     from lockgate.models.save import save_model
 
     target = Path(path)
-    opened = _session.open()
-    run_id = opened.place.run_id
-    save_model(model, target, example=data, flavor=flavor, metadata={"lockgate_run_id": run_id})
-    opened.make_run()
-    opened.client.tracking.upload_artifact(run_id, target / "MLmodel", target.name)
+    metadata = {"lockgate_run_id": _session.open().place.run_id}
+    save_model(model, target, example=data, flavor=flavor, metadata=metadata)
+    log_artifact(target)
     return target
 
 

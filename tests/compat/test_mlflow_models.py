@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 mlflow = pytest.importorskip("mlflow")
@@ -45,6 +46,36 @@ def test_logged_model_is_loaded_by_run_and_by_model_id(client: MlflowClient, ser
     assert client.get_run(run.info.run_id).outputs.model_outputs[0].model_id == info.model_id
     ours = served.client.tracking.list_logged_models(run.info.run_id)
     assert [m.info.model_id for m in ours] == [info.model_id]
+
+
+OURS = """
+import sys, lockgate, numpy as np
+from sklearn.linear_model import LogisticRegression
+x = np.random.default_rng(0).normal(size=(50, 3))
+with lockgate.start_run() as run_id:
+    lockgate.log_model(LogisticRegression().fit(x, x[:, 0] > 0), sys.argv[1], data=x[:5])
+print(run_id)
+"""
+
+
+def test_model_that_our_own_client_logged_is_loaded_and_registered(
+    client: MlflowClient, served, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OURS, str(tmp_path / "model")],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "LOCKGATE_URI": served.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    uri = f"runs:/{done.stdout.strip()}/model"
+    rows = np.array([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0]])
+    assert list(mlflow.pyfunc.load_model(uri).predict(rows)) == [True, False]
+    version = mlflow.register_model(uri, "ours").version
+    assert list(mlflow.pyfunc.load_model(f"models:/ours/{version}").predict(rows)) == [True, False]
 
 
 def test_logged_model_is_downloaded_by_our_client(client: MlflowClient, served, fitted, tmp_path: Path) -> None:

@@ -362,7 +362,7 @@ def test_outside_of_a_project_values_wait_in_the_users_folder(script: Script, tm
     assert len(list((tmp_path / "home" / "lockgate" / "outbox").iterdir())) == 1
 
 
-def test_logged_model_is_written_where_asked_and_noted_on_the_run(script: Script, records, tmp_path: Path) -> None:
+def test_logged_model_is_written_where_asked_and_kept_with_the_run(script: Script, records, tmp_path: Path) -> None:
     done = script(
         """
 import lockgate
@@ -377,7 +377,23 @@ print(lockgate.log_model(model, "build/model", data=x[:5]))
     assert (tmp_path / "build" / "model" / "MLmodel").is_file()
     with records() as client:
         run = only_run(client)
-        assert [item.path for item in client.tracking.list_artifacts(run.info.run_id, "model")] == ["model/MLmodel"]
+        kept = {item.path: item.file_size for item in client.tracking.list_artifacts(run.info.run_id, "model")}
+    written = (tmp_path / "build").rglob("*")
+    assert kept == {f.relative_to(tmp_path / "build").as_posix(): f.stat().st_size for f in written if f.is_file()}
+
+
+def test_logged_folder_keeps_its_name_and_all_that_is_in_it(script: Script, records, tmp_path: Path) -> None:
+    (tmp_path / "plots" / "deep").mkdir(parents=True)
+    (tmp_path / "plots" / "roc.svg").write_text("<svg/>")
+    (tmp_path / "plots" / "deep" / "a.svg").write_text("<svg/>")
+    done = script("import lockgate; lockgate.log_artifact('plots'); lockgate.log_artifact('plots/', 'docs')")
+    assert done.returncode == 0, done.stderr
+    with records() as client:
+        run_id = only_run(client).info.run_id
+        for folder in ("plots", "docs/plots", "plots/deep"):
+            names = {"roc.svg", "deep"} if folder.endswith("plots") else {"a.svg"}
+            listed = client.tracking.list_artifacts(run_id, folder)
+            assert {item.path for item in listed} == {f"{folder}/{name}" for name in names}
 
 
 def test_import_alone_loads_nothing(script: Script) -> None:
