@@ -1,5 +1,6 @@
 """What of a filter means which rows: a comparison -> a condition on a run, or the runs that an index leads to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -92,7 +93,7 @@ def matches(comparison: Comparison, run_id: ColumnElement[str] = runs.c.run_id) 
         has = _using(comparison).where(run_datasets.c.run_id == run_id).exists()
         return not_(has) if operator == "IS NULL" else has
     t = TABLES[entity].c
-    said = select(_of_value(comparison)).where(t.run_id == run_id, t.key == key).scalar_subquery()
+    said = select(_of_value(comparison, compare_text)).where(t.run_id == run_id, t.key == key).scalar_subquery()
     # A value, not EXISTS: PostgreSQL would join that, and think about the order of eight tables for 30 ms.
     answer = func.coalesce(said, false())
     return not_(answer) if operator == "IS NULL" else answer
@@ -106,7 +107,8 @@ def leading_to(comparison: Comparison) -> Ids | None:
     if entity != "metric" and operator not in ("=", "IN"):
         return None
     if entity in TABLES:
-        return select(TABLES[entity].c.run_id).where(TABLES[entity].c.key == key, _of_value(comparison))
+        of_value = _of_value(comparison, compare_indexed_text)
+        return select(TABLES[entity].c.run_id).where(TABLES[entity].c.key == key, of_value)
     if entity == "dataset":
         return _using(comparison)
     if _TEXTS.get(key) is runs.c.run_name:
@@ -125,13 +127,14 @@ def order_column(order: Order) -> Any:  # a column of `runs`, of text or of whol
     return column
 
 
-def _of_value(comparison: Comparison) -> ColumnElement[bool]:
+def _of_value(comparison: Comparison, of_text: Callable[..., ColumnElement[bool]]) -> ColumnElement[bool]:
+    """Of a metric, param or tag that is there."""
     entity = comparison.name.entity
     if comparison.operator in PRESENCE:
         return true()
     if entity == "metric":
         return compare_metric(latest_metrics.c.value, latest_metrics.c.is_nan, comparison)
-    return compare_indexed_text(TABLES[entity].c.value, comparison)
+    return of_text(TABLES[entity].c.value, comparison)
 
 
 def _using(comparison: Comparison) -> Ids:

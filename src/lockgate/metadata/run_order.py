@@ -88,10 +88,10 @@ def _parts(
         left = and_(kept, column >= place[0] if ascending else column <= place[0])
     while True:
         values = select(column).where(left).order_by(column if ascending else column.desc()).limit(1)
-        first = connection.scalar(values)
+        ends = select(values.scalar_subquery(), values.offset(size).scalar_subquery())
+        first, later = connection.execute(ends).one()
         if first is None:
             return
-        later = connection.scalar(values.offset(size))
         if later is None:
             yield None, left
             return
