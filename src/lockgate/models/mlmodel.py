@@ -13,7 +13,7 @@ from lockgate.models.signature import ColumnSpec, Signature, Spec, TensorSpec
 FILE_NAME = "MLmodel"
 
 _HOW_TO_SIGN = (
-    "pass input_example= to mlflow's log_model, or example= to lockgate.log_model: the signature is inferred from it"
+    "pass input_example= to mlflow's log_model, or data= to lockgate.log_model: the signature is inferred from it"
 )
 
 
