@@ -103,32 +103,31 @@ class Session:
         self._inherited = inherited
         self._is_cut_off = is_cut_off
         self._lock = threading.RLock()
-        self._opened: Opened | None = None
-        self._ending: Opened | None = None
-        self._last: Opened | None = None  # opened or ended, and perhaps not to its end
-        self._is_opening = False
+        self._phase: Literal["closed", "opening", "open", "ending"] = "closed"
+        self._run: Opened | None = None  # the last one that was opened, whose client outlives its end perhaps
         self._held: dict[int, Outbox] = {}  # by the thread that forks
 
     def open(self, name: str = "") -> Opened:
         """The run, its client and its outbox; begun by the first call, which does not wait for the server."""
-        opened = self._opened
-        if opened is None:
-            with self._lock:
-                if self._ending is not None:  # only a signal handler comes here before that has ended
-                    return self._ending
-                if self._is_opening:
-                    raise Unavailable("a signal handler cannot log while the first log call is under way.")
+        if self._phase == "open" and (run := self._run) is not None:
+            return run
+        with self._lock:
+            if self._phase == "opening":
+                raise Unavailable("a signal handler cannot log while the first log call is under way.")
+            if (run := self._current) is None:  # a signal handler may come here while one is ending
+                self._phase = "opening"
                 try:
-                    self._is_opening = True
-                    opened = self._opened = self._last = self._opened or self._open(name)
+                    run = self._run = self._open(name)
+                    self._phase = "open"
                 finally:
-                    self._is_opening = False
-        return opened
+                    if self._phase == "opening":
+                        self._phase = "closed"
+        return run
 
     def flush(self, timeout_s: float) -> None:
         """See `Outbox.flush`; nothing where nothing was logged."""
-        if (opened := self._opened or self._ending) is not None:
-            opened.outbox.flush(timeout_s)
+        if (run := self._current) is not None:
+            run.outbox.flush(timeout_s)
 
     def finish(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
         """Send what is left and close a run that this process made; the pipeline closes its own.
@@ -136,25 +135,24 @@ class Session:
         The value says what the server refused. Other threads that log meanwhile wait, and then begin the next run.
         """
         with self._lock:
-            opened = self._opened
-            if opened is None:
+            if (run := self._current) is None or self._phase == "ending":
                 return None
-            self._opened, self._ending = None, opened
+            self._phase = "ending"
             try:
-                return _finish(opened, status)
+                return _finish(run, status)
             finally:
-                self._ending = None
+                self._phase = "closed"
 
     def hold_still(self) -> None:
         """Before a fork: a child must inherit no open database, so the sending thread is kept from using it."""
-        if self._is_opening and self._lock.acquire(timeout=_FORK_WAIT_S):  # another thread opens the database
+        if self._phase == "opening" and self._lock.acquire(timeout=_FORK_WAIT_S):  # another thread opens the database
             self._lock.release()
-        opened = self._last
-        if opened is None or opened.place.settings.uri:
+        run = self._run
+        if run is None or run.place.settings.uri:
             return
-        if opened.outbox.hold_still(_FORK_WAIT_S):
-            self._held[threading.get_ident()] = opened.outbox
-        opened.client.transport.let_go()
+        if run.outbox.hold_still(_FORK_WAIT_S):
+            self._held[threading.get_ident()] = run.outbox
+        run.client.transport.let_go()
 
     def go_on(self) -> None:
         """After a fork, in the parent."""
@@ -163,15 +161,18 @@ class Session:
 
     def forked(self) -> "Session":
         """The session of a forked child: the same run, with a client and an outbox of its own on first use."""
-        is_let_go = not self._is_opening and (self._last is None or self._last.client.transport.is_let_go)
+        is_let_go = self._phase != "opening" and (self._run is None or self._run.client.transport.is_let_go)
         is_cut_off = self._is_cut_off or not is_let_go
-        opened = self._opened or self._ending
-        if opened is None:
+        if (run := self._current) is None:
             return Session(self._environ, self._inherited, is_cut_off=is_cut_off)
-        place, outbox = opened.place, opened.outbox
+        place, outbox = run.place, run.outbox
         outbox.let_go()
         begin = None if outbox.has_sent else place.begin  # once is enough, and a run that was purged stays so
         return Session(self._environ, place._replace(is_ours=False, begin=begin), is_cut_off=is_cut_off)
+
+    @property
+    def _current(self) -> Opened | None:
+        return self._run if self._phase in ("open", "ending") else None
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)

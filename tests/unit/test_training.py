@@ -451,7 +451,7 @@ def hear(*_):
     lockgate.log_metric("later", 1.0)
 
 def interrupt():
-    while training._session._ending is None:
+    while training._session._phase != "ending":
         pass
     os.kill(os.getpid(), signal.SIGUSR1)
 
