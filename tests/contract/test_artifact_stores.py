@@ -172,6 +172,8 @@ def test_leftovers_of_uploads_that_never_ended_are_cleaned(store: ArtifactStore)
         "C:/x",
         "%2e%2e/x",
         "%252e%252e/x",
+        "a/\ufffe",  # S3 could never delete it
+        "\uffff",
     ],
 )
 def test_path_with_tricks_is_refused_everywhere(store: ArtifactStore, path: str) -> None:
@@ -215,6 +217,39 @@ def test_unusual_name_is_a_name(store: ArtifactStore, path: str) -> None:
     put(store, path, b"x")
     assert get(store, path) == b"x"
     assert names(store, path.partition("/")[0]) == [path]
+
+
+def test_file_and_folder_do_not_take_each_others_place(store: ArtifactStore) -> None:
+    put(store, "0/a/b/c", b"x")
+    put(store, "0/ab", b"x")
+    for _ in range(2):
+        for taken in ("0/a/b/c/d", "0/a/b/c/d/e", "0/a/b", "0/a", "0"):
+            with pytest.raises(InvalidInput):
+                store.begin(taken)
+        assert names(store, "0") == ["0/a", "0/ab"]
+        put(store, "0/a/b/c", b"y")
+    assert store.delete("0/a/b")
+    put(store, "0/a/b", b"x")  # its folders are no longer folders
+
+
+def test_file_beside_a_folder_of_its_name_is_listed(store: ArtifactStore) -> None:
+    """As two uploads at the same time may leave it where there are no folders."""
+    upload = store.begin("0/a")
+    upload.write(b"x")
+    put(store, "0/a/b", b"x")
+    with suppress(LockgateError):
+        upload.commit(blake3(b"x").hexdigest())
+    assert set(names(store, "0")) == {"0/a"}
+
+
+def test_s3_gives_no_url_for_what_it_would_not_take(s3: ArtifactStore) -> None:
+    assert s3.direct is not None
+    put(s3, "0/a/b", b"x")
+    for taken in ("0/a", "0/a/b/c"):
+        with pytest.raises(InvalidInput):
+            s3.direct.upload_url(taken, expires_s=60)
+        with pytest.raises(InvalidInput):
+            s3.direct.begin_parts(taken, 1, expires_s=60)
 
 
 def test_s3_takes_and_gives_files_directly(s3: ArtifactStore) -> None:

@@ -6,6 +6,7 @@ harmless.
 """
 
 import http.client
+import os
 import select
 import socket
 import threading
@@ -13,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,8 +22,18 @@ import msgspec
 
 from lockgate.client.download import download
 from lockgate.client.transport import Transport
-from lockgate.errors import InvalidInput, LockgateError, PayloadTooLarge, TooManyRequests, Unavailable, from_code
-from lockgate.hashing import digest_file
+from lockgate.errors import (
+    Conflict,
+    InvalidInput,
+    LockgateError,
+    PayloadTooLarge,
+    PermissionDenied,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    from_code,
+)
+from lockgate.hashing import digest_stream
 from lockgate.store.atomic import replacing
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER, PROXY_PATH
 from lockgate.wire.operation import Operation, Req, Res
@@ -36,10 +47,11 @@ _encoder = msgspec.json.Encoder()
 class HttpTransport(Transport):
     """To the server at `uri`.
 
-    Without a `token` or `password` the `user` counts only where nobody has to log in.
+    Without a `token` or `password` the `user` counts only where nobody has to log in. `kind` is whose server it is
+    expected to be, in messages: Lockgate or MLflow.
     """
 
-    def __init__(self, uri: str, *, user: str, token: str = "", password: str = "") -> None:
+    def __init__(self, uri: str, *, user: str, token: str = "", password: str = "", kind: str = "Lockgate") -> None:
         try:
             parts = urlsplit(uri if "//" in uri else f"http://{uri}")
             self._scheme, self._host, self._port = parts.scheme, parts.hostname or "", parts.port
@@ -48,6 +60,7 @@ class HttpTransport(Transport):
         if self._scheme not in ("http", "https") or not self._host:
             raise InvalidInput(f"{uri!r} is not the address of a server; write http://HOST:PORT.")
         self.uri = uri
+        self._kind = kind
         self._prefix = parts.path.rstrip("/")
         self._headers = {"X-Lockgate-User": quote(user), "Accept": "application/json"}
         if token:
@@ -68,17 +81,16 @@ class HttpTransport(Transport):
             raise Unavailable(f"{self.uri} answered {path} with something unexpected: {error}.") from error
 
     def put_file(self, path: str, local: Path) -> None:
-        headers = {
-            **self._headers,
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(local.stat().st_size),
-            DIGEST_HEADER: digest_file(local),
-        }
-        with (
-            local.open("rb") as file,
-            self._request("PUT", f"{PROXY_PATH}/{quote(path)}", body=file, headers=headers) as answer,
-        ):
-            answer.read()
+        with _Beginning(local) as file:
+            headers = {
+                **self._headers,
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(file.size_bytes),
+                DIGEST_HEADER: digest_stream(file),
+            }
+            file.seek(0)
+            with self._request("PUT", f"{PROXY_PATH}/{quote(path)}", body=file, headers=headers) as answer:
+                answer.read()
 
     def get_file(self, path: str, target: Path) -> None:
         def ask(headers: dict[str, str]) -> AbstractContextManager[http.client.HTTPResponse]:
@@ -114,7 +126,7 @@ class HttpTransport(Transport):
             connection.close()
             raise Unavailable(
                 f"the server at {self.uri} cannot be reached: {error or type(error).__name__}.",
-                hint="is it running? start it with: lockgate server",
+                hint=f"is it running? start it with: {self._kind.lower()} server",
             ) from error
         except BaseException:
             connection.close()  # half an answer may be left in it
@@ -154,11 +166,26 @@ class HttpTransport(Transport):
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # of a proxy, which would say it again
                 return PayloadTooLarge(f"what stands before {self.uri} takes no request to {path} of this size.")
-            return Unavailable(f"{self.uri} answered {path} with status {answer.status}; is it a Lockgate server?")
+            return self._strange(answer, path)
         wait_s = answer.getheader("Retry-After") or ""
         if isinstance(error, TooManyRequests) and wait_s.isdigit():
             error.retry_after_s = float(wait_s)
         return error
+
+    def _strange(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
+        """Of something before the server, or of another server: it does not speak as ours and MLflow's do."""
+        said = f"{self.uri} answered {path} with status {answer.status}"
+        login = "who may use it is said by a token, or a user and a password; are they given, and right?"
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            return Unauthenticated(f"{said}: it wants a login.", hint=login)
+        if answer.status == HTTPStatus.FORBIDDEN:
+            return PermissionDenied(f"{said}: this login may not.", hint=login)
+        if place := answer.getheader("Location"):
+            return InvalidInput(
+                f"{said}, which leads to {place}.",
+                hint="give the address that the server itself answers at; a login page means that a token is missing",
+            )
+        return Unavailable(f"{said}.", hint=f"is it a server of {self._kind}'s?")
 
 
 def _is_readable(sock: socket.socket) -> bool:
@@ -178,3 +205,19 @@ def _encode(operation: Operation[Req, Res], request: Req) -> tuple[str, bytes | 
     values = {k: v for k, v in msgspec.to_builtins(request).items() if k not in operation.path_fields}
     query = urlencode({k: str(v).lower() if isinstance(v, bool) else v for k, v in values.items()}, doseq=True)
     return (f"{path}?{query}" if query else path), None
+
+
+class _Beginning(BufferedReader):
+    """What a file held when it was opened: a log may grow meanwhile, and what follows a body is the next request."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path))
+        self._path = path
+        self.size_bytes = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(self.size_bytes - self.tell(), 0)
+        piece = super().read(left if size is None or size < 0 else min(size, left))
+        if left and size and not piece:
+            raise Conflict(f"{self._path} became shorter while it was sent.", hint="send it again")
+        return piece

@@ -12,6 +12,7 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from urllib.parse import unquote_to_bytes
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -33,11 +34,12 @@ from lockgate.server.courier import Courier
 from lockgate.server.decode import decode_request, read_body
 from lockgate.server.health import health_routes
 from lockgate.server.located_files import located_routes
-from lockgate.server.login import Login
+from lockgate.server.login import FRESH_S, Login
 from lockgate.server.meter import MEASURED, Measured, Meter
 from lockgate.server.pages import page_routes
 from lockgate.server.perform import answer_in_json
 from lockgate.server.proxy import ArtifactProxy
+from lockgate.server.routes import artifacts, purge
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
 from lockgate.server.workers import Workers
@@ -46,6 +48,11 @@ from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
 # Enough to overlap reads with one write; more threads only fight for the interpreter.
 _THREADS = 4
+# Of their own for what asks the store for artifacts: one that is slow must not hold up what only asks the database.
+_FILE_THREADS = 8
+_ASK_THE_STORE = frozenset(route.operation.name for route in (*artifacts.ROUTES, *purge.ROUTES))
+# A store that does not answer is not waited for at the end.
+_FILES_END_LIMIT_S = 5.0
 # From here on it may take longer to decode a body than others should have to wait for the event loop.
 _LARGE_BODY = 1 << 20
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
@@ -65,6 +72,7 @@ class Api:
         self._login = Login(context.database, context.clock, local_user=context.user, local_key=local_key)
         self._max_body = settings.max_body_mb << 20
         self._workers = Workers(_THREADS, name="lockgate-api")
+        self._file_workers = Workers(_FILE_THREADS, name="lockgate-files")
         self._meter = Meter()
         self._fixed: dict[str, dict[str, AnyRoute]] = {}  # by path and method
         at_once = AtOnce(self._context, self._login, self._workers, self._meter)
@@ -79,7 +87,7 @@ class Api:
                     if route.is_brief:
                         key = route.operation.method.encode(), path.encode()
                         self.beforehand[key] = partial(at_once.answerer, route)
-        self._files = ArtifactProxy(limit_bytes=(settings.max_artifact_mb << 20) or None)
+        self._files = ArtifactProxy(self._file_workers, limit_bytes=(settings.max_artifact_mb << 20) or None)
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes: list[BaseRoute] = [self._routed_to(path, by_method) for path, by_method in with_parameters.items()]
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
@@ -100,7 +108,7 @@ class Api:
         with self._meter.request() as measured:
             try:
                 route = self._fixed.get(scope["path"], {}).get(scope["method"])
-                context = await self._admit(scope)
+                context = await self.admit(scope)
                 if route is None:
                     await self._route(context, scope, receive, send, measured)
                     return
@@ -117,6 +125,8 @@ class Api:
         """To where the router finds for the path, which answers by itself."""
         if "\n" in scope["path"]:  # the router's patterns end there, and it would redirect to nowhere
             raise InvalidInput("the path has a line break, which no path of this server has.")
+        if "\ufffd" in scope["path"] and not _is_utf8(unquote_to_bytes(scope["raw_path"])):
+            raise InvalidInput("the path is not written in UTF-8.")  # or several names would be one
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -135,8 +145,8 @@ class Api:
         """Whether there are users: only then may others than this machine connect."""
         return self._login.is_required
 
-    async def _admit(self, scope: Scope) -> Context:
-        """The installation as the caller sees it. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
+    async def admit(self, scope: Scope) -> Context:
+        """The installation as the caller sees it now. Raises Unauthenticated, PermissionDenied, TooManyRequests."""
         sender = origin.read_sender(scope["headers"], scope.get("client"))
         is_public = scope["path"] in PUBLIC
         if not is_public:
@@ -158,11 +168,16 @@ class Api:
         receive: Receive,
         path_params: Mapping[str, str],
     ) -> Answer:
+        clock = context.clock
+        admitted_at = clock.monotonic()
         body = await read_body(scope, receive, limit=self._max_body)
+        if clock.monotonic() - admitted_at > FRESH_S:  # who sent it slowly may have been removed meanwhile
+            context = await self.admit(scope)
         query = scope["query_string"]
         decode = partial(decode_request, route.operation, query=query, body=body, path_params=path_params)
         request = decode() if len(body) < _LARGE_BODY else await self._workers.call(decode)
-        return Answer(await self._workers.call(answer_in_json, route, context, request))
+        workers = self._file_workers if route.operation.name in _ASK_THE_STORE else self._workers
+        return Answer(await workers.call(answer_in_json, route, context, request))
 
     def _routed_to(self, path: str, by_method: Mapping[str, AnyRoute]) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -175,7 +190,7 @@ class Api:
 
     def close(self) -> None:
         self._login.close()
-        self._files.close()
+        self._file_workers.close(limit_s=_FILES_END_LIMIT_S)
         self._workers.close()
 
 
@@ -197,6 +212,14 @@ def make_app(
     Whoever sends `local_key` as a bearer token is trusted as a process of the user who started the server.
     """
     return Api(context, settings=settings or Settings(), further=further, local_key=local_key)
+
+
+def _is_utf8(path: bytes) -> bool:
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _paths(route: AnyRoute) -> tuple[str, ...]:

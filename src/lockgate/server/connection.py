@@ -83,6 +83,7 @@ class ApiConnection(HttpToolsProtocol):
         self._is_in_head = True  # of its first request
         self._head_bytes = 0  # and of lines behind a body: what has come since a head, a body or a piece of one ended
         self._head_limit: asyncio.TimerHandle | None = None
+        self._refusal = ""  # of what came behind a request that is still being answered; nothing is read after it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's annotation is narrower than asyncio's
@@ -95,6 +96,8 @@ class ApiConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
+        if self._refusal:
+            return
         self._has_answered = False
         if self._unread:
             data, self._unread = self._unread + data, b""
@@ -128,7 +131,7 @@ class ApiConnection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
-            self.send_400_response("what was sent is no request of HTTP/1.1.")
+            self._refuse("what was sent is no request of HTTP/1.1.")
         if self._answerer is None:
             self._sent = b""
         if self._is_in_head or self._head_bytes > MAX_HEAD_BYTES:
@@ -187,6 +190,8 @@ class ApiConnection(HttpToolsProtocol):
             self.flow.resume_reading()
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
+            elif self._refusal:
+                self.send_400_response(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is refused as every other mistake is."""
@@ -262,9 +267,30 @@ class ApiConnection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(_OneBody(self))
         self.data_received(b"POST / HTTP/1.1\r\n%b\r\n%b" % (head, rest))
 
+    def _refuse(self, message: str) -> None:
+        """Read no further. What came whole before is answered first, or its client would take this for the answer."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self.send_400_response(message)
+            return
+        if cycle.more_body:  # then it is its own body that is wrong
+            if self.pipeline:
+                self.pipeline.popleft()  # which nobody has begun to answer
+            else:
+                if cycle.response_started:
+                    self.transport.close()
+                else:
+                    self.send_400_response(message)
+                return
+        self._refusal = message
+        self._end_head()
+        self.flow.pause_reading()
+
     def _bound_head(self) -> None:
+        if self._refusal:
+            return
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"the headers of this request have more than {MAX_HEAD_BYTES >> 10} KiB.")
+            self._refuse(f"the headers of this request have more than {MAX_HEAD_BYTES >> 10} KiB.")
         elif self._head_limit is None:
             self._head_limit = self.loop.call_later(self._head_limit_s, self.transport.close)
 

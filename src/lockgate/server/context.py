@@ -28,6 +28,7 @@ from lockgate.server.artifacts.store import ArtifactStore
 from lockgate.server.caller import Caller
 from lockgate.server.needs import Need
 from lockgate.server.recent import Recent
+from lockgate.server.throttle import FAILURES_PER_USER, Throttle
 from lockgate.server.told import Told
 from lockgate.store.store import Store
 from lockgate.wire.operation import Operation, Req, Res
@@ -48,6 +49,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     caller: Caller
     recent: Recent
     told: Told
+    guesses: Throttle  # by user: wrong passwords of who is logged in already
     act: Act | None = None  # the operation that is being carried out
     moment: Moment | None = None  # of the event loop: transactions are brief (see `Database.write`)
     audit_days: int = 0  # how long the audit is kept; 0 means for ever
@@ -168,6 +170,7 @@ def open_context(
         caller=Caller(user),
         recent=Recent(clock),
         told=Told(),
+        guesses=Throttle(clock, per_minute=FAILURES_PER_USER),
     )
 
 

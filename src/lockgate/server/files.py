@@ -1,5 +1,6 @@
 """What the artifact proxy shows: files of runs, and, read-only under `content/<digest>/`, what was released."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -125,12 +126,14 @@ def require_writable(path: str) -> None:
 
 
 def store_file(ctx: Context, path: str, local: Path) -> None:
-    """Copy a local file to `path`; what the in-process client does instead of an upload."""
+    """Copy what a local file holds now to `path`; what the in-process client does instead of an upload."""
     with local.open("rb") as source:
-        upload = begin_upload(ctx, path, size_bytes=local.stat().st_size)
+        left = os.fstat(source.fileno()).st_size  # a log may grow meanwhile
+        upload = begin_upload(ctx, path, size_bytes=left)
         try:
-            while piece := source.read(_PIECE):
+            while piece := source.read(min(left, _PIECE)):
                 upload.write(piece)
+                left -= len(piece)
             upload.commit()
         except BaseException:
             upload.abort()

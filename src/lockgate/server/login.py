@@ -8,9 +8,9 @@ removed user and a changed role count within that second, in every server of the
 at once, because nobody is refused by an old copy. Without the database only the server's own metrics are shown, by the
 newest copy there is.
 
-A token is looked up and compared in microseconds. A password costs scrypt, so for some minutes a digest of a right one,
-keyed with a secret of this process, stands for it. Failures are slowed down by user and by address, and those of tokens
-apart: a program with an old token must not keep the people out who share its address.
+A token is looked up and compared in microseconds. A password costs scrypt, so for some minutes after its last use a
+digest of a right one, keyed with a secret of this process, stands for it. Failures are slowed down by user and by
+address, and those of tokens apart: a program with an old token must not keep the people out who share its address.
 """
 
 import asyncio
@@ -28,11 +28,10 @@ from lockgate.server.bearer import is_same_secret, read_token
 from lockgate.server.caller import Caller, Rights
 from lockgate.server.origin import Sender
 from lockgate.server.passwords import nobodys_hash, verify_password
-from lockgate.server.throttle import Throttle
+from lockgate.server.throttle import FAILURES_PER_USER, Throttle
 
 FRESH_S = 1.0
 REMEMBERED_S = 300.0
-FAILURES_PER_USER = 10  # a minute
 FAILURES_PER_ADDRESS = 60  # a minute; behind a proxy everybody has one address
 
 _MAX_REMEMBERED = 1024
@@ -56,6 +55,7 @@ class Login:
         # One at a time: a flood of guesses must not take the cores and the memory that requests need.
         self._verifier = ThreadPoolExecutor(1, thread_name_prefix="lockgate-login")
         self._waiting = 0
+        self._judging: dict[bytes, asyncio.Future[KnownUser]] = {}  # by the proof, which all who send it wait for
         self._reading = asyncio.Lock()
         with database.read() as connection:
             self._directory = read_directory(connection)
@@ -138,6 +138,14 @@ class Login:
 
     async def _by_password(self, credentials: str, address: str) -> KnownUser:
         name, password = _decode_basic(credentials)
+        proof = self._proof(name, password)
+        judging = self._judging.get(proof)
+        if judging is None:
+            judging = self._judging[proof] = asyncio.ensure_future(self._judge(name, password, address))
+            judging.add_done_callback(lambda _: self._judging.pop(proof))
+        return await asyncio.shield(judging)  # who goes away takes nobody's judgement along
+
+    async def _judge(self, name: str, password: str, address: str) -> KnownUser:
         known = self._directory.users.get(name)
         stored = known.password if known else ""
         self._by_user.take(name)  # first: one program with an old password must not use up the address
@@ -146,12 +154,16 @@ class Login:
         except TooManyRequests:
             self._by_user.give_back(name)
             raise
-        is_right = await self._verify(password, stored or self._nobody)
-        if known is None or not is_right:
+        is_wrong = False
+        try:
+            is_wrong = not await self._verify(password, stored or self._nobody) or known is None
+        finally:
+            if not is_wrong:  # or nobody could look
+                self._by_address.give_back(address)
+                self._by_user.give_back(name)
+        if known is None or is_wrong:
             raise _refusal("the user name or the password is wrong.")
-        self._by_address.give_back(address)
-        self._by_user.give_back(name)
-        self._remember(name, password, stored)
+        self._remember(self._proof(name, password), stored)
         return known
 
     async def _verify(self, password: str, stored: str) -> bool:
@@ -165,15 +177,19 @@ class Login:
             self._waiting -= 1
 
     def _remembered_user(self, name: str, password: str) -> KnownUser | None:
-        stored, until = self._remembered.get(self._proof(name, password), ("", 0.0))
+        proof = self._proof(name, password)
+        stored, until = self._remembered.get(proof, ("", 0.0))
         known = self._directory.users.get(name)
-        is_right = known and known.password == stored and self._clock.monotonic() < until
-        return known if is_right else None
+        if known is None or known.password != stored or self._clock.monotonic() >= until:
+            return None
+        self._remember(proof, stored)  # or a program that logs in all day could be kept out by who guesses at its name
+        return known
 
-    def _remember(self, name: str, password: str, stored: str) -> None:
-        if len(self._remembered) >= _MAX_REMEMBERED:
+    def _remember(self, proof: bytes, stored: str) -> None:
+        self._remembered[proof] = (stored, self._clock.monotonic() + REMEMBERED_S)
+        self._remembered.move_to_end(proof)
+        if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
-        self._remembered[self._proof(name, password)] = (stored, self._clock.monotonic() + REMEMBERED_S)
 
     def _proof(self, name: str, password: str) -> bytes:
         return hmac.digest(self._secret, f"{name}\0{password}".encode(), "sha256")

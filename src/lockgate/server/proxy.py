@@ -7,7 +7,7 @@ another file. An upload is compared with what its headers promise, and is visibl
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
@@ -21,11 +21,13 @@ from lockgate.server.artifacts.downloads import attachment, content_type
 from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
+from lockgate.server.login import FRESH_S
 from lockgate.server.meter import MEASURED
 from lockgate.server.needs import Need, viewer
 from lockgate.server.perform import audit_failure
 from lockgate.server.ranges import OutsideOfFile, wanted_range
 from lockgate.server.subjects import of_file
+from lockgate.server.workers import Workers
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
 
 log = logging.getLogger("lockgate.server")
@@ -33,8 +35,6 @@ log = logging.getLogger("lockgate.server")
 T = TypeVar("T")
 
 _PIECE = 1 << 20
-# Threads of its own: a store that is slow must not hold up the operations that only ask the database.
-_THREADS = 8
 # What is left of a refused upload is read and thrown away, so that its sender hears the reason; but not for ever.
 _LONGEST_DISCARD = 1 << 30
 
@@ -42,17 +42,13 @@ _LONGEST_DISCARD = 1 << 30
 class ArtifactProxy:
     """`GET` and `PUT /api/2.0/mlflow-artifacts/artifacts/<path>`."""
 
-    def __init__(self, *, limit_bytes: int | None) -> None:
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-files")
+    def __init__(self, workers: Workers, *, limit_bytes: int | None) -> None:
+        self._workers = workers
         self._limit_bytes = limit_bytes
 
     def clean(self, context: Context) -> Future[None]:
         """Begin to remove what uploads have left that never ended, because their server was killed."""
-        return self._pool.submit(_clean, context)
-
-    def close(self) -> None:
-        """End its threads."""
-        self._pool.shutdown(wait=True)
+        return self._workers.begin(_clean, context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = admitted(scope)
@@ -60,26 +56,27 @@ class ArtifactProxy:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path_params"]["path"]
         if scope["method"] == "PUT":
-            info = await self._admit_and_receive(context, path, headers, receive)
+            info = await self._admit_and_receive(scope, path, headers, receive)
             await Answer(answer_struct({}), headers=_facts(info)).send(send)
             return
-        await _require(viewer(of_file), context, scope["path_params"])
-        await self._send(context, path, headers, receive, send, with_body=scope["method"] == "GET")
+        standing = _Standing(scope, viewer(of_file), scope["path_params"])
+        await standing.require()
+        await self._send(context, path, headers, receive, send, standing, with_body=scope["method"] == "GET")
 
     async def _admit_and_receive(
-        self, context: Context, path: str, headers: dict[str, str], receive: Receive
+        self, scope: Scope, path: str, headers: dict[str, str], receive: Receive
     ) -> ArtifactInfo:
         """Who is refused is told to the audit, as with operations."""
-        act = files.upload_act(path)
+        context, act = admitted(scope), files.upload_act(path)
+        standing = _Standing(scope, act.need, act.request)
         try:
-            await _require(act.need, context, act.request)
-            return await self._receive(context, path, headers, receive)
+            await standing.require()
+            return await self._receive(context, path, headers, _Body(receive, standing))
         except PermissionDenied as error:
             await asyncio.to_thread(audit_failure, context, act, error)
             raise
 
-    async def _receive(self, context: Context, path: str, headers: dict[str, str], receive: Receive) -> ArtifactInfo:
-        body = _Body(receive)
+    async def _receive(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
         try:
             return await self._store(context, path, headers, body)
         except LockgateError:
@@ -88,6 +85,8 @@ class ArtifactProxy:
 
     async def _store(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
         length = headers.get("content-length", "")
+        if "content-range" in headers:  # RFC 9110, 14.5: it would be taken for the whole file
+            raise InvalidInput(f"a part of {path!r} cannot be stored by itself.", hint="send it without Content-Range")
 
         def begin() -> CheckedUpload:
             return files.begin_upload(
@@ -113,12 +112,20 @@ class ArtifactProxy:
             raise
 
     async def _send(
-        self, context: Context, path: str, asked: dict[str, str], receive: Receive, send: Send, *, with_body: bool
+        self,
+        context: Context,
+        path: str,
+        asked: dict[str, str],
+        receive: Receive,
+        send: Send,
+        standing: "_Standing",
+        *,
+        with_body: bool,
     ) -> None:
         found = await self._off(lambda: files.open_file(context, path))
         try:
             try:
-                part = _wanted(asked, found)
+                part = _wanted(asked, found) if with_body else None  # a range is for GET only (RFC 9110, 14.2)
             except OutsideOfFile as error:
                 size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
                 await Answer(error_body(error.code, error.message), error.http_status, size).send(send)
@@ -126,12 +133,14 @@ class ArtifactProxy:
             headers = _headers(path, found, part)
             await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
             if with_body:
-                await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send)
+                await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send, standing)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._off(found.content.close)
 
-    async def _send_bytes(self, content: Readable, part: range, receive: Receive, send: Send) -> None:
+    async def _send_bytes(
+        self, content: Readable, part: range, receive: Receive, send: Send, standing: "_Standing"
+    ) -> None:
         if part.start:
             await self._off(lambda: content.seek(part.start))
         left = len(part)
@@ -139,18 +148,39 @@ class ArtifactProxy:
         try:
             while left and not gone.done() and (piece := await self._off(partial(content.read, min(left, _PIECE)))):
                 left -= len(piece)
+                await standing.require_still()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         finally:
             gone.cancel()
 
     async def _off(self, function: Callable[[], T]) -> T:
         """Files block: never on the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+        found: T = await self._workers.call(function)
+        return found
 
 
-async def _require(need: Need, context: Context, request: object) -> None:
-    if context.caller.rights is not None:
-        await asyncio.to_thread(require_for, need, context, request)
+class _Standing:
+    """What somebody may do for as long as a transfer lasts, and not only when it begins."""
+
+    def __init__(self, scope: Scope, need: Need, request: object) -> None:
+        self._scope = scope
+        self._need = need
+        self._request = request
+        self._context = admitted(scope)
+        self._asked_at = self._context.clock.monotonic()
+
+    async def require(self) -> None:
+        """Raises PermissionDenied."""
+        if self._context.caller.rights is not None:
+            await asyncio.to_thread(require_for, self._need, self._context, self._request)
+
+    async def require_still(self) -> None:
+        """Once a second at most: the same of the caller as they are by now. Raises Unauthenticated besides."""
+        clock = self._context.clock
+        if clock.monotonic() - self._asked_at > FRESH_S:
+            self._context = await self._scope["app"].admit(self._scope)
+            await self.require()
+            self._asked_at = clock.monotonic()
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -182,8 +212,9 @@ def _store_at_once(begin: Callable[[], CheckedUpload], data: bytes) -> ArtifactI
 class _Body:
     """What a client sends, in pieces that are worth a write each."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, standing: _Standing) -> None:
         self._receive = receive
+        self._standing = standing
         self._is_over = False
 
     async def piece(self) -> tuple[bytes, bool]:
@@ -193,6 +224,7 @@ class _Body:
         while size < _PIECE and not self._is_over:
             parts.append(await self._part())
             size += len(parts[-1])
+        await self._standing.require_still()
         return b"".join(parts), not self._is_over
 
     async def discard(self) -> None:

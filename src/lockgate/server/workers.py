@@ -8,13 +8,17 @@ still has in its processor's caches what it needs.
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-_Work: TypeAlias = tuple[asyncio.Future[Any], Callable[[], Any]]
+T = TypeVar("T")
+
+_Work: TypeAlias = tuple[asyncio.Future[Any] | None, Callable[[], Any]]
 _Inbox: TypeAlias = SimpleQueue[_Work | None]
 
 
@@ -33,27 +37,40 @@ class Workers:
     def call(self, function: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
         """What the function will return, or raise. For the running loop."""
         future = asyncio.get_running_loop().create_future()
-        work = future, partial(function, *arguments)
+        self._give((future, partial(function, *arguments)))
+        return future
+
+    def begin(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """The same where no loop runs."""
+        future: Future[T] = Future()
+        self._give((None, partial(_settle, future, partial(function, *arguments))))
+        return future
+
+    def close(self, *, limit_s: float | None = None) -> None:
+        """Finish what was asked for, then end; after `limit_s` what is left ends with the process."""
+        with self._lock:
+            self._is_closed = True
+            for inbox in self._free:
+                inbox.put(None)
+        end = None if limit_s is None else time.monotonic() + limit_s
+        for thread in self._threads:
+            thread.join(None if end is None else max(end - time.monotonic(), 0))
+
+    def _give(self, work: _Work) -> None:
         with self._lock:
             if self._free:
                 self._free.pop().put(work)
             else:
                 self._waiting.append(work)
-        return future
-
-    def close(self) -> None:
-        """Finish what was asked for, then end."""
-        with self._lock:
-            self._is_closed = True
-            for inbox in self._free:
-                inbox.put(None)
-        for thread in self._threads:
-            thread.join()
 
     def _run(self) -> None:
         inbox: _Inbox = SimpleQueue()
         while (work := self._next(inbox)) is not None:
             future, function = work
+            if future is None:
+                function()
+                del work, function
+                continue
             try:
                 settle = partial(_set_result, future, function())
             except BaseException as error:  # noqa: BLE001  # raised where the result is awaited
@@ -71,6 +88,13 @@ class Workers:
                 return None
             self._free.append(inbox)
         return inbox.get()
+
+
+def _settle(future: Future[T], function: Callable[[], T]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:  # noqa: BLE001  # raised where the result is asked for
+        future.set_exception(error)
 
 
 def _set_result(future: "asyncio.Future[Any]", value: object) -> None:

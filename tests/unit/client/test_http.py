@@ -8,9 +8,11 @@ from types import MappingProxyType
 
 import pytest
 
-from lockgate.client.http import HttpTransport
-from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
+from lockgate.client.http import HttpTransport, _Beginning
+from lockgate.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
+from lockgate.hashing import digest_bytes
 from lockgate.wire.events import LIST_EVENTS, EventList, ListEvents
+from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
 from lockgate.wire.registry import SET_ALIAS, SetAlias
 
 
@@ -176,3 +178,39 @@ def test_address_that_is_none_is_refused(uri: str) -> None:
 
 def test_address_without_a_scheme_is_taken() -> None:
     assert HttpTransport("localhost:5000", user="a").uri == "localhost:5000"
+
+
+def test_upload_of_a_log_that_grows_is_what_it_was_when_it_was_opened(tmp_path: Path) -> None:
+    log, data = tmp_path / "log", b"line\n" * (4 << 20)  # far more than the buffers between us hold
+    log.write_bytes(data)
+    received: list[bytes] = []
+
+    def receive() -> None:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as sent:
+            head = b"".join(iter(sent.readline, b"\r\n"))
+            with log.open("ab") as file:
+                file.write(b"DELETE /x HTTP/1.1\r\n\r\n")  # behind a body it would be another request
+            received.extend((head, sent.read(len(data))))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            received.append(sent.read())
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=receive)
+        server.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}", user="a")
+        transport.put_file("0/log", log)
+        transport.close()
+        server.join()
+    head, body, rest = received
+    assert f"{DIGEST_HEADER}: {digest_bytes(data)}".lower() in head.decode().lower()
+    assert (body == data, rest) == (True, b"")
+
+
+def test_upload_of_a_file_that_shrinks_is_an_error_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(b"x" * 100)
+    with _Beginning(file) as beginning:
+        file.write_bytes(b"")
+        with pytest.raises(Conflict, match="became shorter"):
+            beginning.read(10)

@@ -526,3 +526,42 @@ def test_request_that_is_half_here_when_the_server_is_stopped_is_answered(brief:
         connection.sendall(b"b")
         assert read_all(connection).endswith(b"connection: close\r\n\r\nPOST /x ab")
         stopping.join()
+
+
+# -- what is no request behind one ------------------------------------------------------------------------------------
+
+STRAY = (b"line\nline\n", b"X: " + b"a" * (MAX_HEAD_BYTES + 10), b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 12_000)
+
+
+@pytest.mark.parametrize("stray", STRAY)
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("count", [1, 3])
+def test_request_is_answered_before_what_comes_behind_it_is_refused(stray: bytes, parts: int, count: int) -> None:
+    async def slowly(scope, receive, send) -> None:
+        await asyncio.sleep(0.2)
+        await echo(scope, receive, send)
+
+    with serve_in_thread(slowly) as server:
+        asked = (HEAD + b"Content-Length: 2\r\n\r\nab") * count
+        found = talk(server, *((asked + stray,) if parts == 1 else (asked, stray)), stray)
+    answers = re.findall(rb"HTTP/1.1 (\d+)", found)
+    assert answers == [b"200"] * count + [b"400"]
+    assert found.count(b"POST /x ab") == count
+
+
+def test_broken_body_is_refused_when_those_before_it_are_answered(server) -> None:
+    broken = HEAD + b"Transfer-Encoding: chunked\r\n\r\nno size\r\n"
+    assert re.findall(rb"HTTP/1.1 (\d+)", talk(server, broken)) == [b"400"]
+    found = talk(server, HEAD.replace(b"/x", b"/y") + b"Content-Length: 2\r\n\r\nab" + broken)
+    assert re.findall(rb"HTTP/1.1 (\d+)", found) == [b"200", b"400"]
+
+
+def test_broken_body_of_what_is_being_answered_ends_the_answer() -> None:
+    async def early(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with serve_in_thread(early) as server:
+        found = talk(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"no size\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", found) == [b"200"]

@@ -1,15 +1,28 @@
 """Who gets in, over real HTTP; time moves only when a test moves it."""
 
+import asyncio
+import base64
+import contextlib
 import dataclasses
+import http.client
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lockgate.client.http import HttpTransport
-from lockgate.errors import InvalidInput, Unauthenticated
+from lockgate.clock import FakeClock
+from lockgate.entities import Grant
+from lockgate.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from lockgate.metadata import users
 from lockgate.server.app import make_app
-from lockgate.server.login import FAILURES_PER_ADDRESS, FAILURES_PER_USER, FRESH_S, REMEMBERED_S
+from lockgate.server.files import open_file, store_file
+from lockgate.server.login import FAILURES_PER_ADDRESS, FRESH_S, REMEMBERED_S, Login
+from lockgate.server.origin import read_sender
+from lockgate.server.passwords import Cost, hash_password
 from lockgate.server.run import reserve_port, serve_in_thread
+from lockgate.server.throttle import FAILURES_PER_USER
 
 WHO = "/api/lockgate/1/access/who-am-i"
 PASSWORD = "correct horse battery"
@@ -141,11 +154,55 @@ def test_who_is_logged_in_stays_so_while_others_guess(team) -> None:
     assert team.log_in("bob", "one guess more than allowed")[0] == 429
     assert team.log_in("bob", PASSWORD)[0] == 200
     assert team.ask(token, "GET", WHO)[0] == 200
-    team.pass_time(REMEMBERED_S - 60)
-    for guess in range(FAILURES_PER_USER):
-        team.log_in("bob", f"guess number {guess}")
-    team.pass_time(60)  # what was remembered is forgotten, and there are attempts again
+    for _ in range(2):
+        team.pass_time(REMEMBERED_S - 60)
+        for guess in range(FAILURES_PER_USER + 1):
+            team.log_in("bob", f"guess number {guess}")
+        assert team.log_in("bob", PASSWORD)[0] == 200
+    team.pass_time(REMEMBERED_S)  # forgotten, and there are attempts again
     assert team.log_in("bob", PASSWORD)[0] == 200
+
+
+def test_right_passwords_are_no_guesses_however_many_come_at_once(team) -> None:
+    team.add("bob", "viewer", password=PASSWORD)
+    with ThreadPoolExecutor(2 * FAILURES_PER_USER) as pool:
+        answers = list(pool.map(lambda _: team.log_in("bob", PASSWORD)[0], range(2 * FAILURES_PER_USER)))
+    assert answers == [200] * len(answers)
+
+
+def test_login_that_nobody_could_look_at_is_no_guess(asked) -> None:
+    stored = hash_password(PASSWORD, cost=Cost(n=16, r=1, p=1))
+    with asked.context.write() as tx:
+        users.add_user(tx, "bob", password=stored, granted=[Grant(pattern="*", role="admin")])
+    login = Login(asked.context.database, FakeClock(), local_user="")
+    sender = read_sender([(b"authorization", b"Basic " + base64.b64encode(f"bob:{PASSWORD}".encode()))], None)
+
+    async def ask() -> str:
+        login._waiting = 1000  # more than can wait
+        for _ in range(2 * FAILURES_PER_USER):
+            with pytest.raises(Unavailable):
+                await login.caller(sender)
+        login._waiting = 0
+        return (await login.caller(sender)).name
+
+    try:
+        assert asyncio.run(ask()) == "bob"
+    finally:
+        login.close()
+
+
+def test_guesses_at_the_current_password_are_slowed_down(team) -> None:
+    token = team.add("bob", "viewer", password=PASSWORD)
+
+    def change(current: str) -> int:
+        body = json.dumps({"user": "bob", "password": "another long password", "current": current}).encode()
+        status: int = team.ask(token, "POST", "/api/lockgate/1/access/set-password", body)[0]
+        return status
+
+    assert [change(f"guess {n}") for n in range(FAILURES_PER_USER)] == [400] * FAILURES_PER_USER
+    assert change(PASSWORD) == 429
+    team.pass_time(6)
+    assert change(PASSWORD) == 200
 
 
 def test_guesses_at_tokens_are_slowed_down_by_address_and_good_tokens_are_not(team) -> None:
@@ -205,6 +262,52 @@ def test_upload_that_is_refused_is_refused_with_the_reason(team, tmp_path: Path)
     with pytest.raises(Unauthenticated, match="not known here"):
         transport.put_file("0/large", tmp_path / "large")
     transport.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/lockgate/1/access/add-user", b'{"user": "backdoor", "granted": []}'),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/file", b"x" * 10),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/file", b"x" * (3 << 20)),
+    ],
+    ids=["operation", "upload", "long upload"],
+)
+def test_who_is_removed_while_they_send_is_out(team, method: str, path: str, body: bytes) -> None:
+    token = team.add("bob", "admin")
+    connection = http.client.HTTPConnection("127.0.0.1", team.asked.port, timeout=20)
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    with contextlib.closing(connection):
+        connection.connect()
+        connection.sock.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert b"100 Continue" in connection.sock.recv(1000)  # the head was let in
+        connection.sock.sendall(body[:-5])
+        team.client.access.remove_user("bob")
+        team.pass_time(2 * FRESH_S)
+        connection.sock.sendall(body[-5:])
+        answer = http.client.HTTPResponse(connection.sock)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["error_code"]) == (401, "UNAUTHENTICATED")
+    assert [user.name for user in team.client.access.list_users()] == ["ada"]
+    with pytest.raises(NotFound):
+        open_file(team.asked.context, "0/file")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_who_loses_the_right_to_a_file_does_not_get_the_rest_of_it(team, tmp_path: Path) -> None:
+    token = team.add("bob", "viewer")
+    (tmp_path / "large").write_bytes(bytes(48 << 20))
+    store_file(team.asked.context, "0/large", tmp_path / "large")
+    connection = http.client.HTTPConnection("127.0.0.1", team.asked.port, timeout=20)
+    with contextlib.closing(connection):
+        path = "/api/2.0/mlflow-artifacts/artifacts/0/large"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        assert len(answer.read(1000)) == 1000
+        team.client.access.revoke_role("bob")
+        team.pass_time(2 * FRESH_S)
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
 
 
 def test_address_that_others_could_reach_is_only_for_servers_with_a_login() -> None:

@@ -5,7 +5,10 @@ import http.client
 import io
 import json
 import os
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -16,9 +19,11 @@ from lockgate.config import Settings
 from lockgate.entities import Release
 from lockgate.metadata.releases import create_release
 from lockgate.server.app import make_app
-from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.folder import ArtifactFolder, FileUpload
 from lockgate.server.artifacts.open import open_artifacts
+from lockgate.server.artifacts.s3 import S3Artifacts
 from lockgate.server.artifacts.store import ArtifactInfo, OpenArtifact
+from lockgate.server.local import LocalTransport
 from lockgate.server.run import serve_in_thread
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
@@ -302,3 +307,89 @@ def test_presigned_url_of_a_run_is_refused_in_mlflows_words(asked, way: str) -> 
     assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert answer["message"].startswith(f"Presigned {way} is not supported for")
     assert asked.ask("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", b'{"path": "f"}')[0] == 400
+
+
+def test_log_that_grows_is_stored_in_this_process_as_it_was_when_it_was_opened(context, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"line\n" * 1000)
+
+    class Artifacts(ArtifactFolder):
+        def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> FileUpload:
+            with log.open("ab") as file:
+                file.write(b"one more\n")
+            return super().begin(path, size_bytes=size_bytes, digest=digest)
+
+    artifacts = Artifacts(context.artifacts.root)
+    LocalTransport(msgspec.structs.replace(context, artifacts=artifacts)).put_file("0/log", log)
+    assert (artifacts.root / "0" / "log").read_bytes() == b"line\n" * 1000
+
+
+def test_store_that_does_not_answer_holds_up_nothing_else(asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:  # connects, and no more
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        artifacts = S3Artifacts("bucket", "", read_limit_s=1.0)
+        app = make_app(msgspec.structs.replace(asked.context, artifacts=artifacts))
+        with serve_in_thread(app) as server, ThreadPoolExecutor(6) as clients:
+            there = dataclasses.replace(asked, port=server.port)
+            listings = [clients.submit(there.ask, "GET", f"{ROOT}?path=0") for _ in range(6)]
+            time.sleep(0.2)
+            assert there.ask("POST", "/api/2.0/mlflow/experiments/search", b'{"max_results": 1}')[0] == 200
+            assert not any(listing.done() for listing in listings)
+            for listing in listings:
+                status, answer, _ = listing.result()
+                assert (status, answer["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        app.close()
+
+
+def test_whole_listing_of_a_bucket_where_a_file_lies_beside_a_folder_of_its_name(asked, s3_url: str) -> None:
+    artifacts = open_artifacts(s3_url, default=asked.context.artifacts.root)
+    upload = artifacts.begin("0/a")
+    for path in ("0/a/b", "0/a-b"):
+        between = artifacts.begin(path)
+        between.write(b"x")
+        between.commit("a" * 64)
+    upload.commit("a" * 64)
+    app = make_app(msgspec.structs.replace(asked.context, artifacts=artifacts))
+    with serve_in_thread(app) as server:
+        status, answer, _ = dataclasses.replace(asked, port=server.port).ask("GET", f"{ROOT}?path=0")
+    app.close()
+    assert (status, [item["path"] for item in answer["files"]]) == (200, ["a", "a", "a-b"])
+
+
+def test_url_for_an_upload_is_for_a_file_with_a_name(asked, s3_url: str) -> None:
+    app = make_app(
+        msgspec.structs.replace(asked.context, artifacts=open_artifacts(s3_url, default=asked.context.artifacts.root))
+    )
+    with serve_in_thread(app) as server:
+        there = dataclasses.replace(asked, port=server.port)
+        run_id = there.ask("POST", "/api/2.0/mlflow/runs/create", b"{}")[1]["run"]["info"]["run_id"]
+        for path, expected in (("", 400), (".", 400), ("x/", 400), ("a/..", 400), ("x", 200), ("d/x", 200)):
+            body = json.dumps({"run_id": run_id, "path": path}).encode()
+            status, answer, _ = there.ask("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", body)
+            assert (path, status) == (path, expected), answer
+            body = json.dumps({"path": path, "num_parts": 1}).encode()
+            status, answer, _ = there.ask("POST", "/api/2.0/mlflow-artifacts/mpu/create/0/m", body)
+            assert (path, status) == (path, expected), answer
+    app.close()
+
+
+def test_head_knows_no_range(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"0123456789")
+    for wanted in ("bytes=2-3", "bytes=20-"):
+        status, _, headers = asked.ask("HEAD", f"{ROOT}/0/f", headers={"Range": wanted})
+        assert (status, headers["content-length"]) == (200, "10")
+
+
+def test_part_of_a_file_does_not_take_its_place(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"0123456789")
+    status, answer, _ = asked.ask("PUT", f"{ROOT}/0/f", b"ab", headers={"Content-Range": "bytes 2-3/10"})
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"0123456789"
+
+
+def test_name_that_is_no_text_is_refused(asked) -> None:
+    for method in ("PUT", "GET", "DELETE"):
+        assert asked.ask(method, f"{ROOT}/0/%ffbad", b"x" if method == "PUT" else None)[0] == 400
+    assert asked.ask("PUT", f"{ROOT}/0/%ef%bf%bd", b"x")[0] == 200  # U+FFFD itself

@@ -99,3 +99,20 @@ def test_of_those_that_are_free_the_one_that_was_busy_last_goes_first() -> None:
 
     assert any(asyncio.run(is_last_asked_first()) for _ in range(20))  # a thread may be slow to wait again
     workers.close()
+
+
+def test_what_is_asked_where_no_loop_runs_is_answered() -> None:
+    workers = Workers(1, name="test")
+    assert workers.begin(int, "7").result() == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        workers.begin(int, "x").result()
+    workers.close()
+
+
+def test_thread_that_waits_for_somebody_else_is_not_waited_for_at_the_end() -> None:
+    workers = Workers(2, name="test")
+    may_end = threading.Event()
+    waiting = workers.begin(may_end.wait)
+    workers.close(limit_s=0.05)
+    may_end.set()
+    assert waiting.result()

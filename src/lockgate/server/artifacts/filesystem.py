@@ -10,6 +10,7 @@ import io
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull, Unavailable
@@ -21,14 +22,18 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "crea
 
 
 def open_filesystem(url: str) -> "FilesystemArtifacts":
-    """Raises InvalidInput for an address that fsspec does not know or whose package is not installed."""
+    """Raises InvalidInput for an address that fsspec does not know or whose package is not installed, Unavailable where
+    nobody answers there.
+    """
     import fsspec
 
     try:
         filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise InvalidInput(f"the setting artifacts is {url!r}, which needs another package: {error}.") from error
-    except ValueError as error:
+    except OSError as error:
+        raise Unavailable(f"the setting artifacts is {url!r}, which cannot be reached: {error}.") from error
+    except Exception as error:  # each package has errors of its own for what it does not understand
         raise InvalidInput(f"the setting artifacts is {url!r}, which names no place for files: {error}.") from error
     return FilesystemArtifacts(filesystem, root.rstrip("/"))
 
@@ -73,13 +78,14 @@ class FilesystemArtifacts:
                 entries = self._filesystem.ls(self._key(path), detail=True)
         except NotFound:
             return ArtifactPage((), "")
-        found = sorted(
+        found = [
             (name, None if entry["type"] == "directory" else int(entry["size"]))
             for entry in entries
             if (name := entry["name"].rstrip("/").rpartition("/")[2]) > token
             and str(folder / name) != PARTIAL_FOLDER
             and entry["name"].strip("/") != self._key(path).strip("/")  # `ls` of a file is the file
-        )
+        ]
+        found.sort(key=itemgetter(0))  # some stores keep a file and a folder of one name
         files = tuple(ArtifactFile(str(folder / name), size) for name, size in found[:limit])
         return ArtifactPage(files, found[limit - 1][0] if len(found) > limit else "")
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lockgate.errors import Conflict, InvalidInput, NotFound, StorageFull
+from lockgate.errors import Conflict, InvalidInput, NotFound, StorageFull, Unavailable
 from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
 
@@ -78,8 +78,8 @@ class ArtifactFolder:
 
     def delete(self, path: str) -> bool:
         """Gone at once, however much there is: it is moved out of sight before it is deleted."""
-        require_name(path)
-        target = self._resolve(path)
+        safe = require_name(path)
+        target = self._resolve(str(safe.parent)) / safe.name  # a link itself, not what it leads to
         doomed = self.partial / f"deleted-{secrets.token_hex(8)}"
         with _naming(path):
             self.partial.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def _naming(path: str) -> Iterator[None]:
             raise StorageFull(f"the disk for artifacts is full: {path!r} was not stored.") from error
         if error.errno == errno.ENAMETOOLONG:
             raise InvalidInput(f"the path {path!r} is too long for the file system of the artifacts.") from error
-        raise
+        raise Unavailable(f"the folder for artifacts failed at {path!r}: {error.strerror or error}.") from error
 
 
 def _info(descriptor: int) -> ArtifactInfo:

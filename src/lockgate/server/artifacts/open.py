@@ -13,12 +13,14 @@ DEFAULT_FOLDER = "artifacts"  # in the state of a project, where the setting is 
 def open_artifacts(url: str, *, default: Path) -> ArtifactStore:
     """The store at `url`: a path or `file://` URL, `s3://BUCKET/PREFIX`, or any other URL that fsspec knows.
 
-    Nothing is asked of the place yet: one that cannot be reached is found out at the first call. Raises InvalidInput.
+    Nothing is asked of the place yet: one that cannot be reached is found out at the first call. Raises InvalidInput,
+    and Unavailable where fsspec asks after all.
     """
     if not url:
         return ArtifactFolder(default)
     parts = urlsplit(url)
-    if not parts.scheme:
+    head, is_url, _ = url.partition("://")
+    if not parts.scheme and (not is_url or "/" in head):  # `arrow_hdfs` is a scheme to fsspec and none to urlsplit
         return ArtifactFolder(Path(url).expanduser())
     if parts.query or parts.fragment:
         raise InvalidInput(

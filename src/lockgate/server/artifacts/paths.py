@@ -16,7 +16,8 @@ PARTIAL_FOLDER = ".partial"  # where uploads grow until they are whole; nobody s
 _LONGEST_NAME = 255
 _LONGEST_PATH = 1024
 _SHOWN = 200
-_NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\"}
+# The last two are no characters, and XML, in which S3 is told what to delete, cannot name them.
+_NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\", "\ufffe", "\uffff"}
 
 
 def require_safe(path: str) -> PurePosixPath:

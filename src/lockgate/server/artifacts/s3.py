@@ -8,6 +8,7 @@ retries; the operations are S3's own, because paging, parts and metadata are wha
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
@@ -22,14 +23,28 @@ _READ_AHEAD = 8 << 20
 _MOST_PARTS = 10_000  # S3's limit
 _PAGE = 1000  # S3's limit for one listing and one deletion
 _LONGEST_KEY = 1024
+_MOST_FOLDERS = 10_000  # that are remembered
+# For one attempt: after about half a minute it is known that there is no answer.
+_CONNECT_LIMIT_S = 5.0
+_READ_LIMIT_S = 10.0
+_ATTEMPTS = 3
 
 
 class S3Artifacts:
     """`store.ArtifactStore` and `store.DirectAccess` below `prefix` of a bucket, which must exist."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        connect_limit_s: float = _CONNECT_LIMIT_S,
+        read_limit_s: float = _READ_LIMIT_S,
+    ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
+        self._limits = {"connect_timeout": connect_limit_s, "read_timeout": read_limit_s}
+        self._folders: set[str] = set()  # keys that are no files, as far as this process knows
 
     @property
     def direct(self) -> "S3Artifacts":
@@ -38,7 +53,7 @@ class S3Artifacts:
     def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "S3Upload":
         """A digest that is announced is kept with an object of any size, another only with one of a single part."""
         part = max(_PART, -(-(size_bytes or 0) // _MOST_PARTS))
-        return S3Upload(self, path, self._key(path), part_bytes=part, digest=digest)
+        return S3Upload(self, path, self._free_key(path), part_bytes=part, digest=digest)
 
     def open(self, path: str) -> OpenArtifact:
         key = self._key(path)
@@ -58,19 +73,18 @@ class S3Artifacts:
             raise InvalidInput(f"{token!r} is not a page token of this listing.") from error
         names = [(item["Prefix"].removeprefix(prefix).rstrip("/"), None) for item in answer.get("CommonPrefixes", ())]
         names += [(item["Key"].removeprefix(prefix), item["Size"]) for item in answer.get("Contents", ())]
+        names.sort(key=itemgetter(0))  # by name alone: other tools may keep a file and a folder of one name
         # An empty name is the marker that some tools leave for a folder.
-        files = tuple(ArtifactFile(str(folder / name), size) for name, size in sorted(names) if name)
+        files = tuple(ArtifactFile(str(folder / name), size) for name, size in names if name)
         return ArtifactPage(files, answer.get("NextContinuationToken", ""))
 
     def delete(self, path: str) -> bool:
         """A folder goes a thousand objects at a time: who looks meanwhile sees what is left."""
         key = self._key(path)
+        self._folders.clear()
         keys = [*self._keys_below(path, f"{key}/")]
-        try:
-            self.call("head_object", path, Key=key)
+        if self._is_file(path, key):
             keys.append(key)
-        except NotFound:
-            pass
         for start in range(0, len(keys), _PAGE):
             batch = [{"Key": key} for key in keys[start : start + _PAGE]]
             answer = self.call("delete_objects", path, Delete={"Objects": batch, "Quiet": True})
@@ -99,12 +113,12 @@ class S3Artifacts:
         return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=attachment(key)), size
 
     def upload_url(self, path: str, *, expires_s: int) -> str:
-        return self._url("put_object", expires_s, Key=self._key(path))
+        return self._url("put_object", expires_s, Key=self._free_key(path))
 
     def begin_parts(self, path: str, count: int, *, expires_s: int) -> PartUrls:
         if not 1 <= count <= _MOST_PARTS:
             raise InvalidInput(f"num_parts is {count}, expected 1 to {_MOST_PARTS}.", hint="use larger parts")
-        key = self._key(path)
+        key = self._free_key(path)
         upload_id: str = self.call("create_multipart_upload", path, Key=key)["UploadId"]
         urls = (
             self._url("upload_part", expires_s, Key=key, UploadId=upload_id, PartNumber=number)
@@ -164,6 +178,30 @@ class S3Artifacts:
             raise InvalidInput(f"the path {path[:200]!r}... is too long for a key of S3 ({_LONGEST_KEY} bytes).")
         return key
 
+    def _free_key(self, path: str) -> str:
+        """Where a file may be written: not below another one and not in place of a folder, as on a disk.
+
+        S3 would keep both. It costs a request, and another one for each folder of which this process does not know yet.
+        """
+        key = self._key(path)
+        for folder in require_name(path).parents:
+            if folder.parts and (parent := self._key(str(folder))) not in self._folders:
+                if self._is_file(path, parent):
+                    raise InvalidInput(f"{path!r} lies below a file, not a folder.")
+                if len(self._folders) >= _MOST_FOLDERS:
+                    self._folders.clear()
+                self._folders.add(parent)
+        if self.call("list_objects_v2", path, Prefix=f"{key}/", MaxKeys=1).get("Contents"):
+            raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
+        return key
+
+    def _is_file(self, path: str, key: str) -> bool:
+        try:
+            self.call("head_object", path, Key=key)
+        except NotFound:
+            return False
+        return True
+
     def _keys_below(self, path: str, prefix: str) -> Iterator[str]:
         more: dict[str, str] = {}
         while True:
@@ -187,9 +225,10 @@ class S3Artifacts:
         except ImportError as error:
             raise InvalidInput("artifacts in S3 need the package s3fs.", hint="pip install 'lockgate[s3]'") from error
         # Signature version 4 also for URLs: it is what every region and every other store understands.
-        return s3fs.S3FileSystem(
-            use_listings_cache=False, skip_instance_cache=True, config_kwargs={"signature_version": "s3v4"}
-        )
+        config = {"signature_version": "s3v4", "retries": {"total_max_attempts": _ATTEMPTS}, **self._limits}
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=config)
+        filesystem.retries = 1  # botocore has tried again already
+        return filesystem
 
 
 class S3Upload:

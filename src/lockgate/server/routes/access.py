@@ -104,8 +104,12 @@ def _require_current(ctx: Context, password: str) -> None:
     """A stolen token, or a browser left alone, must not be enough to take an account over."""
     with ctx.read() as connection:
         stored = users.password_of(connection, ctx.user)
-    if stored and not (password and verify_password(password, stored)):
+    if not stored:
+        return
+    ctx.guesses.take(ctx.user)
+    if not (password and verify_password(password, stored)):
         raise InvalidInput("the current password is needed to change your own, and this is not it.")
+    ctx.guesses.give_back(ctx.user)
 
 
 def _user(connection: Connection, request: wire.OneUser | wire.SetPassword | wire.CreateToken) -> str:

@@ -1,12 +1,13 @@
 """Listings, deletion and the way past the server for large files; their bytes go through `server/proxy.py`."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import PurePosixPath
 from posixpath import basename
 
 from lockgate.errors import InvalidInput, NotImplementedHere
 from lockgate.server import files
-from lockgate.server.artifacts.paths import require_safe
+from lockgate.server.artifacts.paths import require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, DirectAccess, Part
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
@@ -36,7 +37,7 @@ def list_proxy(ctx: Context, request: wire.ListProxy) -> wire.ProxyFiles:
     """Paths are bare names."""
     folder = require_safe(request.path)
     if not request.max_results:
-        found = sorted(files.list_files(ctx, request.path))
+        found = sorted(files.list_files(ctx, request.path), key=attrgetter("path"))  # a size may be None
         return wire.ProxyFiles(files=_infos(found, folder))
     if request.max_results < 0:
         raise InvalidInput(f"max_results is {request.max_results}, expected at least 1.")
@@ -77,6 +78,7 @@ def presign_upload(ctx: Context, request: wire.PresignUpload) -> wire.PresignedU
     else:
         location = files.model_location(ctx, request.model_id)
     direct, path = _direct(ctx, location, request.path, "upload")
+    require_name(basename(request.path))
     files.require_writable(path)
     _tell(ctx)
     return wire.PresignedUrl(presigned_url=direct.upload_url(path, expires_s=_lifetime(request.expiration)))
@@ -150,7 +152,7 @@ def _direct_parts(
     """And where the client's local file goes. Raises NotImplementedHere, PermissionDenied for released content."""
     if ctx.artifacts.direct is None:
         raise NotImplementedHere(wire.NO_PARTS)
-    path = f"{request.artifact_path.rstrip('/')}/{basename(request.path)}"
+    path = f"{request.artifact_path.rstrip('/')}/{require_name(basename(request.path))}"
     files.require_writable(path)
     _tell(ctx)
     return ctx.artifacts.direct, path

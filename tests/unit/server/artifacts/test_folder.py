@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.errors import Conflict, InvalidInput, NotFound
+from lockgate.errors import Conflict, InvalidInput, NotFound, Unavailable
 from lockgate.server.artifacts.folder import ArtifactFolder
 
 
@@ -61,3 +61,22 @@ def test_upload_into_a_folder_that_becomes_a_file_meanwhile_is_refused(tmp_path:
 def test_page_token_that_is_none_is_refused(tmp_path: Path, token: str) -> None:
     with pytest.raises(InvalidInput, match="page token"):
         ArtifactFolder(tmp_path).list(limit=1, token=token)
+
+
+def test_deleted_link_is_gone_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    folder = ArtifactFolder(tmp_path / "artifacts")
+    put(folder, "0/real/f")
+    (tmp_path / "outside").mkdir()
+    for name, target in (("inside", folder.root / "0" / "real"), ("out", tmp_path / "outside"), ("nowhere", "none")):
+        (folder.root / "0" / name).symlink_to(target)
+        assert folder.delete(f"0/{name}")
+        assert not (folder.root / "0" / name).is_symlink()
+    assert (folder.root / "0" / "real" / "f").read_bytes() == b"x"
+    assert (tmp_path / "outside").is_dir()
+    assert list(folder.partial.iterdir()) == []
+
+
+def test_folder_that_cannot_be_used_is_unavailable_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").symlink_to(tmp_path / "artifacts")
+    with pytest.raises(Unavailable, match="failed at '0/f': Too many levels of symbolic links"):
+        ArtifactFolder(tmp_path / "artifacts").begin("0/f")

@@ -36,6 +36,8 @@ def test_other_address_is_left_to_fsspec(tmp_path: Path) -> None:
         ("file://other-machine/x", "file:///absolute/path"),
         ("nonsense://x", "names no place for files"),
         ("gcs://bucket", "needs another package"),
+        ("arrow_hdfs://host/x", "the setting artifacts is"),  # or it would be a folder of that name
+        ("reference://", "the setting artifacts is"),  # whose package raises what it likes
     ],
 )
 def test_setting_that_names_no_place_is_refused_with_the_way_out(tmp_path: Path, url: str, says: str) -> None:
@@ -44,12 +46,21 @@ def test_setting_that_names_no_place_is_refused_with_the_way_out(tmp_path: Path,
     assert says in str(refused.value)
 
 
+def test_address_that_fsspec_asks_in_vain_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"artifacts is 'ftp://.*', which cannot be reached"):
+        open_artifacts("ftp://127.0.0.1:9/x", default=tmp_path)
+
+
+def test_path_that_has_an_address_in_it_is_a_path(tmp_path: Path) -> None:
+    store = open_artifacts(f"{tmp_path}/a://b", default=tmp_path)
+    assert isinstance(store, ArtifactFolder)
+    assert store.root == tmp_path / "a:" / "b"
+
+
 def test_bucket_that_is_not_there_is_named_in_an_answer_that_clients_do_not_repeat(s3_url: str, tmp_path: Path) -> None:
     store = open_artifacts("s3://no-such-bucket/x", default=tmp_path)
-    upload = store.begin("0/f")
-    upload.write(b"x")
     with pytest.raises(NotImplementedHere, match="bucket 'no-such-bucket' for artifacts does not exist") as refused:
-        upload.commit("a" * 64)
+        store.begin("0/f")
     assert refused.value.http_status == 501
     assert refused.value.hint == "make the bucket, or correct the setting artifacts"
 
@@ -58,6 +69,5 @@ def test_store_that_does_not_answer_is_unavailable(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(Unavailable, match="S3 cannot be reached"):
         open_artifacts(s3_url, default=tmp_path).list(limit=1)
