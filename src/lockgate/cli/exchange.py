@@ -118,32 +118,36 @@ def _open_source(app: App, uri: str, artifacts: str) -> "Endpoint":
     from urllib.parse import urlsplit
 
     from lockgate.errors import InvalidInput
+    from lockgate.exchange.address import without_login
     from lockgate.exchange.endpoint import Endpoint
     from lockgate.exchange.mlflow_store import SCHEMES, MlflowStore
 
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    shown, scheme = without_login(uri), urlsplit(uri).scheme.partition("+")[0]
     if scheme in ("http", "https"):
         if artifacts:
             raise InvalidInput("--artifacts goes with a store without a server; a server sends its files itself.")
         return _open_server(app, uri)
     if scheme not in SCHEMES:
         raise InvalidInput(
-            f"{uri!r} is neither a server (http, https) nor a store ({', '.join(filter(None, SCHEMES))})."
+            f"{shown!r} is neither a server (http, https) nor a store ({', '.join(filter(None, SCHEMES))})."
         )
-    return Endpoint(MlflowStore(uri, artifacts_at=artifacts), uri)
+    return Endpoint(MlflowStore(uri, artifacts_at=artifacts), shown)
 
 
 def _open_server(app: App, uri: str, environ: Mapping[str, str] = os.environ) -> "Endpoint":
     from lockgate.client.http import HttpTransport
+    from lockgate.exchange.address import split_login
     from lockgate.exchange.endpoint import Endpoint
 
+    address, user, password = split_login(uri)
     transport = HttpTransport(
-        uri,
-        user=environ.get("MLFLOW_TRACKING_USERNAME") or app.user,
-        password=environ.get("MLFLOW_TRACKING_PASSWORD", ""),
-        token=environ.get("MLFLOW_TRACKING_TOKEN", ""),
+        address,
+        user=user or environ.get("MLFLOW_TRACKING_USERNAME") or app.user,
+        password=password or environ.get("MLFLOW_TRACKING_PASSWORD", ""),
+        token="" if password else environ.get("MLFLOW_TRACKING_TOKEN", ""),
+        kind="MLflow",
     )
-    return Endpoint(transport, uri)
+    return Endpoint(transport, address)
 
 
 def _require_own_token(app: App) -> None:
@@ -178,6 +182,8 @@ def _print(report: "Report", as_json: bool) -> int:
     if report.is_equal:
         return 0
     click.echo(
-        "The two sides differ. The same command tries again; what was refused is refused until it is changed.", err=True
+        "The two sides differ. The same command tries again, and copies again what has lost values or files; what was "
+        "refused is refused until it is changed, and other changes of finished runs at the target stay.",
+        err=True,
     )
     return 1

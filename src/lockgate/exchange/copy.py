@@ -6,12 +6,12 @@ from itertools import chain
 from typing import NamedTuple
 
 from lockgate.errors import InvalidInput
+from lockgate.exchange import marks
 from lockgate.exchange.book import COUNTED, Book, Progress
 from lockgate.exchange.destination import Destination
 from lockgate.exchange.endpoint import Endpoint
-from lockgate.exchange.experiments import ensure_experiment
+from lockgate.exchange.experiments import ensure_experiment, find_copies
 from lockgate.exchange.logged_models import copy_logged_models, read_logged_models
-from lockgate.exchange.marks import copied
 from lockgate.exchange.registry import copy_models
 from lockgate.exchange.runs import Unsettled, copy_page, known_runs, settle
 from lockgate.exchange.verify import count_copies
@@ -56,6 +56,7 @@ def copy(
     with ThreadPoolExecutor(jobs, thread_name_prefix="lockgate-copy") as pool:
         book = Book(source, target, destination, pool, progress, prefix=prefix, with_deleted=with_deleted)
         found = list(source.iter_experiments())
+        book.copies = find_copies(book)
         needed = _runs_of_versions(book)
         unsettled: list[Unsettled] = []
         for number, experiment in enumerate(found, 1):
@@ -70,6 +71,8 @@ def copy(
         copy_models(book)
         for experiment in found:
             if experiment.lifecycle_stage != "active" and (copy_id := book.experiments.get(experiment.experiment_id)):
+                mark = wire.SetExperimentTag(experiment_id=copy_id, key=marks.DELETED, value="true")
+                target.transport.call(wire.SET_EXPERIMENT_TAG, mark)  # first: who finds it deleted knows by whom
                 target.transport.call(wire.DELETE_EXPERIMENT, wire.ExperimentId(experiment_id=copy_id))
         progress.phase("counting at the target")
         there = count_copies(book)
@@ -91,7 +94,7 @@ def _copy_experiment(book: Book, experiment: wire.Experiment, needed: frozenset[
         if first is None:
             return []
         pages = chain([first], pages)
-    book.read.update({"experiments": 1, "tags": len(copied(experiment.tags))})
+    book.read.update({"experiments": 1, "tags": len(marks.copied(experiment.tags))})
     try:
         copy_id = ensure_experiment(book, experiment)
     except InvalidInput as error:
@@ -118,7 +121,7 @@ def _wanted_runs(book: Book, experiment: wire.Experiment, needed: frozenset[str]
                 {
                     "runs": 1,
                     "params": len(run.data.params),
-                    "tags": len(copied(run.data.tags)),
+                    "tags": len(marks.copied(run.data.tags)),
                     "datasets": len(run.inputs.dataset_inputs),
                 }
             )

@@ -62,16 +62,17 @@ class Endpoint:
     def iter_points(self, run: runs.Run) -> Iterator[runs.Metric]:
         """The whole history of every metric of a run."""
         for latest in run.data.metrics:
-            token = ""
-            while True:
-                request = runs.MetricHistory(
-                    run_id=run.info.run_id, metric_key=latest.key, max_results=_POINTS_A_PAGE, page_token=token
-                )
-                page = self.transport.call(runs.METRIC_HISTORY, request)
-                yield from page.metrics
-                token = page.next_page_token
-                if not token:
-                    break
+            yield from self.iter_history(run.info.run_id, latest.key)
+
+    def iter_history(self, run_id: str, key: str) -> Iterator[runs.Metric]:
+        token = ""
+        while True:
+            request = runs.MetricHistory(run_id=run_id, metric_key=key, max_results=_POINTS_A_PAGE, page_token=token)
+            page = self.transport.call(runs.METRIC_HISTORY, request)
+            yield from page.metrics
+            token = page.next_page_token
+            if not token:
+                return
 
     def iter_logged_models(self, experiment_id: str) -> Iterator[logged_models.LoggedModel]:
         """Those that are not deleted, oldest first."""
@@ -107,6 +108,8 @@ class Endpoint:
         """Lowest number first."""
         quote = '"' if "'" in model.name else "'"
         text = f"name = {quote}{model.name}{quote}"
+        if "'" in model.name and '"' in model.name:  # for which a filter has no quotes
+            text = 'name LIKE "' + model.name.replace('"', "_") + '"'
         if any(tag.key == "mlflow.prompt.is_prompt" for tag in model.tags):
             text += f" AND {_PROMPTS}"
         found: list[registry.ModelVersion] = []
@@ -114,7 +117,7 @@ class Endpoint:
         while True:
             request = registry.SearchVersions(filter=text, max_results=1000, page_token=token)
             page = self.transport.call(answers.SEARCH_VERSIONS, request)
-            found += page.model_versions
+            found += (version for version in page.model_versions if version.name == model.name)
             token = page.next_page_token
             if not token:
                 return sorted(found, key=lambda version: int(version.version))

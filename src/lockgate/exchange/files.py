@@ -1,17 +1,18 @@
 """Files of runs and models where they are: behind a server's artifact proxy, or at any address that fsspec reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from lockgate.client.transport import Transport
-from lockgate.errors import InvalidInput, Unavailable
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound, PayloadTooLarge, Unavailable
 from lockgate.exchange import answers
 from lockgate.wire.mlflow.artifacts import ListProxy
 
 _PROXIED = "mlflow-artifacts:"
+_OF_ONE_FILE = (InvalidInput, NotFound, PayloadTooLarge, DataDamaged)
 
 
 class Sizes(NamedTuple):
@@ -44,16 +45,33 @@ def count(files: Files) -> Sizes:
     return Sizes(len(sizes), sum(sizes))
 
 
-def copy_files(source: Files, destination: Files) -> Sizes:
-    """Every file, one after the other; a file that is there already is written again."""
-    copied = size_bytes = 0
+def fail(part: str, error: LockgateError) -> None:
+    """For what is whole or nothing."""
+    raise error
+
+
+def copy_files(source: Files, destination: Files, refuse: Callable[[str, LockgateError], None] = fail) -> Sizes:
+    """Every file, one after the other; a file that is there already is written again.
+
+    One that cannot be read there or stored here goes to `refuse`, and is among what the source has.
+    """
+    found = size_bytes = 0
     with TemporaryDirectory(prefix="lockgate-copy-") as folder:
         held = Path(folder) / "file"
-        for path, _ in source.walk():
-            source.fetch(path, held)
-            destination.store(path, held)
-            copied, size_bytes = copied + 1, size_bytes + held.stat().st_size
-    return Sizes(copied, size_bytes)
+        for path, listed in source.walk():
+            found, size_bytes = found + 1, size_bytes + listed
+            try:
+                source.fetch(path, held)
+                # MLflow's server takes pct%41.txt for pctA.txt, and sends that where there is one.
+                if (came := held.stat().st_size) != listed:
+                    raise DataDamaged(
+                        f"it is listed with {listed} bytes, and {came} came.",
+                        hint="the same command tries again; if it stays so, give the file a simpler name at the source",
+                    )
+                destination.store(path, held)
+            except _OF_ONE_FILE as error:
+                refuse(f"file {path}", error)
+    return Sizes(found, size_bytes)
 
 
 class ProxiedFiles:
@@ -114,6 +132,8 @@ class OutsideFiles:
     def fetch(self, path: str, target: Path) -> None:
         try:
             self._filesystem.get_file(f"{self._root}/{path}", str(target))
+        except (FileNotFoundError, PermissionError) as error:
+            raise NotFound(f"{path} at {self._uri} cannot be read: {error}.") from error
         except OSError as error:
             raise Unavailable(f"{path} at {self._uri} cannot be read: {error}.") from error
 

@@ -1,11 +1,14 @@
 """Logged models with their files and what was measured of them; their runs are there before."""
 
+from math import isnan
+
 from msgspec.structs import replace
 
+from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
-from lockgate.exchange.files import copy_files, open_files
+from lockgate.exchange.files import Sizes, copy_files, open_files
 from lockgate.wire.mlflow import logged_models as wire
 from lockgate.wire.mlflow import runs
 from lockgate.wire.mlflow.experiments import Tag
@@ -54,6 +57,12 @@ def _copy(
     digest = _digest(model)
     if place and content and content.digest == digest:
         return place, content
+    refused: list[str] = []
+
+    def refuse(part: str, error: LockgateError) -> None:
+        refused.append(part)
+        book.refuse(f"logged model {info.model_id}: {part}", error)
+
     call = book.target.transport.call
     tags = marks.copied(info.tags)
     if place is None:
@@ -63,13 +72,17 @@ def _copy(
     elif tags:
         call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=tags))
     measured = _copy_metrics(book, model, place)
-    sizes = copy_files(
-        open_files(book.source.transport, info.artifact_uri), open_files(book.target.transport, place.artifact_uri)
-    )
+    source, target = book.source.transport, book.target.transport
+    try:
+        sizes = copy_files(open_files(source, info.artifact_uri), open_files(target, place.artifact_uri), refuse)
+    except (InvalidInput, NotFound) as error:
+        refuse("files", error)
+        sizes = Sizes(0, 0)
     if info.status in _ENDED:
         call(answers.FINALIZE_LOGGED_MODEL, wire.FinalizeLoggedModel(model_id=place.id, status=info.status))
     content = marks.Content(digest, measured, sizes.files, sizes.size_bytes)
-    call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=(content.tag(),)))
+    if not refused:  # what is incomplete is copied again by the same command
+        call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=(content.tag(),)))
     return place, content
 
 
@@ -78,12 +91,23 @@ def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place) -> int:
     by_run: dict[str, list[runs.Metric]] = {}
     for metric in model.data.metrics:
         if run := book.runs.get(metric.run_id or ""):
-            by_run.setdefault(run.id, []).append(replace(metric, model_id=place.id, run_id=None))
+            value = _as_logged(book, metric)
+            by_run.setdefault(run.id, []).append(replace(metric, value=value, model_id=place.id, run_id=None))
     for run_id, metrics in by_run.items():
         for start in range(0, len(metrics), _METRICS_A_BATCH):
             part = tuple(metrics[start : start + _METRICS_A_BATCH])
             book.target.transport.call(runs.LOG_BATCH, runs.LogBatch(run_id=run_id, metrics=part))
     return sum(map(len, by_run.values()))
+
+
+def _as_logged(book: Book, metric: runs.Metric) -> runs.Number:
+    """MLflow keeps NaN of a model as 0, beside the NaN in the history of the run that logged it."""
+    if metric.value != 0 or metric.run_id is None:
+        return metric.value
+    history = book.source.iter_history(metric.run_id, metric.key)
+    place = metric.timestamp, metric.step or 0
+    there = [float(point.value) for point in history if (point.timestamp, point.step or 0) == place]
+    return "NaN" if any(map(isnan, there)) and 0 not in there else metric.value
 
 
 def _digest(model: wire.LoggedModel) -> str:

@@ -1,7 +1,7 @@
 """The tags of a copy: what it is a copy of, and what of it was copied.
 
 A creation carries `ORIGIN` in the same request, so there is no instant at which a copy exists that nobody can find
-again. `CONTENT` is written last; what has it is complete. Neither is copied further nor counted.
+again. `CONTENT` is written last; what has it is complete. None of them is copied further or counted.
 """
 
 import msgspec
@@ -12,6 +12,11 @@ from lockgate.wire.mlflow.logged_models import REGISTERED_AS
 
 ORIGIN = "lockgate.copied.from"
 CONTENT = "lockgate.copied.content"
+INCOMPLETE = "null"  # the content of what was complete once
+PREFIX = "lockgate.copied.prefix"  # of an experiment, whose origin several copies may have, each under a prefix
+DELETED = "lockgate.copied.deleted"  # by the copy, not by somebody at the destination: true or false
+ALIASES = "lockgate.copied.aliases"  # of a registered model, to tell those of the copy from the target's own
+_OWN = (ORIGIN, CONTENT, PREFIX, DELETED, ALIASES)
 
 # Written by servers themselves: a run's name, and where a logged model is registered.
 _OF_SERVERS = ("mlflow.runName", REGISTERED_AS)
@@ -25,6 +30,10 @@ class Content(msgspec.Struct, frozen=True):
     files: int = 0
     size_bytes: int = 0
 
+    def is_more_than(self, points: int, files: int, size_bytes: int) -> bool:
+        """Of what was copied, something is there no more."""
+        return self.points > points or self.files > files or self.size_bytes > size_bytes
+
     def tag(self) -> Tag:
         return Tag(key=CONTENT, value=msgspec.json.encode(self).decode())
 
@@ -34,15 +43,34 @@ def origin_of(tags: tuple[Tag, ...]) -> str:
     return next((tag.value for tag in tags if tag.key == ORIGIN), "")
 
 
+def prefix_of(tags: tuple[Tag, ...]) -> str:
+    return next((tag.value for tag in tags if tag.key == PREFIX), "")
+
+
+def was_deleted(tags: tuple[Tag, ...]) -> bool:
+    """By the copy, as it was at the source."""
+    return any(tag.key == DELETED and tag.value == "true" for tag in tags)
+
+
+def aliases_of(tags: tuple[Tag, ...]) -> frozenset[str]:
+    """Those that were copied."""
+    found = next((tag.value for tag in tags if tag.key == ALIASES), "[]")
+    return msgspec.json.decode(found, type=frozenset[str])
+
+
+def of_aliases(names: set[str]) -> Tag:
+    return Tag(key=ALIASES, value=msgspec.json.encode(sorted(names)).decode())
+
+
 def content_of(tags: tuple[Tag, ...]) -> Content | None:
     """None for what is not complete."""
     found = next((tag.value for tag in tags if tag.key == CONTENT), None)
-    return None if found is None else msgspec.json.decode(found, type=Content)
+    return None if found is None else msgspec.json.decode(found, type=Content | None)
 
 
 def copied(tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
     """The tags that are copied and counted."""
-    return tuple(tag for tag in tags if tag.key not in (ORIGIN, CONTENT, *_OF_SERVERS))
+    return tuple(tag for tag in tags if tag.key not in (*_OWN, *_OF_SERVERS))
 
 
 def dated(name: str, created_at_ms: int) -> str:

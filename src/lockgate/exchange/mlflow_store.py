@@ -1,7 +1,9 @@
 """MLflow's stores without a server, `sqlite:///mlflow.db` and `file:///mlruns`, read through mlflow's own client."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,11 +13,14 @@ import msgspec
 from lockgate.client.transport import Transport
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.exchange import answers
+from lockgate.exchange.address import without_login
 from lockgate.exchange.files import OutsideFiles
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, registry, runs
 from lockgate.wire.operation import Operation, Req, Res
 
 SCHEMES = ("", "file", "sqlite", "postgresql", "mysql", "mssql")
+_TABLES = {"experiments", "alembic_version"}  # which every version of MLflow's databases has
+_CONNECT_S = 10
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}  # the numbers of mlflow.entities.ViewType
 
 
@@ -27,8 +32,8 @@ class MlflowStore(Transport):
     """
 
     def __init__(self, uri: str, *, artifacts_at: str = "") -> None:
-        """Raises InvalidInput where there is no such store or mlflow cannot read it."""
-        _require_there(uri)
+        """Raises NotFound or InvalidInput where there is no store of MLflow's or mlflow cannot read it."""
+        _require_store(uri)
         # mlflow refuses folders since they are in maintenance; who moves away from one has to read it.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         try:
@@ -37,7 +42,7 @@ class MlflowStore(Transport):
             from mlflow.utils.proto_json_utils import message_to_json
         except ImportError as error:
             raise _unreadable(uri, "mlflow, which reads such a store, is not installed") from error
-        self._uri = uri
+        self._uri = without_login(uri)
         self._artifacts_at = artifacts_at
         self._error, self._to_json = MlflowException, message_to_json
         try:
@@ -54,6 +59,7 @@ class MlflowStore(Transport):
             answers.GET_LOGGED_MODEL.name: self._get_logged_model,
             answers.SEARCH_MODELS.name: self._search_models,
             answers.SEARCH_VERSIONS.name: self._search_versions,
+            registry.VERSION_DOWNLOAD_URI.name: self._download_uri,
             answers.LIST_RUN_FILES.name: lambda request: {},  # a folder that is not here has no files
             answers.LIST_FILES.name: self._list_files,
         }
@@ -132,6 +138,9 @@ class MlflowStore(Transport):
         )
         return self._page("model_versions", page)
 
+    def _download_uri(self, request: registry.OneModelVersion) -> Mapping[str, Any]:
+        return {"artifact_uri": self._client.get_model_version_download_uri(request.name, request.version)}
+
     def _list_files(self, request: artifacts.ListProxy) -> Mapping[str, Any]:
         return {
             "files": [
@@ -159,22 +168,78 @@ class MlflowStore(Transport):
         return found
 
 
-def _require_there(uri: str) -> None:
-    """mlflow would make an empty store where there is none."""
+def _require_store(uri: str) -> None:
+    """mlflow would make an empty store of whatever else it is given, also of somebody's database or folder."""
     parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        path = Path(unquote(parts.path))
-    elif parts.scheme == "sqlite":
-        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-    else:
+    kind = parts.scheme.partition("+")[0]
+    if kind in ("", "file"):
+        folder = _existing(uri, unquote(parts.path))
+        if not any(folder.glob("*/meta.yaml")) and not any(folder.glob(".trash/*/meta.yaml")):
+            raise InvalidInput(
+                f"{folder.absolute()} is no store of MLflow's: no folder in it has a meta.yaml, as experiments have.",
+                hint="give the folder that MLflow writes into, most often mlruns: lockgate import mlflow ./mlruns",
+            )
         return
-    if not path.exists():
-        raise NotFound(f"there is no store at {uri}: {path.absolute()} does not exist.")
+    if kind == "sqlite":
+        path = _existing(uri, uri.partition(":///")[2].partition("?")[0])
+        tables = _sqlite_tables(uri, path)
+    else:
+        tables = _tables(uri)
+    if not tables >= _TABLES:
+        raise InvalidInput(
+            f"{without_login(uri)} is no database of MLflow's: it has no table {min(_TABLES - tables)!r}.",
+            hint="give what the MLflow server was given as --backend-store-uri",
+        )
+
+
+def _existing(uri: str, path: str) -> Path:
+    if not path:
+        raise InvalidInput(
+            f"{uri!r} names no store.",
+            hint="write http://HOST:PORT, sqlite:///mlflow.db or a folder: lockgate import mlflow ./mlruns",
+        )
+    found = Path(path)
+    if not found.exists():
+        raise NotFound(f"there is no store at {uri}: {found.absolute()} does not exist.")
+    return found
+
+
+def _sqlite_tables(uri: str, path: Path) -> set[str]:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise _unreadable(uri, str(error)) from error
+
+
+def _tables(uri: str) -> set[str]:
+    """Asked once: mlflow tries for minutes to reach a database that is not there."""
+    try:
+        from sqlalchemy import create_engine, inspect, make_url
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise _unreadable(uri, "mlflow, which reads such a store, is not installed") from error
+    try:
+        url = make_url(uri)
+        knows_timeout = url.get_driver_name() in ("psycopg2", "psycopg", "pymysql", "mysqldb")
+        engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_S} if knows_timeout else {})
+        try:
+            return set(inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+    except (
+        SQLAlchemyError,
+        ImportError,
+        ValueError,
+        TypeError,
+    ) as error:  # of an address, and of what drivers make of it
+        raise _unreadable(uri, str(error)) from error
 
 
 def _unreadable(uri: str, reason: str) -> InvalidInput:
+    shown = without_login(uri)
     return InvalidInput(
-        f"the store {uri} cannot be read: {reason.rstrip('.')}.",
-        hint=f"start a server on it and import from that: mlflow server --backend-store-uri {uri} --port 5001; "
+        f"the store {shown} cannot be read: {reason.replace(uri, shown).rstrip('.')}.",
+        hint=f"start a server on it and import from that: mlflow server --backend-store-uri {shown} --port 5001; "
         "lockgate import mlflow http://127.0.0.1:5001",
     )

@@ -4,6 +4,7 @@ Servers number versions themselves. Where the source has deleted some, versions 
 says another number than their own, which is how they are known, also by a later attempt, and deleted at the end.
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from lockgate.errors import Conflict, InvalidInput, NotFound
@@ -36,6 +37,8 @@ class _Source(NamedTuple):
 def copy_models(book: Book) -> None:
     """All of them; a version may be a copy of another model's, which then goes first."""
     waiting = {model.name: model for model in book.source.iter_models()}
+    book.names = frozenset(waiting)
+    book.model_copies = [model for model in book.target.iter_models() if marks.origin_of(model.tags)]
     while waiting:
         _copy_with_origins(book, next(iter(waiting)), waiting)
 
@@ -72,6 +75,7 @@ def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]
             book.refuse(f"version {number} of {there.name}", error)
             continue
         made.add(number)
+        book.versions.add((there.name, version.version))
         book.read.update({"artifact files": sizes.files, "artifact bytes": sizes.size_bytes})
     call = book.target.transport.call
     for filler in filter(_is_filler, book.target.list_versions(there)):
@@ -87,6 +91,24 @@ def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]
                 call(registry.SET_MODEL_ALIAS, request)
             except InvalidInput as error:
                 book.refuse(f"alias {alias.alias} of {there.name}", error)
+    _remove_gone_aliases(book, model, there)
+
+
+def _remove_gone_aliases(book: Book, model: RegisteredModel, there: RegisteredModel) -> None:
+    """Those that an earlier copy brought; one that the target has of its own stays."""
+    call = book.target.transport.call
+    names = {alias.alias for alias in model.aliases}
+    before = marks.aliases_of(there.tags)
+    for alias in sorted(before & {alias.alias for alias in there.aliases} - names):
+        try:
+            call(registry.DELETE_MODEL_ALIAS, registry.OneAlias(name=there.name, alias=alias))
+        except (InvalidInput, Conflict) as error:
+            book.refuse(f"deletion of alias {alias} of {there.name}", error)
+            names.add(alias)
+    if before != names:
+        mark = marks.of_aliases(names)
+        with suppress(InvalidInput):  # too many for a tag: then those that are deleted later stay
+            call(registry.SET_MODEL_TAG, registry.SetModelTag(name=there.name, key=mark.key, value=mark.value))
 
 
 def _ensure_model(book: Book, model: RegisteredModel) -> RegisteredModel:
@@ -94,7 +116,7 @@ def _ensure_model(book: Book, model: RegisteredModel) -> RegisteredModel:
     name = book.prefix + model.name
     tags = (*marks.copied(model.tags), Tag(key=marks.ORIGIN, value=marks.dated(model.name, model.creation_timestamp)))
     call = book.target.transport.call
-    there = _find_model(book, name)
+    there = _find_model(book, name) or _rename_copy(book, model, name)
     if there is None:
         request = registry.CreateRegisteredModel(name=name, tags=tags, description=model.description)
         call(answers.CREATE_MODEL, request)
@@ -109,6 +131,29 @@ def _ensure_model(book: Book, model: RegisteredModel) -> RegisteredModel:
     if there.description != model.description:
         call(answers.UPDATE_MODEL, registry.UpdateModel(name=name, description=model.description))
     return there
+
+
+def _rename_copy(book: Book, model: RegisteredModel, name: str) -> RegisteredModel | None:
+    """The copy that had the name which the model had at the source before, under its new one.
+
+    Its origin has that name and the time when the model was made. Raises InvalidInput where it cannot be renamed.
+    """
+    found = []
+    for there in book.model_copies:
+        before, _, made_at = marks.origin_of(there.tags).rpartition("@")
+        is_gone = before not in book.names and there.name == book.prefix + before
+        if is_gone and made_at == str(model.creation_timestamp):
+            found.append(there)
+    if len(found) != 1:
+        return None  # two of one millisecond are told apart by nothing
+    call = book.target.transport.call
+    try:
+        call(answers.RENAME_MODEL, registry.RenameModel(name=found[0].name, new_name=name))
+    except Conflict as error:
+        raise InvalidInput(f"its copy is {found[0].name!r}, which cannot be renamed: {error}") from error
+    origin = marks.dated(model.name, model.creation_timestamp)
+    call(registry.SET_MODEL_TAG, registry.SetModelTag(name=name, key=marks.ORIGIN, value=origin))
+    return _find_model(book, name)
 
 
 def _find_model(book: Book, name: str) -> RegisteredModel | None:
@@ -143,8 +188,9 @@ def _copy_version(book: Book, name: str, version: ModelVersion, there: ModelVers
         if there.description != version.description:
             described = registry.UpdateVersion(name=name, version=version.version, description=version.description)
             call(answers.UPDATE_VERSION, described)
-    if version.current_stage not in ("None", "", there.current_stage if there else "None"):
-        staged = registry.TransitionStage(name=name, version=version.version, stage=version.current_stage)
+    stage, stage_there = (found.current_stage or "None" if found else "None" for found in (version, there))
+    if stage != stage_there:
+        staged = registry.TransitionStage(name=name, version=version.version, stage=stage)
         call(answers.TRANSITION_STAGE, staged)
     return loose
 
@@ -181,13 +227,13 @@ def _source_for(book: Book, name: str, version: ModelVersion) -> tuple[_Source, 
     run = book.runs.get(version.run_id)
     run_id = run.id if run else ""
     if original := _registered_name(uri):
-        rest = uri.removeprefix("models:/").removeprefix(original)
-        return _Source(f"models:/{book.prefix}{original}{rest}", None), nothing
-    if uri.startswith("models:/"):
-        logged = book.logged_models.get(uri.removeprefix("models:/"))
-        if logged is None:
-            raise InvalidInput(f"its source {uri} is not there to be copied.")
+        number = uri.rpartition("/")[2]
+        if (book.prefix + original, number) in book.versions:
+            return _Source(f"models:/{book.prefix}{original}/{number}", None), nothing
+    elif logged := book.logged_models.get(uri.removeprefix("models:/")):
         return _Source(f"models:/{logged.id}", run_id, logged.id), nothing
+    if uri.startswith("models:/"):
+        uri = _files_of(book, version)
     if uri.startswith(f"runs:/{version.run_id}/") and run:
         return _Source(uri.replace(version.run_id, run.id, 1), run_id), nothing
     if (model_id := version.model_id) and (logged := book.logged_models.get(model_id)):
@@ -205,7 +251,25 @@ def _source_for(book: Book, name: str, version: ModelVersion) -> tuple[_Source, 
     root = run.artifact_uri if run else LOOSE_ROOT
     place = f"{root}/{_LOOSE}/{name}/{version.version}"
     files = copy_files(open_files(book.source.transport, uri), open_files(book.target.transport, place))
+    if not files.files and version.source.startswith("models:/"):
+        raise _gone(version)
     return _Source(place, run_id, is_loose=True), files
+
+
+def _files_of(book: Book, version: ModelVersion) -> str:
+    """Where a server says the files are that it serves for a version, also when what it was made from is gone."""
+    place = registry.OneModelVersion(name=version.name, version=version.version)
+    try:
+        uri = book.source.transport.call(registry.VERSION_DOWNLOAD_URI, place).artifact_uri
+    except NotFound:
+        uri = version.source
+    if uri.startswith("models:/"):
+        raise _gone(version)
+    return uri
+
+
+def _gone(version: ModelVersion) -> InvalidInput:
+    return InvalidInput(f"its source {version.source} is not there to be copied.")
 
 
 def _registered_name(source: str) -> str:

@@ -1,14 +1,14 @@
 """Runs with all they logged. A run that is complete is skipped, unless it has changed at the source since."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from lockgate.client.tracking import Tracking
 from lockgate.clock import SystemClock
-from lockgate.errors import InvalidInput
+from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
@@ -19,6 +19,9 @@ from lockgate.wire.mlflow import runs as wire
 from lockgate.wire.mlflow.experiments import Tag
 
 PARENT_TAG = "mlflow.parentRunId"
+
+T = TypeVar("T")
+Refuse = Callable[[str, LockgateError], None]
 
 
 class Known(NamedTuple):
@@ -118,51 +121,108 @@ def run_files(source: Endpoint, run: wire.Run) -> Files:
 
 
 def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None) -> tuple[Place, marks.Content]:
+    """What of it is refused is noted, and leaves it incomplete: the same command tries that again."""
     digest = marks.digest_of(_ordered(run))
     if known and known.content and known.content.digest == digest and run.info.status != "RUNNING":
         if known.is_deleted and run.info.lifecycle_stage == "active":
             raise InvalidInput(f"its copy {known.place.id} was deleted at {book.target.name}; restore that first.")
         return known.place, known.content
+    refused: list[str] = []
+
+    def refuse(part: str, error: LockgateError) -> None:
+        refused.append(part)
+        book.refuse(f"run {run.info.run_id}: {part}", error)
+
     call = book.target.transport.call
-    tags = marks.copied(run.data.tags)
     if known is None:
-        origin = Tag(key=marks.ORIGIN, value=run.info.run_id)
-        place = book.destination.create_run(run, experiment_id, (*tags, origin))
+        place, there = _create_run(book, run, experiment_id)
     else:
         place = known.place
         if known.is_deleted:
             call(wire.RESTORE_RUN, wire.OfRun(run_id=place.id))
-    tracking = Tracking(book.target.transport, SystemClock())
-    params = {param.key: param.value for param in run.data.params}
-    there = tags if known is None else call(answers.GET_RUN, wire.OfRun(run_id=place.id)).run.data.tags
-    # What is there already may be called what only a new run's tags may; its parent's id there is for `settle` to say.
-    changed = {tag.key: tag.value for tag in tags if tag not in there and tag.key != PARENT_TAG}
-    tracking.log_batch(place.id, params=params, tags=changed)
+        there = call(answers.GET_RUN, wire.OfRun(run_id=place.id)).run.data.tags
+    _copy_params_and_tags(book, run, place, there, refuse)
     if run.inputs.dataset_inputs:
-        call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
-    points = _copy_points(book, run, place)
-    sizes = _copy_files(book, run, place)
+        try:
+            call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
+        except InvalidInput as error:
+            refuse("datasets", error)
+    points = _copy_points(book, run, place, refuse)
+    sizes = _copy_files(book, run, place, refuse)
     if run.info.status != "RUNNING" or known is not None:
-        request = wire.UpdateRun(run_id=place.id, status=run.info.status, end_time=run.info.end_time)
+        info = run.info
+        request = wire.UpdateRun(
+            run_id=place.id, status=info.status, end_time=info.end_time, run_name=info.run_name or None
+        )
         call(answers.UPDATE_RUN, request)
     content = marks.Content(digest, points, sizes.files, sizes.size_bytes)
-    mark = content.tag()
-    call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=place.id, key=mark.key, value=mark.value))
+    if not refused:
+        mark = content.tag()
+        call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=place.id, key=mark.key, value=mark.value))
     return place, content
 
 
-def _copy_points(book: Book, run: wire.Run, place: Place) -> int:
+def _create_run(book: Book, run: wire.Run, experiment_id: str) -> tuple[Place, tuple[Tag, ...]]:
+    """With its tags; where one of them is refused without any but its parent's, the others to be set one by one."""
+    tags = marks.copied(run.data.tags)
+    origin = Tag(key=marks.ORIGIN, value=run.info.run_id)
+    try:
+        return book.destination.create_run(run, experiment_id, (*tags, origin)), tags
+    except InvalidInput:
+        parent = tuple(tag for tag in tags if tag.key == PARENT_TAG)
+        return book.destination.create_run(run, experiment_id, (*parent, origin)), parent
+
+
+def _copy_params_and_tags(book: Book, run: wire.Run, place: Place, there: tuple[Tag, ...], refuse: Refuse) -> None:
+    tracking = Tracking(book.target.transport, SystemClock())
+    # What is there already may be called what only a new run's tags may; its parent's id there is for `settle` to say.
+    tags = [tag for tag in marks.copied(run.data.tags) if tag not in there and tag.key != PARENT_TAG]
+
+    def log(items: Sequence[tuple[str, Tag]]) -> None:
+        params = {item.key: item.value for kind, item in items if kind == "param"}
+        tracking.log_batch(
+            place.id, params=params, tags={item.key: item.value for kind, item in items if kind == "tag"}
+        )
+
+    items = [*(("param", param) for param in run.data.params), *(("tag", tag) for tag in tags)]
+    _at_once_or_each(log, items, lambda item: f"{item[0]} {item[1].key!r}", refuse)
+
+
+def _copy_points(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> int:
+    def log(metrics: Sequence[Sequence[wire.Metric]]) -> None:
+        book.destination.log_points(place.id, list(chain.from_iterable(metrics)))
+
     points = book.source.iter_points(run)
     copied = 0
     while part := list(islice(points, book.destination.points_a_request)):
-        book.destination.log_points(place.id, part)
+        by_key = [list(metric) for _, metric in groupby(part, lambda point: point.key)]
+        _at_once_or_each(log, by_key, lambda metric: f"metric {metric[0].key!r}", refuse)
         copied += len(part)
         book.progress.advance(items=0, points=len(part))
     return copied
 
 
-def _copy_files(book: Book, run: wire.Run, place: Place) -> Sizes:
-    return copy_files(run_files(book.source, run), open_files(book.target.transport, place.artifact_uri))
+def _copy_files(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> Sizes:
+    try:
+        source = run_files(book.source, run)
+        return copy_files(source, open_files(book.target.transport, place.artifact_uri), refuse)
+    except (InvalidInput, NotFound) as error:
+        refuse("files", error)
+        return Sizes(0, 0)
+
+
+def _at_once_or_each(
+    send: Callable[[Sequence[T]], None], items: Sequence[T], name: Callable[[T], str], refuse: Refuse
+) -> None:
+    """A request is all or nothing: where one of the items is refused, each goes by itself."""
+    try:
+        send(items)
+    except InvalidInput:
+        for item in items:
+            try:
+                send([item])
+            except InvalidInput as error:
+                refuse(name(item), error)
 
 
 def _ordered(run: wire.Run) -> wire.Run:

@@ -1,12 +1,19 @@
-"""Counting at the destination what was copied there, from the records and files themselves."""
+"""Counting at the destination what was copied there, from the records and files themselves.
+
+A copy that has lost values of metrics or files is marked as incomplete, so that the same command copies it again.
+"""
 
 from collections import Counter
+from contextlib import suppress
 
+from lockgate.errors import InvalidInput
 from lockgate.exchange import marks
 from lockgate.exchange.book import COUNTED, Book
 from lockgate.exchange.files import Sizes, count, open_files
 from lockgate.exchange.registry import LOOSE_ROOT
 from lockgate.wire.mlflow import logged_models, runs
+from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.operation import Operation, Req, Res
 
 
 def count_copies(book: Book) -> Counter[str]:
@@ -42,6 +49,10 @@ def _count_runs(book: Book, experiment_id: str, found: Counter[str]) -> None:
                     "artifact bytes": sizes.size_bytes,
                 }
             )
+            content = marks.content_of(run.data.tags)
+            if content and content.is_more_than(points, *sizes):
+                mark = runs.SetRunTag(run_id=run.info.run_id, key=marks.CONTENT, value=marks.INCOMPLETE)
+                _forget(book, runs.SET_RUN_TAG, mark)
             book.progress.advance(points=points)
 
 
@@ -62,6 +73,17 @@ def _count_logged_models(book: Book, experiment_id: str, found: Counter[str]) ->
                 "artifact bytes": sizes.size_bytes,
             }
         )
+        content = marks.content_of(model.info.tags)
+        if content and content.is_more_than(len(model.data.metrics), *sizes):
+            mark = (Tag(key=marks.CONTENT, value=marks.INCOMPLETE),)
+            request = logged_models.SetLoggedModelTags(model_id=model.info.model_id, tags=mark)
+            _forget(book, logged_models.SET_LOGGED_MODEL_TAGS, request)
+
+
+def _forget(book: Book, operation: Operation[Req, Res], request: Req) -> None:
+    """That it was complete."""
+    with suppress(InvalidInput):  # what is deleted takes no tags
+        book.target.transport.call(operation, request)
 
 
 def _count_models(book: Book, found: Counter[str]) -> None:

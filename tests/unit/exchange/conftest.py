@@ -1,9 +1,10 @@
 """A source with something of every kind, served over HTTP, and an empty target."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from lockgate.server.local import LocalTransport
 from lockgate.server.run import serve_in_thread
 from lockgate.wire.mlflow import experiments, logged_models, registry, runs
 from lockgate.wire.mlflow.experiments import Tag
+from lockgate.wire.operation import Operation, Req, Res
 
 
 class Quiet:
@@ -37,6 +39,25 @@ class Quiet:
         self.points += points
 
 
+Change = Callable[[Operation[Any, Any], Any, Any], Any]  # of (operation, request, answer) into another answer
+
+
+class Otherwise(HttpTransport):
+    """A server that answers some things as this project's never does."""
+
+    def __init__(self, uri: str, change: Change) -> None:
+        super().__init__(uri, user="tester")
+        self._change = change
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        answer: Res = self._change(operation, request, super().call(operation, request))
+        return answer
+
+
+def unchanged(operation: Operation[Any, Any], request: Any, answer: Any) -> Any:
+    return answer
+
+
 @dataclass
 class Sides:
     """`way` is import or export; the source answers at `url`."""
@@ -46,8 +67,8 @@ class Sides:
     source: Client
     target: Client
 
-    def copy(self, *, prefix: str = "", with_deleted: bool = False) -> Report:
-        transport = HttpTransport(self.url, user="tester")
+    def copy(self, *, prefix: str = "", with_deleted: bool = False, change: Change = unchanged) -> Report:
+        transport = Otherwise(self.url, change)
         destination: Destination
         if self.way == "import":
             destination = Lockgate(self.target.transport)

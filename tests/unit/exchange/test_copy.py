@@ -2,13 +2,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lockgate.client.client import Client
 from lockgate.errors import AlreadyExists, Conflict
-from lockgate.exchange import marks
+from lockgate.exchange import answers, marks
 from lockgate.exchange.copy import Report
 from lockgate.wire.adoption import ADOPT_VERSION
-from lockgate.wire.mlflow import experiments, logged_models, registry, runs
+from lockgate.wire.mlflow import artifacts, experiments, logged_models, registry, runs
 from lockgate.wire.mlflow.experiments import Tag
 
 SOME = "café ☕"
@@ -201,23 +202,40 @@ def test_difference_is_seen(sides: Any, filled: Any) -> None:
 
 
 def test_what_the_target_refuses_is_named_and_the_rest_comes(sides: Any, filled: Any) -> None:
-    """Versions of a logged model that is deleted at the source have nothing to be made from."""
-    made_of = {"source": f"models:/{filled.logged_model}", "run_id": filled.child, "model_id": filled.logged_model}
-    request = registry.CreateVersion(name="archive", **made_of)
-    sides.source.transport.call(registry.CREATE_VERSION, request)
-    alias = registry.SetModelAlias(name="churn", alias="first", version="1")
-    sides.source.transport.call(registry.SET_MODEL_ALIAS, alias)
-    one = logged_models.OneLoggedModel(model_id=filled.logged_model)
-    sides.source.transport.call(logged_models.DELETE_LOGGED_MODEL, one)
+    """Versions of a logged model that had no files and is deleted at the source have nothing to be made from."""
+    call = sides.source.transport.call
+    create = logged_models.CreateLoggedModel(experiment_id=filled.experiment, name="empty")
+    model_id = call(logged_models.CREATE_LOGGED_MODEL, create).model.info.model_id
+    for name in ("archive", "churn"):
+        request = registry.CreateVersion(name=name, source=f"models:/{model_id}", model_id=model_id)
+        call(registry.CREATE_VERSION, request)
+    alias = registry.SetModelAlias(name="churn", alias="first", version="4")
+    call(registry.SET_MODEL_ALIAS, alias)
+    call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=model_id))
     report = sides.copy()
     assert not report.is_equal
     assert sorted(line.partition(":")[0] for line in report.refused) == [
         "alias first of churn",
-        "version 1 of churn",
         "version 2 of archive",
+        "version 4 of churn",
     ]
-    assert (counts(report)["versions"], counts(report)["aliases"]) == ((5, 3), (2, 1))
-    assert set(versions(sides.target, "churn")) == {"3"}
+    assert (counts(report)["versions"], counts(report)["aliases"]) == ((6, 4), (2, 1))
+    assert set(versions(sides.target, "churn")) == {"1", "3"}
+
+
+def test_version_comes_with_its_files_when_what_it_was_made_from_is_deleted(
+    sides: Any, filled: Any, tmp_path: Path
+) -> None:
+    call = sides.source.transport.call
+    call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=filled.logged_model))
+    call(registry.CREATE_VERSION, registry.CreateVersion(name="archive", source="models:/churn/1"))
+    call(registry.DELETE_VERSION, registry.OneModelVersion(name="churn", version="1"))
+    report = sides.copy()
+    assert report.is_equal, report
+    place = versions(sides.target, "archive")["2"].source
+    assert place.startswith("mlflow-artifacts:/")
+    sides.target.transport.get_file(f"{place.removeprefix('mlflow-artifacts:/')}/MLmodel", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "flavors: {}\n"
 
 
 def test_version_whose_run_is_gone_comes_in_with_its_files_and_is_named_where_it_cannot_go_out(
@@ -293,3 +311,136 @@ def test_stages_and_later_changes_of_the_registry_follow(sides: Any, filled: Any
     assert sides.target.registry.list_aliases("churn") == {"best": 1}
     model = sides.target.transport.call(registry.GET_MODEL, registry.ModelName(name="churn")).registered_model
     assert Tag(key="owner", value="bob") in model.tags
+
+
+def test_file_that_cannot_be_read_is_named_and_the_rest_of_the_run_comes(sides: Any, filled: Any) -> None:
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name != answers.LIST_FILES.name or not request.path.endswith(f"{filled.child}/artifacts"):
+            return answer
+        gone = artifacts.FileInfo(path="gone.txt", is_dir=False, file_size=3)
+        return replace(answer, files=(gone, *answer.files))
+
+    report = sides.copy(change=change)
+    (line,) = report.refused
+    assert line.startswith(f"run {filled.child}: file gone.txt: ")
+    assert (counts(report)["runs"], counts(report)["artifact files"]) == ((2, 2), (4, 3))
+    child = copied_runs(sides.target)["child"]
+    assert (child.info.status, child.info.end_time) == ("FAILED", 1_700_000_000_000)
+    assert sides.copy().is_equal  # what was incomplete is copied again
+
+
+def test_param_that_is_refused_is_named_and_the_others_come(sides: Any, filled: Any) -> None:
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name != answers.SEARCH_RUNS.name:
+            return answer
+        nul = Tag(key="nul", value="a\0b")
+        pages = (replace(run, data=replace(run.data, params=(nul, *run.data.params))) for run in answer.runs)
+        return replace(answer, runs=tuple(pages))
+
+    report = sides.copy(change=change)
+    assert all(": param 'nul': " in line for line in report.refused) and len(report.refused) == 2
+    found = copied_runs(sides.target)
+    assert {param.key: param.value for param in found["parent"].data.params} == {"depth": "3", "empty": ""}
+    assert (found["child"].info.status, len(found["child"].inputs.dataset_inputs)) == ("FAILED", 1)
+
+
+def test_nan_of_a_model_that_mlflow_keeps_as_zero_stays_nan(sides: Any, filled: Any) -> None:
+    measured = runs.Metric(key="auc", value="NaN", timestamp=9, step=1, model_id=filled.logged_model)
+    sides.source.tracking.log_batch(filled.child, metrics=[measured])
+
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name != answers.SEARCH_LOGGED_MODELS.name:
+            return answer
+
+        def as_mlflow(model: Any) -> Any:
+            metrics = (replace(m, value=0.0) if m.key == "auc" else m for m in model.data.metrics)
+            return replace(model, data=replace(model.data, metrics=tuple(metrics)))
+
+        return replace(answer, models=tuple(map(as_mlflow, answer.models)))
+
+    report = sides.copy(change=change)
+    assert report.is_equal, report
+    child = copied_runs(sides.target)["child"].info.run_id
+    assert history(sides.target, child, "auc") == [("NaN", 9, 1)]
+
+
+def test_experiment_that_is_renamed_at_the_source_is_renamed_and_not_doubled(sides: Any, filled: Any) -> None:
+    sides.copy()
+    before = {name: run.info.run_id for name, run in copied_runs(sides.target).items()}
+    rename = experiments.UpdateExperiment(experiment_id=filled.experiment, new_name="tea")
+    sides.source.transport.call(experiments.UPDATE_EXPERIMENT, rename)
+    report = sides.copy()
+    assert report.is_equal, report
+    assert {name: run.info.run_id for name, run in copied_runs(sides.target, "tea").items()} == before
+    found = sides.target.transport.call(experiments.SEARCH_EXPERIMENTS, experiments.SearchExperiments()).experiments
+    assert {experiment.name for experiment in found} == {"Default", "tea"}
+
+
+def test_experiment_that_is_restored_at_the_source_is_restored(sides: Any, filled: Any) -> None:
+    sides.copy(with_deleted=True)
+    name = experiments.ExperimentName(experiment_name="gone")
+    gone = sides.source.transport.call(experiments.GET_EXPERIMENT_BY_NAME, name).experiment.experiment_id
+    sides.source.transport.call(experiments.RESTORE_EXPERIMENT, experiments.ExperimentId(experiment_id=gone))
+    for _ in range(2):
+        report = sides.copy(with_deleted=True)
+        assert report.is_equal, report
+        copied = sides.target.transport.call(experiments.GET_EXPERIMENT_BY_NAME, name).experiment
+        assert copied.lifecycle_stage == "active"
+    sides.target.transport.call(
+        experiments.DELETE_EXPERIMENT, experiments.ExperimentId(experiment_id=copied.experiment_id)
+    )
+    (line,) = sides.copy(with_deleted=True).refused  # by somebody at the target
+    assert line.startswith("experiment gone: its copy was deleted at the target")
+
+
+def test_new_name_of_a_run_and_end_of_a_stage_follow(sides: Any, filled: Any) -> None:
+    call = sides.source.transport.call
+    call(registry.TRANSITION_STAGE, registry.TransitionStage(name="churn", version="3", stage="Archived"))
+    sides.copy()
+    assert versions(sides.target, "churn")["3"].current_stage == "Archived"
+    call(runs.UPDATE_RUN, runs.UpdateRun(run_id=filled.child, run_name="renamed"))
+    call(registry.TRANSITION_STAGE, registry.TransitionStage(name="churn", version="3", stage="None"))
+    assert sides.copy().is_equal
+    assert set(copied_runs(sides.target)) == {"parent", "renamed"}
+    assert versions(sides.target, "churn")["3"].current_stage == "None"
+
+
+def test_files_that_are_lost_at_the_target_come_again_with_the_same_command(sides: Any, filled: Any) -> None:
+    sides.source.tracking.finish_run(filled.parent)
+    sides.copy()
+    root = copied_runs(sides.target)["parent"].info.artifact_uri.removeprefix("mlflow-artifacts:/")
+    request = artifacts.OneArtifact(artifact_path=f"{root}/top.bin")
+    sides.target.transport.call(artifacts.DELETE_PROXY, request)
+    assert counts(sides.copy())["artifact files"] == (3, 2)
+    assert sides.copy().is_equal
+
+
+def test_model_with_both_quotes_in_its_name_comes(sides: Any, filled: Any) -> None:
+    for name in ("both ' and \"", "both ' and x"):
+        sides.source.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name=name))
+        request = registry.CreateVersion(name=name, source="s3://bucket/m")
+        sides.source.transport.call(registry.CREATE_VERSION, request)
+    report = sides.copy()
+    assert report.is_equal, report
+    assert counts(report)["versions"] == (6, 6)
+
+
+def test_model_that_is_renamed_at_the_source_is_renamed_and_not_doubled(sides: Any, filled: Any) -> None:
+    sides.copy()
+    sides.source.transport.call(registry.RENAME_MODEL, registry.RenameModel(name="churn", new_name="leavers"))
+    for _ in range(2):
+        report = sides.copy()
+        assert report.is_equal, report
+        assert [model.name for model in sides.target.registry.list_models()] == ["archive", "greeting", "leavers"]
+        assert set(versions(sides.target, "leavers")) == {"1", "3"}
+        assert sides.target.registry.list_aliases("leavers") == {"best": 3}
+
+
+def test_alias_that_is_deleted_at_the_source_goes_and_one_of_the_target_stays(sides: Any, filled: Any) -> None:
+    sides.copy()
+    own = registry.SetModelAlias(name="churn", alias="mine", version="1")
+    sides.target.transport.call(registry.SET_MODEL_ALIAS, own)
+    sides.source.transport.call(registry.DELETE_MODEL_ALIAS, registry.OneAlias(name="churn", alias="best"))
+    report = sides.copy()
+    assert counts(report)["aliases"] == (0, 1)
+    assert sides.target.registry.list_aliases("churn") == {"mine": 1}
