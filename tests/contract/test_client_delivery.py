@@ -3,7 +3,7 @@ import pytest
 
 from lockgate.client.client import Client
 from lockgate.entities import LEGAL_MOVES, RolloutState, Traffic, TrafficShare
-from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from lockgate.errors import AlreadyExists, Conflict, GateFailed, InvalidInput, NotFound, PermissionDenied
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +84,34 @@ def test_nothing_of_a_move_is_written_when_a_part_fails(client: Client, make_rol
     assert client.delivery.get_rollout("r1") == rollout
     assert client.delivery.get_traffic("churn", "production") is None
     assert client.events.list_events() == before
+
+
+@pytest.mark.parametrize("other", [{"environment": "production"}, {"environment": "Staging"}, {"model": "fraud"}])
+def test_a_move_changes_the_traffic_of_its_own_environment_alone(
+    client: Client, make_rollout, make_move, other: dict[str, str]
+) -> None:
+    client.registry.create_release(msgspec.structs.replace(client.registry.get_release("churn", 1), model="fraud"))
+    moved, move = make_move(
+        client.delivery.create_rollout(make_rollout("r1", environment="staging")), "progressing", step=0
+    )
+    split = msgspec.structs.replace(traffic(1, (1, 1.0)), **{"environment": "staging", **other})
+    with pytest.raises(InvalidInput, match="cannot change the traffic"):
+        client.delivery.advance_rollout(moved, move, traffic=split)
+    assert client.delivery.list_traffic() == []
+
+
+def test_a_move_points_the_alias_of_another_environment_only_at_what_that_admits(
+    client: Client, make_rollout, make_move
+) -> None:
+    client.registry.declare_environments("churn", {"staging": 0, "production": 1}, may_loosen=True)
+    plan = msgspec.structs.replace(make_rollout("r1", environment="staging"), override_reason="now")
+    at = client.delivery.create_rollout(plan)
+    moved, move = make_move(at, "progressing", step=0)
+    for alias in ("production", "Production", "champion"):
+        with pytest.raises((PermissionDenied, GateFailed)):
+            client.delivery.advance_rollout(moved, move, traffic=None, aliases={alias: 1})
+    assert client.registry.list_aliases("churn") == {}
+    client.delivery.advance_rollout(moved, move, traffic=None, aliases={"staging": 1})
 
 
 def test_second_of_two_deciders_loses(client: Client, make_rollout, make_move) -> None:

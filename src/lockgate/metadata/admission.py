@@ -4,14 +4,18 @@
     lockgate models alias churn production  -> our own alias          -> require_alias_admitted
     MlflowClient.set_registered_model_alias -> MLflow's alias         -> require_alias_admitted
     transition_model_version_stage          -> stage Production       -> require_alias_admitted
+    the driver of a rollout that succeeded  -> aliases that follow it -> require_alias_follows
 
 What an environment takes: a version that its gates let pass, or that was brought there with `--override`, approved by
 as many people as `lockgate.yaml` asks for. What it served before may always come back: a rollback asks nobody. An alias
 stands for an environment when it has its name, in capitals or not: who follows `@Production` means what is in
-production. `champion` stands for the last one, and `challenger` for what may try to become it. A model that no project
-has declared environments for has one, `production`, and is held only to what its gates did say; one without any release
-is held to nothing: it is a registry of MLflow and nothing else.
+production. A rollout into `Production` is held to what `production` asks for, too. `champion` stands for the last one,
+and `challenger` for what may try to become it. A model that no project has declared environments for has one,
+`production`, and is held only to what its gates did say; one without any release is held to nothing: it is a registry
+of MLflow and nothing else.
 """
+
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
@@ -30,6 +34,13 @@ def require_alias_admitted(connection: Connection, model: str, alias: str, versi
     door = _door(connection, model, alias)
     if door is not None and not _has_served(connection, model, version, door.name):
         require_admitted(connection, model, version, door.name, approvals=door.approvals, override_reason=None)
+
+
+def require_alias_follows(connection: Connection, rollout: Rollout, alias: str) -> None:
+    """The same for an alias that a rollout brings along: its version was admitted where it went, and nowhere else."""
+    door, entered = _door(connection, rollout.model, alias), _entered(connection, rollout)
+    if door is not None and door.name != entered.name:
+        require_alias_admitted(connection, rollout.model, alias, rollout.version)
 
 
 def require_admitted(
@@ -56,13 +67,13 @@ def require_rollout_admitted(connection: Connection, rollout: Rollout) -> None:
     """The same for a rollout that is about to begin. What the environment has served before needs no permission."""
     if rollout.strategy == "rollback" and _has_served(connection, rollout.model, rollout.version, rollout.environment):
         return
-    known = {item.name: item.approvals for item in list_environments(connection, rollout.model)}
+    entered = _entered(connection, rollout)
     require_admitted(
         connection,
         rollout.model,
         rollout.version,
-        rollout.environment,
-        approvals=known.get(rollout.environment, 0),
+        entered.name,
+        approvals=entered.approvals,
         override_reason=rollout.override_reason,
     )
 
@@ -76,13 +87,25 @@ def stage_environment(connection: Connection, model: str, stage: str) -> str | N
 def _door(connection: Connection, model: str, alias: str) -> KnownEnvironment | None:
     """What an alias stands for, and the approvals that it needs there."""
     known = environments_of(connection, model)
-    named = [item for item in known if item.name.lower() == alias.lower()]
-    if named:
-        return max(named, key=lambda item: item.name == alias)
+    named = _named(known, alias)
+    if named is not None:
+        return named
     if alias.lower() not in (CHAMPION, CHALLENGER) or not has_releases(connection, model):
         return None
     # The challenger has not entered anything yet: it needs its gates' word and nobody's approval.
     return known[-1] if alias.lower() == CHAMPION else known[-1]._replace(approvals=0)
+
+
+def _entered(connection: Connection, rollout: Rollout) -> KnownEnvironment:
+    """What a rollout leads into; an environment that nobody has declared needs no approvals."""
+    known = _named(environments_of(connection, rollout.model), rollout.environment)
+    return known or KnownEnvironment(rollout.environment, 0)
+
+
+def _named(known: Sequence[KnownEnvironment], name: str) -> KnownEnvironment | None:
+    """The one that is written so, before another that differs in capitals alone."""
+    named = [item for item in known if item.name.lower() == name.lower()]
+    return max(named, key=lambda item: item.name == name, default=None)
 
 
 def _require_passed(connection: Connection, model: str, version: int, environment: str) -> None:

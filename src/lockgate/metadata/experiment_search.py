@@ -10,6 +10,7 @@ from lockgate.metadata.experiments import ACTIVE, DELETED
 from lockgate.metadata.filters import Comparison, Value, parse_filter, parse_order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
+from lockgate.metadata.patterns import fits_any
 from lockgate.metadata.tables import experiment_tags, experiments
 
 _TEXTS = {"name": experiments.c.name}
@@ -22,12 +23,24 @@ _NOMINAL = ("=", "!=", "IN", "NOT IN")
 
 
 def search_experiments(
-    connection: Connection, *, filter_: str, order_by: Sequence[str], view: str, max_results: int, page_token: str
+    connection: Connection,
+    *,
+    filter_: str,
+    order_by: Sequence[str],
+    view: str,
+    max_results: int,
+    page_token: str,
+    seen: Sequence[str] | None = None,
 ) -> Page:
-    """Rows of `experiments`, newest first by default. Raises InvalidInput."""
+    """Rows of `experiments`, newest first by default. Raises InvalidInput.
+
+    Where `seen` is given, only names that fit one of its patterns are there, for the filter and for the token too.
+    """
     query = select(experiments).where(holds(parse_filter(filter_), _matches))
     if view != "ALL":
         query = query.where(experiments.c.lifecycle_stage == (ACTIVE if view == "ACTIVE_ONLY" else DELETED))
+    if seen is not None:
+        query = query.where(fits_any(seen, experiments.c.name))
     stretch = Stretch(query, _sorts(order_by))
     question = (filter_, tuple(order_by), view)
     return fetch_page(connection, [stretch], max_results=max_results, token=page_token, question=question)

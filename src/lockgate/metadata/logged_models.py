@@ -13,8 +13,10 @@ from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
 from lockgate.metadata.limits import TAG_LENGTH, require_text
 from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
+from lockgate.metadata.patterns import fits_any
 from lockgate.metadata.points import ModelPoint, Point
 from lockgate.metadata.tables import (
+    experiments,
     logged_model_metrics,
     logged_model_params,
     logged_model_tags,
@@ -101,10 +103,13 @@ def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
         raise NotFound(f"No tag with key {key!r} found for model with ID {model_id!r}.")
 
 
-def models_of_run(connection: Connection, run_id: str) -> Sequence[RowMapping]:
-    """Newest first."""
+def models_of_run(connection: Connection, run_id: str, *, seen: Sequence[str] | None = None) -> Sequence[RowMapping]:
+    """Newest first; `seen`: only those in an experiment whose name fits one of its patterns."""
     t = logged_models.c
     query = select(logged_models).where(t.source_run_id == run_id, t.lifecycle_stage == ACTIVE)
+    if seen is not None:
+        query = query.join(experiments, experiments.c.experiment_id == t.experiment_id)
+        query = query.where(fits_any(seen, experiments.c.name))
     return connection.execute(query.order_by(t.created_at.desc(), t.model_id)).mappings().all()
 
 
@@ -129,10 +134,14 @@ def logged_metrics_of(connection: Connection, model_ids: Sequence[str]) -> dict[
     return found
 
 
-def registrations_of(connection: Connection, model_ids: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-    """(registered name, version) by model."""
+def registrations_of(
+    connection: Connection, model_ids: Sequence[str], *, seen: Sequence[str] | None = None
+) -> dict[str, list[tuple[str, int]]]:
+    """(registered name, version) by model; `seen`: only names that fit one of its patterns."""
     t = model_versions.c
     query = select(t.model_id, t.name, t.version).where(t.model_id.in_(model_ids)).order_by(t.name, t.version)
+    if seen is not None:
+        query = query.where(fits_any(seen, t.name))
     found: dict[str, list[tuple[str, int]]] = {}
     for model_id, name, version in connection.execute(query):
         found.setdefault(model_id, []).append((name, version))

@@ -13,6 +13,7 @@ from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
+from lockgate.metadata.patterns import fits_any
 from lockgate.metadata.tables import model_versions, registered_model_tags, registered_models, releases
 from lockgate.metadata.tags import require_valid_tag
 
@@ -71,12 +72,14 @@ def get_model(connection: Connection, name: str) -> RowMapping:
     return row
 
 
-def list_models(connection: Connection, *, prefix: str = "") -> Sequence[RowMapping]:
-    """By name; `team/` lists what is in that folder."""
+def list_models(connection: Connection, *, prefix: str = "", seen: Sequence[str] | None = None) -> Sequence[RowMapping]:
+    """By name; `team/` lists what is in that folder, and `seen` only what fits one of its patterns."""
     t = registered_models.c
     query = select(registered_models).order_by(t.name)
     if prefix:
         query = query.where(t.name.startswith(prefix, autoescape=True))
+    if seen is not None:
+        query = query.where(fits_any(seen, t.name))
     return connection.execute(query).mappings().all()
 
 

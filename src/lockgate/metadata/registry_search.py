@@ -32,6 +32,7 @@ from lockgate.metadata.filters import Comparison, Filter, Name, Value, parse_fil
 from lockgate.metadata.models import PROMPT_TAG
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
+from lockgate.metadata.patterns import fits_any
 from lockgate.metadata.tables import (
     model_version_tags,
     model_versions,
@@ -62,9 +63,18 @@ _VERSION_NUMBERS: Columns = {
 
 
 def search_models(
-    connection: Connection, *, filter_: str, order_by: Sequence[str], max_results: int, page_token: str
+    connection: Connection,
+    *,
+    filter_: str,
+    order_by: Sequence[str],
+    max_results: int,
+    page_token: str,
+    seen: Sequence[str] | None = None,
 ) -> Page:
-    """Rows of `registered_models`, by name unless told otherwise. Raises InvalidInput."""
+    """Rows of `registered_models`, by name unless told otherwise. Raises InvalidInput.
+
+    Where `seen` is given, only names that fit one of its patterns are there, for the filter and for the token too.
+    """
     _require_page_size(max_results, LARGEST_MODELS)
     tree = parse_filter(filter_)
     asked = _asks_for_prompts(tree)
@@ -80,6 +90,8 @@ def search_models(
     query = select(registered_models).where(holds(tree, matches))
     if not asked:
         query = query.where(not_(_prompts(registered_model_tags).where(t.name == registered_models.c.name)))
+    if seen is not None:
+        query = query.where(fits_any(seen, registered_models.c.name))
     stretch = Stretch(query, (*sorts, Sort(registered_models.c.name, True, str)))
     return fetch_page(
         connection, [stretch], max_results=max_results, token=page_token, question=(filter_, tuple(order_by))
@@ -87,9 +99,17 @@ def search_models(
 
 
 def search_versions(
-    connection: Connection, *, filter_: str, order_by: Sequence[str], max_results: int, page_token: str
+    connection: Connection,
+    *,
+    filter_: str,
+    order_by: Sequence[str],
+    max_results: int,
+    page_token: str,
+    seen: Sequence[str] | None = None,
 ) -> Page:
-    """Rows of `model_versions`, the latest changed first unless told otherwise. Raises InvalidInput.
+    """Rows of `model_versions`, the latest changed first unless told otherwise; `seen` as for models.
+
+    Raises InvalidInput.
 
     One version that has the tag of prompts makes all of its name a prompt's.
     """
@@ -110,6 +130,8 @@ def search_versions(
     query = select(model_versions).where(holds(tree, matches))
     if not asked:
         query = query.where(not_(_prompts(model_version_tags).where(t.name == v.name)))
+    if seen is not None:
+        query = query.where(fits_any(seen, v.name))
     stretch = Stretch(
         query,
         (*(sorts or [Sort(v.updated_at, False, int)]), Sort(v.name, True, str), Sort(v.version, False, int)),

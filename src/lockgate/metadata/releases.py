@@ -70,6 +70,12 @@ def find_release(connection: Connection, name: str, content_digest: str) -> Rele
     return None if record is None else _decoder.decode(record)
 
 
+def models_naming(connection: Connection, digest: str) -> tuple[str, ...]:
+    """The models with a release whose record holds the digest, of whatever it is. Reads all releases."""
+    t = releases.c
+    return tuple(connection.scalars(select(t.name).where(t.record.contains(digest, autoescape=True)).distinct()))
+
+
 def is_released(connection: Connection, content_digest: str) -> bool:
     """Whether any release has that content: only then may its files be read from outside."""
     query = select(releases.c.version).where(releases.c.content_digest == content_digest).limit(1)

@@ -8,11 +8,17 @@ from lockgate.errors import NotFound
 from lockgate.metadata.tables import alerts, experiments, logged_models, releases, rollouts, runs
 
 
+class Found(str):
+    """A name that the database told, and not the request: who may not see what is called so must not hear it."""
+
+    __slots__ = ()
+
+
 def experiments_named(connection: Connection, experiment_ids: Sequence[int]) -> tuple[str, ...]:
     """The names of experiments. Raises NotFound for one that is not there."""
     t = experiments.c
     query = select(t.experiment_id, t.name).where(t.experiment_id.in_(experiment_ids))
-    names = {row.experiment_id: row.name for row in connection.execute(query)}
+    names = {row.experiment_id: Found(row.name) for row in connection.execute(query)}
     for wanted in experiment_ids:
         if wanted not in names:
             raise NotFound(f"No Experiment with id={wanted} exists")
@@ -28,7 +34,7 @@ def experiment_of_run(connection: Connection, run_id: str) -> str:
 def experiments_of_runs(connection: Connection, run_ids: Sequence[str]) -> tuple[str, ...]:
     """Of those runs that are there."""
     query = select(experiments.c.name).join(runs, runs.c.experiment_id == experiments.c.experiment_id)
-    return tuple(connection.scalars(query.where(runs.c.run_id.in_(run_ids)).distinct()))
+    return tuple(map(Found, connection.scalars(query.where(runs.c.run_id.in_(run_ids)).distinct())))
 
 
 def experiment_of_logged_model(connection: Connection, model_id: str) -> str:
@@ -53,7 +59,7 @@ def model_of_alert(connection: Connection, alert_id: str) -> str:
 def models_with_content(connection: Connection, digest: str) -> tuple[str, ...]:
     """The models that have a release with exactly that content."""
     query = select(releases.c.name).where(releases.c.content_digest == digest).distinct()
-    return tuple(connection.scalars(query))
+    return tuple(map(Found, connection.scalars(query)))
 
 
 def has_rollouts(connection: Connection, model: str, environment: str | None = None) -> bool:
@@ -64,8 +70,8 @@ def has_rollouts(connection: Connection, model: str, environment: str | None = N
     return connection.scalar(query) is not None
 
 
-def _one(connection: Connection, query: Select[tuple[str]], missing: str) -> str:
+def _one(connection: Connection, query: Select[tuple[str]], missing: str) -> Found:
     found = connection.execute(query).first()
     if found is None:
         raise NotFound(missing)
-    return str(found[0])
+    return Found(found[0])

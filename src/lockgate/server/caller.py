@@ -6,6 +6,7 @@ import msgspec
 
 from lockgate.entities import Grant, Role
 from lockgate.metadata.access import INSTALLATION
+from lockgate.metadata.patterns import fits
 
 # Each may do what the ones before it may.
 ROLES: tuple[Role, ...] = ("viewer", "contributor", "approver", "admin")
@@ -19,7 +20,7 @@ class Rights:
     grants: tuple[Grant, ...]
 
     def role_on(self, name: str) -> Role | None:
-        fitting = [grant.role for grant in self.grants if _fits(grant.pattern, name)]
+        fitting = [grant.role for grant in self.grants if fits(grant.pattern, name)]
         return max(fitting, key=_RANK.__getitem__, default=None)
 
     def has(self, role: Role, name: str = INSTALLATION) -> bool:
@@ -40,10 +41,17 @@ class Caller(msgspec.Struct, frozen=True):
         """Whether `name` was proved, and is not only what a program says."""
         return self.rights is not None
 
+    @property
+    def seen(self) -> tuple[str, ...] | None:
+        """Patterns of the names that the caller is a viewer of, as every role is; None where that is everything."""
+        if self.rights is None or self.rights.has("viewer"):
+            return None
+        return tuple(grant.pattern for grant in self.rights.grants)
+
+    def sees(self, name: str) -> bool:
+        """Whether a model or experiment may be shown to the caller."""
+        return self.rights is None or self.rights.has("viewer", name)
+
     def author(self, claimed: str) -> str:
         """Who is recorded where a record brings its author along: a name that was proved beats one that is claimed."""
         return self.name if self.is_authenticated else claimed
-
-
-def _fits(pattern: str, name: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

@@ -15,13 +15,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockgate.errors import InvalidInput
 from lockgate.server import files
-from lockgate.server.admitted import admitted
+from lockgate.server.admitted import admitted, require_for
 from lockgate.server.artifacts.paths import require_name
 from lockgate.server.context import Context
+from lockgate.server.needs import contributor, viewer
+from lockgate.server.subjects import of_logged_model, of_run
 from lockgate.server.version_files import version_file
+from lockgate.wire.mlflow.logged_models import OneLoggedModel
+from lockgate.wire.mlflow.runs import OfRun
 from lockgate.wire.operation import MLFLOW_UI_PREFIX
 
-# From the parameters of query and path to a path below the artifact root. Raises NotFound, InvalidInput.
+# From the parameters of query and path to a path below the artifact root. Raises NotFound, InvalidInput, and
+# PermissionDenied for who may not hear where the files are.
 Locate = Callable[[Context, Mapping[str, str]], str]
 
 
@@ -52,21 +57,29 @@ class LocatedFiles:
 
 
 def run_file(ctx: Context, given: Mapping[str, str]) -> str:
+    """Where to ask for a file of a run. Raises PermissionDenied before anything is said of where that is."""
     path = _required(given, "path")
     require_name(path)
-    return files.run_location(ctx, given.get("run_id") or _required(given, "run_uuid")).path_of(path)
+    asked = OfRun(run_id=given.get("run_id") or _required(given, "run_uuid"))
+    require_for(viewer(of_run), ctx, asked)
+    return files.run_location(ctx, asked.id).path_of(path)
 
 
 def uploaded_file(ctx: Context, given: Mapping[str, str]) -> str:
     """MLflow's pages name the run by `run_uuid` alone."""
-    run_id, path = _required(given, "run_uuid"), _required(given, "path")
+    asked, path = OfRun(run_id=_required(given, "run_uuid")), _required(given, "path")
     require_name(path)
-    return files.run_location(ctx, run_id).path_of(path)
+    try:
+        return files.run_location(ctx, asked.id).path_of(path)
+    except InvalidInput:  # which says where the files are; else the proxy asks for the right, and audits a refusal
+        require_for(contributor(of_run), ctx, asked)
+        raise
 
 
 def model_file(ctx: Context, given: Mapping[str, str]) -> str:
     path = _required(given, "artifact_file_path")
     require_name(path)
+    require_for(viewer(of_logged_model), ctx, OneLoggedModel(model_id=given["model_id"]))
     return files.model_location(ctx, given["model_id"]).path_of(path)
 
 

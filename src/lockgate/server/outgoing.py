@@ -25,6 +25,7 @@ _CONNECT_LIMIT_S = 5.0
 _WHOLE_LIMIT_S = 15.0
 _MAX_BODY = 4096
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -97,8 +98,10 @@ def _connection(parts: SplitResult) -> "HTTPConnection":
 
     assert parts.hostname is not None
     if parts.scheme == "http":
-        return HTTPConnection(parts.hostname, parts.port, timeout=_CONNECT_LIMIT_S)
-    return HTTPSConnection(parts.hostname, parts.port, timeout=_CONNECT_LIMIT_S, context=ssl.create_default_context())
+        return HTTPConnection(parts.hostname, parts.port or 80, timeout=_CONNECT_LIMIT_S)
+    # Without a port it would look for one behind the last colon, where an IPv6 address has its last group.
+    port, context = parts.port or 443, ssl.create_default_context()
+    return HTTPSConnection(parts.hostname, port, timeout=_CONNECT_LIMIT_S, context=context)
 
 
 @contextlib.contextmanager
@@ -122,13 +125,18 @@ def _limited(connection: "HTTPConnection", limit_s: float) -> Iterator[threading
 
 
 def _guarded(private_allowed: bool) -> Callable[..., socket.socket]:
+    """What opens a socket, and only to addresses that may be sent to: one that was tried would tell what is there."""
+
     def connect(address: tuple[str, int], timeout: float, source: tuple[str, int] | None = None) -> socket.socket:
-        sock = socket.create_connection(address, timeout, source)
-        peer = sock.getpeername()[0]
-        if not private_allowed and not _is_public(ipaddress.ip_address(peer.partition("%")[0])):
-            sock.close()
-            raise _private(f"{address[0]} ({peer})" if peer != address[0] else peer)
-        return sock
+        host, port = address
+        found = [str(told[4][0]) for told in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        for peer in () if private_allowed else found:
+            if not _is_public(ipaddress.ip_address(peer.partition("%")[0])):
+                raise _private(f"{host} ({peer})" if peer != host else peer)
+        for peer in found[:-1]:
+            with contextlib.suppress(OSError):
+                return socket.create_connection((peer, port), timeout, source)
+        return socket.create_connection((found[-1], port), timeout, source)
 
     return connect
 
@@ -147,6 +155,8 @@ def _is_private_name(host: str) -> bool:
 def _is_public(address: _Address) -> bool:
     """Whether the address is global, also when it wraps an IPv4 address that is not."""
     if isinstance(address, ipaddress.IPv6Address):
+        if address in _LOCAL_NAT64:
+            return False
         inner = address.ipv4_mapped or address.sixtofour
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

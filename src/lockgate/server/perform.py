@@ -16,23 +16,22 @@ from lockgate.metadata.moment import Moment
 from lockgate.server.act import Act
 from lockgate.server.answer import answer_struct
 from lockgate.server.context import AnyRoute, Context
-from lockgate.server.needs import cut_down, require
+from lockgate.server.needs import require
 
 log = logging.getLogger("lockgate.server")
 
 
 def perform(route: AnyRoute, ctx: Context, request: Any) -> Any:  # the table holds routes of every pair of types
-    """The handler's answer, less what the caller may not see. Raises PermissionDenied, and what the handler raises."""
+    """The handler's answer. Raises PermissionDenied, and what the handler raises."""
     act = Act(route.operation.name, route.need, request)
     try:
         doing = ctx.doing(act)
         require(route.need, ctx.caller, ctx.database, ctx.recent, request)
-        answer = repeat_when_raced(lambda: route.handler(doing, request))
+        return repeat_when_raced(lambda: route.handler(doing, request))
     except Exception as error:
         if act.is_decision or (isinstance(error, PermissionDenied) and route.need.role != "viewer"):
             audit_failure(ctx, act, error)
         raise
-    return cut_down(route.need, ctx.caller, answer)
 
 
 def answer_in_json(route: AnyRoute, ctx: Context, request: Any) -> bytes:
@@ -49,10 +48,9 @@ def perform_briefly(route: AnyRoute, ctx: Context, request: Any, moment: Moment)
     try:
         if not doing.has_asked:  # or the right to it was found then
             require(route.need, ctx.caller, ctx.database, ctx.recent, request, may_wait=False)
-        answer = route.handler(doing, request)
+        return route.handler(doing, request)
     except (PermissionDenied, Raced) as error:
         raise WouldWait("a refusal is audited, which is a decision, and a race is run again.") from error
-    return cut_down(route.need, ctx.caller, answer)
 
 
 def audit_failure(ctx: Context, act: Act, error: Exception) -> None:

@@ -15,6 +15,7 @@ from lockgate.metadata import subjects, windows
 from lockgate.metadata.admission import CHAMPION
 from lockgate.metadata.environments import environments_of, list_environments
 from lockgate.server.artifacts.paths import require_safe
+from lockgate.server.needs import OneOf
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
 from lockgate.server.sources import copied_model
@@ -158,6 +159,11 @@ def _measured_models(request: runs.LogMetric | runs.LogBatch) -> list[str]:
 of_metrics = Steady(_of_metrics, key=lambda request: None if _measured_models(request) else request.id)
 
 
+def of_source_run(connection: Connection, request: logged_models.CreateLoggedModel) -> Names:
+    """Among its run's models a new one is listed. A run need not be there, as MLflow has it."""
+    return subjects.experiments_of_runs(connection, [request.source_run_id]) if request.source_run_id else ()
+
+
 def of_logged_model(connection: Connection, request: Any) -> Names:  # one of the many with a `model_id`
     return (subjects.experiment_of_logged_model(connection, request.model_id),)
 
@@ -165,11 +171,11 @@ def of_logged_model(connection: Connection, request: Any) -> Names:  # one of th
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def of_listing(connection: Connection, request: artifacts.ListProxy) -> Names:
+def _of_listing(connection: Connection, request: artifacts.ListProxy) -> Names:
     return _of_path(connection, request.path)
 
 
-def of_artifact(connection: Connection, request: Any) -> Names:  # one of those with an `artifact_path`
+def _of_artifact(connection: Connection, request: Any) -> Names:  # one of those with an `artifact_path`
     return _of_path(connection, request.artifact_path)
 
 
@@ -181,8 +187,12 @@ def of_direct_upload(connection: Connection, request: artifacts.PresignUpload) -
     return *of_runs_files, subjects.experiment_of_logged_model(connection, request.model_id)
 
 
-def of_file(connection: Connection, path_params: Mapping[str, str]) -> Names:
+def _of_file(connection: Connection, path_params: Mapping[str, str]) -> Names:
     return _of_path(connection, path_params["path"])
+
+
+# Several models may have released the same content.
+of_listing, of_artifact, of_file = OneOf(_of_listing), OneOf(_of_artifact), OneOf(_of_file)
 
 
 def of_page(connection: Connection, path_params: Mapping[str, Any]) -> Names:  # Starlette converts some of them
@@ -190,7 +200,7 @@ def of_page(connection: Connection, path_params: Mapping[str, Any]) -> Names:  #
 
 
 def of_window_page(connection: Connection, path_params: Mapping[str, Any]) -> Names:
-    return (windows.get_window(connection, path_params["window_id"]).model,)
+    return (subjects.Found(windows.get_window(connection, path_params["window_id"]).model),)
 
 
 def _of_path(connection: Connection, path: str) -> Names:

@@ -1,13 +1,23 @@
 from typing import Any
 
+import msgspec
 import pytest
 
 from lockgate.delivery.advance import advance
 from lockgate.delivery.rollback import rollback
 from lockgate.entities import Rollout
 from lockgate.errors import NotFound
+from lockgate.project import Folder
 
 Place = Any  # conftest's Workplace: test folders are no packages
+
+
+@pytest.fixture(autouse=True)
+def staging_is_the_last_environment(place: Place) -> None:
+    """And so the one whose version is the champion."""
+    project = place.folder.project
+    last = {"staging": project.environments["staging"]}
+    place.folder = Folder(place.folder.root, msgspec.structs.replace(project, environments=last))
 
 
 def roll_back(place: Place) -> Rollout:

@@ -8,7 +8,12 @@ import pytest
 from lockgate.entities import Approval, Check, Content, Release, Rollout, RolloutState, RolloutTransition, Verdict
 from lockgate.errors import GateFailed, InvalidInput, PermissionDenied
 from lockgate.metadata import rollouts
-from lockgate.metadata.admission import require_alias_admitted, require_rollout_admitted, stage_environment
+from lockgate.metadata.admission import (
+    require_alias_admitted,
+    require_alias_follows,
+    require_rollout_admitted,
+    stage_environment,
+)
 from lockgate.metadata.approvals import approve
 from lockgate.metadata.database import Tx
 from lockgate.metadata.environments import declare_environments, list_environments
@@ -157,6 +162,33 @@ def test_without_declared_environments_only_a_refusal_counts(write) -> None:
         declare_environments(tx, "m", {"production": 0}, may_loosen=False)
         with pytest.raises(GateFailed, match="no gate has judged"):
             require_alias_admitted(tx.connection, "m", "champion", unjudged)
+
+
+def test_a_rollout_in_capitals_is_held_to_the_environment_of_that_name(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=True)
+        declare_environments(tx, "m", {"Live": 1, "live": 0, "production": 2}, may_loosen=False)
+        for name in ("Production", "PRODUCTION", "Live", "LIVE"):
+            with pytest.raises(PermissionDenied, match="missing"):
+                require_rollout_admitted(tx.connection, rollout(version, environment=name, override_reason="now"))
+        for name in ("live", "undeclared"):
+            require_rollout_admitted(tx.connection, rollout(version, environment=name))
+
+
+def test_an_alias_that_follows_a_rollout_opens_no_other_environment(write) -> None:
+    with write() as tx:
+        version = release(tx, passed=True)
+        declare_environments(tx, "m", {"staging": 0, "Live": 1, "live": 0, "production": 2}, may_loosen=False)
+        staged = rollout(version, environment="staging")
+        carry_out(tx, staged)
+        for alias in ("production", "PRODUCTION", "champion", "Champion", "Live"):
+            for name in ("staging", "live", "undeclared"):
+                with pytest.raises(PermissionDenied, match="missing"):
+                    require_alias_follows(tx.connection, msgspec.structs.replace(staged, environment=name), alias)
+        for alias in ("staging", "Staging", "live", "challenger", "mine"):
+            require_alias_follows(tx.connection, staged, alias)
+        for alias in ("production", "champion"):
+            require_alias_follows(tx.connection, rollout(version), alias)
 
 
 def test_who_may_not_loosen_only_tightens(write) -> None:

@@ -42,6 +42,7 @@ from lockgate.testing.receiver import Receiver
         "https://[::ffff:127.0.0.1]/",
         "https://[2002:7f00:1::]/",
         "https://[64:ff9b::a00:1]/",
+        "https://[64:ff9b:1::808:808]/",
         "https://.example.com/",
         f"https://{'a' * 64}.example.com/",
         "https://example.com/ü",
@@ -68,15 +69,24 @@ def test_a_setting_allows_this_machine_and_http() -> None:
         require_sendable("ftp://127.0.0.1/", private_allowed=True)
 
 
-def test_a_name_that_turns_out_to_mean_this_machine_is_refused_before_a_byte_is_sent() -> None:
-    """The host passes every look at the URL; only the address that was connected to gives it away."""
+def test_a_name_that_turns_out_to_mean_this_machine_is_refused_whether_anybody_listens_or_not() -> None:
+    """The host passes every look at the URL; only the address that it means gives it away."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        connect = outgoing._guarded(private_allowed=False)
-        with pytest.raises(InvalidInput, match="not a public address"):
-            connect(listening.getsockname(), 5.0)
-        accepted, _ = listening.accept()
-        with accepted:
-            assert accepted.recv(100) == b""
+        port = listening.getsockname()[1]
+        for host in ("127\u30020\u30020\u30021", "127.0.0.1"):
+            with pytest.raises(InvalidInput, match=r"not a public address"):
+                outgoing._guarded(private_allowed=False)((host, port), 5.0)
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody knocked
+            listening.accept()
+    with pytest.raises(InvalidInput, match=r"not a public address"):
+        outgoing._guarded(private_allowed=False)(("127.0.0.1", port), 5.0)
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_address_with_colons_keeps_its_last_group(scheme: str, port: int) -> None:
+    connection = outgoing._connection(require_sendable(f"{scheme}://[2606:4700:4700::1111]/", private_allowed=True))
+    assert (connection.host, connection.port) == ("2606:4700:4700::1111", port)
 
 
 def test_a_request_carries_what_it_is_given() -> None:

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from lockgate.entities import Rollout, Traffic
 from lockgate.errors import InvalidInput
 from lockgate.metadata import admission, aliases, rollouts, traffic
 from lockgate.metadata.limits import REASON_LENGTH, cut_text, require_limit
@@ -45,6 +46,7 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
     with ctx.write() as tx:
         moved = rollouts.advance_rollout(tx, request.rollout, transition)
         if request.traffic is not None:
+            _require_of_rollout(request.traffic, moved)
             traffic.set_traffic(tx, request.traffic)
         why = "; ".join(dict.fromkeys(filter(None, (moved.begun_because, moved.reason))))
         said = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {why}"
@@ -52,6 +54,7 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
         for alias, version in request.aliases.items():
             if version != moved.version:  # which alone was admitted, when the rollout began
                 raise InvalidInput(f"a rollout of version {moved.version} cannot point {alias!r} at version {version}.")
+            admission.require_alias_follows(tx.connection, moved, alias)
             aliases.set_alias(tx, moved.model, alias, version, reason=reason)
         for alias, version in request.withdrawn.items():
             # Whoever set it anew meanwhile meant another version.
@@ -73,6 +76,14 @@ def get_traffic(ctx: Context, request: wire.OneEnvironment) -> wire.FoundTraffic
 def list_traffic(ctx: Context, request: Empty) -> wire.TrafficList:
     with ctx.read() as connection:
         return wire.TrafficList(traffic=traffic.list_traffic(connection))
+
+
+def _require_of_rollout(split: Traffic, moved: Rollout) -> None:
+    if (split.model, split.environment) != (moved.model, moved.environment):
+        raise InvalidInput(
+            f"a rollout of {moved.model} in {moved.environment} cannot change the traffic of "
+            f"{split.model} in {split.environment}."
+        )
 
 
 ROUTES: tuple[AnyRoute, ...] = (

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import experiment_search, experiments
 from lockgate.metadata.locations import absolute
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.needs import Sees, contributor, listing, viewer
+from lockgate.server.needs import LISTING, contributor, viewer
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiment_name, of_experiment_rename, of_new_experiment
 from lockgate.wire.mlflow import experiments as wire
@@ -83,6 +82,7 @@ def search_experiments(ctx: Context, request: wire.SearchExperiments) -> wire.Ex
             view=request.view_type,
             max_results=request.max_results,
             page_token=request.page_token,
+            seen=ctx.caller.seen,
         )
         return wire.ExperimentPage(experiments=_experiments(connection, page.rows), next_page_token=page.next_token)
 
@@ -104,11 +104,6 @@ def _experiments(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wi
     )
 
 
-def _visible(page: wire.ExperimentPage, sees: Sees) -> wire.ExperimentPage:
-    """A page may get shorter than it was asked for; its token still leads to the next one."""
-    return replace(page, experiments=tuple(found for found in page.experiments if sees(found.name)))
-
-
 ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.CREATE_EXPERIMENT, create_experiment, contributor(of_new_experiment)),
     Route(wire.GET_EXPERIMENT, get_experiment, viewer(of_experiment)),
@@ -118,6 +113,6 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.RESTORE_EXPERIMENT, restore_experiment, contributor(of_experiment)),
     Route(wire.SET_EXPERIMENT_TAG, set_experiment_tag, contributor(of_experiment)),
     Route(wire.DELETE_EXPERIMENT_TAG, delete_experiment_tag, contributor(of_experiment)),
-    Route(wire.SEARCH_EXPERIMENTS, search_experiments, listing(_visible)),
-    Route(wire.SEARCH_EXPERIMENTS_GET, search_experiments, listing(_visible)),
+    Route(wire.SEARCH_EXPERIMENTS, search_experiments, LISTING),
+    Route(wire.SEARCH_EXPERIMENTS_GET, search_experiments, LISTING),
 )

@@ -14,7 +14,7 @@ from lockgate.metadata.points import ModelPoint
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.numbers import experiment_number
-from lockgate.server.subjects import of_experiment, of_experiments, of_logged_model, of_run_id
+from lockgate.server.subjects import of_experiment, of_experiments, of_logged_model, of_run_id, of_source_run
 from lockgate.wire.mlflow import logged_models as wire
 from lockgate.wire.mlflow.experiments import Tag, as_tags
 from lockgate.wire.mlflow.runs import Metric, number_out
@@ -39,19 +39,19 @@ def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.L
             params={param.key: param.value for param in request.params},
             tags={tag.key: tag.value for tag in request.tags},
         )
-        return wire.LoggedModelMessage(model=_model(tx.connection, model_id))
+        return wire.LoggedModelMessage(model=_model(ctx, tx.connection, model_id))
 
 
 def get_logged_model(ctx: Context, request: wire.GetLoggedModel) -> wire.LoggedModelMessage:
     with ctx.read() as connection:
         row = logged_models.get_logged_model(connection, request.model_id, allow_deleted=request.allow_deleted)
-        return wire.LoggedModelMessage(model=_models(connection, [row])[0])
+        return wire.LoggedModelMessage(model=_models(ctx, connection, [row])[0])
 
 
 def finalize_logged_model(ctx: Context, request: wire.FinalizeLoggedModel) -> wire.LoggedModelMessage:
     with ctx.write() as tx:
         logged_models.finalize_logged_model(tx, request.model_id, request.status)
-        return wire.LoggedModelMessage(model=_model(tx.connection, request.model_id))
+        return wire.LoggedModelMessage(model=_model(ctx, tx.connection, request.model_id))
 
 
 def delete_logged_model(ctx: Context, request: wire.OneLoggedModel) -> Empty:
@@ -101,25 +101,29 @@ def search_logged_models(ctx: Context, request: wire.SearchLoggedModels) -> wire
             max_results=min(request.max_results or _PAGE, LARGEST),
             page_token=request.page_token,
         )
-        return wire.LoggedModelPage(models=_models(connection, page.rows), next_page_token=page.next_token)
+        return wire.LoggedModelPage(models=_models(ctx, connection, page.rows), next_page_token=page.next_token)
 
 
 def list_run_models(ctx: Context, request: wire.RunModels) -> wire.LoggedModelPage:
     with ctx.read() as connection:
-        return wire.LoggedModelPage(models=_models(connection, logged_models.models_of_run(connection, request.run_id)))
+        rows = logged_models.models_of_run(connection, request.run_id, seen=ctx.caller.seen)
+        return wire.LoggedModelPage(models=_models(ctx, connection, rows))
 
 
-def _model(connection: Connection, model_id: str) -> wire.LoggedModel:
-    return _models(connection, [logged_models.get_logged_model(connection, model_id)])[0]
+def _model(ctx: Context, connection: Connection, model_id: str) -> wire.LoggedModel:
+    return _models(ctx, connection, [logged_models.get_logged_model(connection, model_id)])[0]
 
 
-def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.LoggedModel, ...]:
-    """Whole models with a fixed number of queries, however many there are."""
+def _models(ctx: Context, connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.LoggedModel, ...]:
+    """Whole models with a fixed number of queries, however many there are.
+
+    Of where they are registered, what the caller may see.
+    """
     ids = [row["model_id"] for row in rows]
     tags = logged_models.logged_tags_of(connection, ids)
     params = logged_models.logged_params_of(connection, ids)
     measured = logged_models.logged_metrics_of(connection, ids)
-    registered = logged_models.registrations_of(connection, ids)
+    registered = logged_models.registrations_of(connection, ids, seen=ctx.caller.seen)
     return tuple(
         wire.LoggedModel(
             info=wire.LoggedModelInfo(
@@ -173,7 +177,7 @@ def _metric(run_id: str, item: ModelPoint) -> Metric:
 
 
 ROUTES: tuple[AnyRoute, ...] = (
-    Route(wire.CREATE_LOGGED_MODEL, create_logged_model, contributor(of_experiment)),
+    Route(wire.CREATE_LOGGED_MODEL, create_logged_model, contributor(of_experiment, reads=of_source_run)),
     Route(wire.GET_LOGGED_MODEL, get_logged_model, viewer(of_logged_model)),
     Route(wire.FINALIZE_LOGGED_MODEL, finalize_logged_model, contributor(of_logged_model)),
     Route(wire.DELETE_LOGGED_MODEL, delete_logged_model, contributor(of_logged_model)),

@@ -6,14 +6,13 @@ become `production` through MLflow's client either.
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import GateFailed, InvalidInput, NotFound, PermissionDenied
 from lockgate.metadata import admission, aliases, logged_models, models, registry_search, versions
 from lockgate.metadata.database import Tx
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.needs import Sees, admin, approver, contributor, listing, viewer
+from lockgate.server.needs import LISTING, admin, approver, contributor, viewer
 from lockgate.server.sources import logged_model_id, resolve_source
 from lockgate.server.subjects import of_name, of_rename, of_source, role_to_move_alias
 from lockgate.wire.mlflow import registry as wire
@@ -59,6 +58,7 @@ def search_models(ctx: Context, request: wire.Search) -> wire.ModelPage:
             order_by=request.order_by,
             max_results=request.max_results,
             page_token=request.page_token,
+            seen=ctx.caller.seen,
         )
         return wire.ModelPage(registered_models=_models(connection, page.rows), next_page_token=page.next_token)
 
@@ -154,6 +154,7 @@ def search_versions(ctx: Context, request: wire.SearchVersions) -> wire.VersionP
             order_by=request.order_by,
             max_results=request.max_results,
             page_token=request.page_token,
+            seen=ctx.caller.seen,
         )
         return wire.VersionPage(model_versions=_versions(connection, page.rows), next_page_token=page.next_token)
 
@@ -276,22 +277,13 @@ def _versions(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.
     )
 
 
-def _visible_models(page: wire.ModelPage, sees: Sees) -> wire.ModelPage:
-    """A page may get shorter than it was asked for; its token still leads to the next one."""
-    return replace(page, registered_models=tuple(found for found in page.registered_models if sees(found.name)))
-
-
-def _visible_versions(page: wire.VersionPage, sees: Sees) -> wire.VersionPage:
-    return replace(page, model_versions=tuple(found for found in page.model_versions if sees(found.name)))
-
-
 ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.CREATE_MODEL, create_model, contributor(of_name)),
     Route(wire.GET_MODEL, get_model, viewer(of_name)),
     Route(wire.RENAME_MODEL, rename_model, admin(of_rename)),
     Route(wire.UPDATE_MODEL, update_model, contributor(of_name)),
     Route(wire.DELETE_MODEL, delete_model, admin(of_name)),
-    Route(wire.SEARCH_MODELS, search_models, listing(_visible_models)),
+    Route(wire.SEARCH_MODELS, search_models, LISTING),
     Route(wire.LATEST_VERSIONS, latest_versions, viewer(of_name)),
     Route(wire.LATEST_VERSIONS_GET, latest_versions, viewer(of_name)),
     Route(wire.SET_MODEL_TAG, set_model_tag, contributor(of_name)),
@@ -303,7 +295,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.GET_VERSION, get_version, viewer(of_name)),
     Route(wire.UPDATE_VERSION, update_version, contributor(of_name)),
     Route(wire.DELETE_VERSION, delete_version, admin(of_name)),
-    Route(wire.SEARCH_VERSIONS, search_versions, listing(_visible_versions)),
+    Route(wire.SEARCH_VERSIONS, search_versions, LISTING),
     Route(wire.VERSION_DOWNLOAD_URI, version_download_uri, viewer(of_name)),
     Route(wire.TRANSITION_STAGE, transition_stage, approver(of_name)),
     Route(wire.SET_VERSION_TAG, set_version_tag, contributor(of_name)),

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
-from lockgate.entities import Role
+from lockgate.entities import Release, Role
+from lockgate.errors import PermissionDenied
 from lockgate.metadata import admission, aliases, approvals, environments, models, releases, versions
 from lockgate.metadata.database import Tx
 from lockgate.metadata.limits import require_limit
+from lockgate.server.caller import Caller
 from lockgate.server.context import AnyRoute, Context, Route
-from lockgate.server.needs import Sees, approver, contributor, listing, viewer
+from lockgate.server.needs import LISTING, approver, contributor, viewer
 from lockgate.server.subjects import of_approval, of_model, of_release, role_to_move_alias
 from lockgate.wire import registry as wire
 from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, PROXY_SCHEME
@@ -30,7 +32,7 @@ def get_model(ctx: Context, request: wire.OneModel) -> wire.ModelSummary:
 
 def list_models(ctx: Context, request: wire.ListModels) -> wire.ModelList:
     with ctx.read() as connection:
-        rows = models.list_models(connection, prefix=request.prefix)
+        rows = models.list_models(connection, prefix=request.prefix, seen=ctx.caller.seen)
         return wire.ModelList(models=_models(connection, rows))
 
 
@@ -49,6 +51,7 @@ def create_release(ctx: Context, request: wire.ReleaseMessage) -> wire.ReleaseMe
     release = replace(request.release, created_by=ctx.caller.author(request.release.created_by))
     source = f"{PROXY_SCHEME}{CONTENT_FOLDER}/{release.content.digest}"
     with ctx.write() as tx:
+        _require_own(ctx.caller, tx.connection, release)
         return wire.ReleaseMessage(release=releases.create_release(tx, release, source=source))
 
 
@@ -172,6 +175,22 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Mo
     )
 
 
+def _require_own(caller: Caller, connection: Connection, release: Release) -> None:
+    """Who sees a release reads what it names: nobody gets at the files of a hidden one by naming them as their own.
+
+    A profile may be the same for two teams, of the same data; content and reports name what made them.
+    """
+    if caller.seen is None:
+        return
+    for digest in filter(None, (release.content.digest, release.report)):
+        known = releases.models_naming(connection, digest)
+        if known and not any(map(caller.sees, known)):
+            raise PermissionDenied(
+                f"{caller.name!r} may not release {digest}: it belongs to releases of models that they do not see.",
+                hint="an admin gives the role viewer on them, or makes the release",
+            )
+
+
 def _set_model_tag(tx: Tx, model: str, key: str, value: str | None) -> None:
     if value is None:
         models.delete_model_tag(tx, model, key)
@@ -184,14 +203,10 @@ def _role_to_declare(connection: Connection, request: wire.DeclareEnvironments) 
     return "approver" if request.may_loosen else "contributor"
 
 
-def _visible(page: wire.ModelList, sees: Sees) -> wire.ModelList:
-    return replace(page, models=tuple(found for found in page.models if sees(found.name)))
-
-
 ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.ENSURE_MODEL, ensure_model, contributor(of_model)),
     Route(wire.GET_MODEL, get_model, viewer(of_model)),
-    Route(wire.LIST_MODELS, list_models, listing(_visible)),
+    Route(wire.LIST_MODELS, list_models, LISTING),
     Route(wire.GET_VERSION, get_version, viewer(of_model)),
     Route(wire.LIST_VERSIONS, list_versions, viewer(of_model)),
     Route(wire.CREATE_RELEASE, create_release, contributor(of_release)),
