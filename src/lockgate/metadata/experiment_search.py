@@ -36,11 +36,9 @@ def search_experiments(
 
     Where `seen` is given, only names that fit one of its patterns are there, for the filter and for the token too.
     """
-    query = select(experiments).where(holds(parse_filter(filter_), _matches))
+    query = select(experiments).where(holds(parse_filter(filter_), _matches), fits_any(seen, experiments.c.name))
     if view != "ALL":
         query = query.where(experiments.c.lifecycle_stage == (ACTIVE if view == "ACTIVE_ONLY" else DELETED))
-    if seen is not None:
-        query = query.where(fits_any(seen, experiments.c.name))
     stretch = Stretch(query, _sorts(order_by))
     question = (filter_, tuple(order_by), view)
     return fetch_page(connection, [stretch], max_results=max_results, token=page_token, question=question)

@@ -75,12 +75,8 @@ def get_model(connection: Connection, name: str) -> RowMapping:
 def list_models(connection: Connection, *, prefix: str = "", seen: Sequence[str] | None = None) -> Sequence[RowMapping]:
     """By name; `team/` lists what is in that folder, and `seen` only what fits one of its patterns."""
     t = registered_models.c
-    query = select(registered_models).order_by(t.name)
-    if prefix:
-        query = query.where(t.name.startswith(prefix, autoescape=True))
-    if seen is not None:
-        query = query.where(fits_any(seen, t.name))
-    return connection.execute(query).mappings().all()
+    query = select(registered_models).where(fits_any([f"{prefix}*"], t.name), fits_any(seen, t.name))
+    return connection.execute(query.order_by(t.name)).mappings().all()
 
 
 def tags_of_models(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, false, func, or_
+from sqlalchemy import ColumnElement, false, func, or_, true
 
 
 def fits(pattern: str, name: str) -> bool:
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
-def fits_any(patterns: Sequence[str], column: ColumnElement[str]) -> ColumnElement[bool]:
-    """The same in SQL, of a column of names and several patterns."""
+def fits_any(patterns: Sequence[str] | None, column: ColumnElement[str]) -> ColumnElement[bool]:
+    """The same in SQL, of a column of names and several patterns; None is everything."""
+    if patterns is None:
+        return true()
     exact = [pattern for pattern in patterns if not pattern.endswith("*")]
     beginnings = [pattern[:-1] for pattern in patterns if pattern.endswith("*")]
     # not LIKE, to which `_` is any character and in SQLite `A` is `a`

@@ -87,11 +87,9 @@ def search_models(
         return attribute(_with_slashes(comparison), of="registered models", texts=_MODEL_TEXTS, numbers=_MODEL_NUMBERS)
 
     sorts = _sorts(order_by, {**_MODEL_TEXTS, **_MODEL_NUMBERS}, of="orders of registered models")
-    query = select(registered_models).where(holds(tree, matches))
+    query = select(registered_models).where(holds(tree, matches), fits_any(seen, registered_models.c.name))
     if not asked:
         query = query.where(not_(_prompts(registered_model_tags).where(t.name == registered_models.c.name)))
-    if seen is not None:
-        query = query.where(fits_any(seen, registered_models.c.name))
     stretch = Stretch(query, (*sorts, Sort(registered_models.c.name, True, str)))
     return fetch_page(
         connection, [stretch], max_results=max_results, token=page_token, question=(filter_, tuple(order_by))
@@ -127,11 +125,9 @@ def search_versions(
         return attribute(found, of="model versions", texts=_VERSION_TEXTS, numbers=_VERSION_NUMBERS)
 
     sorts = _sorts(order_by, {**_VERSION_TEXTS, **_VERSION_NUMBERS}, of="orders of model versions")
-    query = select(model_versions).where(holds(tree, matches))
+    query = select(model_versions).where(holds(tree, matches), fits_any(seen, v.name))
     if not asked:
         query = query.where(not_(_prompts(model_version_tags).where(t.name == v.name)))
-    if seen is not None:
-        query = query.where(fits_any(seen, v.name))
     stretch = Stretch(
         query,
         (*(sorts or [Sort(v.updated_at, False, int)]), Sort(v.name, True, str), Sort(v.version, False, int)),
