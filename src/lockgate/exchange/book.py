@@ -65,6 +65,10 @@ class Book:
     read: Counter[str] = field(default_factory=Counter)  # what the source has, whether or not the target takes it
     refused: list[str] = field(default_factory=list)
 
+    def refusing(self, what: str) -> "Refusals":
+        """For the parts of one thing, such as a run."""
+        return Refusals(self, what)
+
     def refuse(self, what: str, error: LockgateError) -> None:
         """Note what the source cannot give, or the target will never accept."""
         self.refused.append(f"{what}: {error}")
@@ -84,3 +88,16 @@ class Book:
         if trouble is not None:
             raise trouble
         return found
+
+
+@dataclass
+class Refusals:
+    """What of one thing is refused, a call for each part. Then its copy stays incomplete, to be tried again."""
+
+    book: Book
+    what: str
+    are_any: bool = False
+
+    def __call__(self, part: str, error: LockgateError) -> None:
+        self.are_any = True
+        self.book.refuse(f"{self.what}: {part}", error)

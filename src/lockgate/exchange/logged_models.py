@@ -1,10 +1,11 @@
 """Logged models with their files and what was measured of them; their runs are there before."""
 
+from functools import cache, partial
 from math import isnan
 
 from msgspec.structs import replace
 
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
@@ -57,12 +58,7 @@ def _copy(
     digest = _digest(model)
     if place and content and content.digest == digest:
         return place, content
-    refused: list[str] = []
-
-    def refuse(part: str, error: LockgateError) -> None:
-        refused.append(part)
-        book.refuse(f"logged model {info.model_id}: {part}", error)
-
+    refuse = book.refusing(f"logged model {info.model_id}")
     call = book.target.transport.call
     tags = marks.copied(info.tags)
     if place is None:
@@ -81,7 +77,7 @@ def _copy(
     if info.status in _ENDED:
         call(answers.FINALIZE_LOGGED_MODEL, wire.FinalizeLoggedModel(model_id=place.id, status=info.status))
     content = marks.Content(digest, measured, sizes.files, sizes.size_bytes)
-    if not refused:  # what is incomplete is copied again by the same command
+    if not refuse.are_any:  # what is incomplete is copied again by the same command
         call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=(content.tag(),)))
     return place, content
 
@@ -89,9 +85,11 @@ def _copy(
 def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place) -> int:
     """They are said of a model by a run, perhaps of another experiment; those of runs that are not copied stay."""
     by_run: dict[str, list[runs.Metric]] = {}
+    nans = cache(partial(_nans, book))
     for metric in model.data.metrics:
         if run := book.runs.get(metric.run_id or ""):
-            value = _as_logged(book, metric)
+            is_nan = metric.value == 0 and _place(metric) in nans(metric.run_id, metric.key)
+            value = "NaN" if is_nan else metric.value
             by_run.setdefault(run.id, []).append(replace(metric, value=value, model_id=place.id, run_id=None))
     for run_id, metrics in by_run.items():
         for start in range(0, len(metrics), _METRICS_A_BATCH):
@@ -100,14 +98,20 @@ def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place) -> int:
     return sum(map(len, by_run.values()))
 
 
-def _as_logged(book: Book, metric: runs.Metric) -> runs.Number:
-    """MLflow keeps NaN of a model as 0, beside the NaN in the history of the run that logged it."""
-    if metric.value != 0 or metric.run_id is None:
-        return metric.value
-    history = book.source.iter_history(metric.run_id, metric.key)
-    place = metric.timestamp, metric.step or 0
-    there = [float(point.value) for point in history if (point.timestamp, point.step or 0) == place]
-    return "NaN" if any(map(isnan, there)) and 0 not in there else metric.value
+def _nans(book: Book, run_id: str, key: str) -> set[tuple[int, int]]:
+    """Where a run has NaN and no 0: MLflow keeps the NaN of a model as 0, beside that of the run that logged it."""
+    zeros, nans = set(), set()
+    for point in book.source.iter_history(run_id, key):
+        value = float(point.value)
+        if value == 0:
+            zeros.add(_place(point))
+        elif isnan(value):
+            nans.add(_place(point))
+    return nans - zeros
+
+
+def _place(metric: runs.Metric) -> tuple[int, int]:
+    return metric.timestamp, metric.step or 0
 
 
 def _digest(model: wire.LoggedModel) -> str:

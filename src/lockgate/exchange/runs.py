@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from lockgate.client.tracking import Tracking
 from lockgate.clock import SystemClock
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.exchange import answers, marks
-from lockgate.exchange.book import Book
+from lockgate.exchange.book import Book, Refusals
 from lockgate.exchange.destination import Place
 from lockgate.exchange.endpoint import Endpoint
 from lockgate.exchange.files import Files, OutsideFiles, Sizes, copy_files, open_files
@@ -21,7 +21,6 @@ from lockgate.wire.mlflow.experiments import Tag
 PARENT_TAG = "mlflow.parentRunId"
 
 T = TypeVar("T")
-Refuse = Callable[[str, LockgateError], None]
 
 
 class Known(NamedTuple):
@@ -127,12 +126,7 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
         if known.is_deleted and run.info.lifecycle_stage == "active":
             raise InvalidInput(f"its copy {known.place.id} was deleted at {book.target.name}; restore that first.")
         return known.place, known.content
-    refused: list[str] = []
-
-    def refuse(part: str, error: LockgateError) -> None:
-        refused.append(part)
-        book.refuse(f"run {run.info.run_id}: {part}", error)
-
+    refuse = book.refusing(f"run {run.info.run_id}")
     call = book.target.transport.call
     if known is None:
         place, there = _create_run(book, run, experiment_id)
@@ -156,7 +150,7 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
         )
         call(answers.UPDATE_RUN, request)
     content = marks.Content(digest, points, sizes.files, sizes.size_bytes)
-    if not refused:
+    if not refuse.are_any:
         mark = content.tag()
         call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=place.id, key=mark.key, value=mark.value))
     return place, content
@@ -173,7 +167,7 @@ def _create_run(book: Book, run: wire.Run, experiment_id: str) -> tuple[Place, t
         return book.destination.create_run(run, experiment_id, (*parent, origin)), parent
 
 
-def _copy_params_and_tags(book: Book, run: wire.Run, place: Place, there: tuple[Tag, ...], refuse: Refuse) -> None:
+def _copy_params_and_tags(book: Book, run: wire.Run, place: Place, there: tuple[Tag, ...], refuse: Refusals) -> None:
     tracking = Tracking(book.target.transport, SystemClock())
     # What is there already may be called what only a new run's tags may; its parent's id there is for `settle` to say.
     tags = [tag for tag in marks.copied(run.data.tags) if tag not in there and tag.key != PARENT_TAG]
@@ -188,7 +182,7 @@ def _copy_params_and_tags(book: Book, run: wire.Run, place: Place, there: tuple[
     _at_once_or_each(log, items, lambda item: f"{item[0]} {item[1].key!r}", refuse)
 
 
-def _copy_points(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> int:
+def _copy_points(book: Book, run: wire.Run, place: Place, refuse: Refusals) -> int:
     def log(metrics: Sequence[Sequence[wire.Metric]]) -> None:
         book.destination.log_points(place.id, list(chain.from_iterable(metrics)))
 
@@ -202,7 +196,7 @@ def _copy_points(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> int
     return copied
 
 
-def _copy_files(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> Sizes:
+def _copy_files(book: Book, run: wire.Run, place: Place, refuse: Refusals) -> Sizes:
     try:
         source = run_files(book.source, run)
         return copy_files(source, open_files(book.target.transport, place.artifact_uri), refuse)
@@ -212,7 +206,7 @@ def _copy_files(book: Book, run: wire.Run, place: Place, refuse: Refuse) -> Size
 
 
 def _at_once_or_each(
-    send: Callable[[Sequence[T]], None], items: Sequence[T], name: Callable[[T], str], refuse: Refuse
+    send: Callable[[Sequence[T]], None], items: Sequence[T], name: Callable[[T], str], refuse: Refusals
 ) -> None:
     """A request is all or nothing: where one of the items is refused, each goes by itself."""
     try:

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-_Work: TypeAlias = tuple[asyncio.Future[Any] | None, Callable[[], Any]]
+_Work: TypeAlias = Callable[[], None]
 _Inbox: TypeAlias = SimpleQueue[_Work | None]
 
 
@@ -37,13 +37,13 @@ class Workers:
     def call(self, function: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
         """What the function will return, or raise. For the running loop."""
         future = asyncio.get_running_loop().create_future()
-        self._give((future, partial(function, *arguments)))
+        self._give(partial(_tell_loop, future, partial(function, *arguments)))
         return future
 
     def begin(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """The same where no loop runs."""
         future: Future[T] = Future()
-        self._give((None, partial(_settle, future, partial(function, *arguments))))
+        self._give(partial(_settle, future, partial(function, *arguments)))
         return future
 
     def close(self, *, limit_s: float | None = None) -> None:
@@ -66,18 +66,8 @@ class Workers:
     def _run(self) -> None:
         inbox: _Inbox = SimpleQueue()
         while (work := self._next(inbox)) is not None:
-            future, function = work
-            if future is None:
-                function()
-                del work, function
-                continue
-            try:
-                settle = partial(_set_result, future, function())
-            except BaseException as error:  # noqa: BLE001  # raised where the result is awaited
-                settle = partial(_set_exception, future, error)
-            with contextlib.suppress(RuntimeError):  # a loop that was closed does not wait for answers
-                future.get_loop().call_soon_threadsafe(settle)
-            del work, future, function, settle  # or the last answer would be kept until the next question
+            work()
+            del work  # or the last question would be kept until the next one
 
     def _next(self, inbox: _Inbox) -> _Work | None:
         """What to do next, waited for where there is nothing; None to end."""
@@ -88,6 +78,16 @@ class Workers:
                 return None
             self._free.append(inbox)
         return inbox.get()
+
+
+def _tell_loop(future: "asyncio.Future[Any]", function: Callable[[], Any]) -> None:
+    try:
+        settle = partial(_set_result, future, function())
+    except BaseException as error:  # noqa: BLE001  # raised where the result is awaited
+        settle = partial(_set_exception, future, error)
+    with contextlib.suppress(RuntimeError):  # a loop that was closed does not wait for answers
+        future.get_loop().call_soon_threadsafe(settle)
+    del future, function, settle  # which the error's traceback leads to: it would keep itself
 
 
 def _settle(future: Future[T], function: Callable[[], T]) -> None:
