@@ -12,6 +12,7 @@ cannot know which way is short. So this decides, after a bounded look at the ind
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
@@ -30,6 +31,15 @@ FEW = 5000
 _LONG, _MANY = 2, 40
 _SAMPLE = 200
 _SAMPLE_START = "5"
+# An estimate from so many is not believed to more than a factor of this.
+_DOUBT = 2
+
+
+class _Likely(NamedTuple):
+    """Estimates: how many runs a walk passes until a page is full, and how many would be found in all."""
+
+    steps: float
+    found: float
 
 
 def search_runs(
@@ -53,9 +63,9 @@ def search_runs(
     scope = Scope(tuple(sorted(set(experiment_ids))), stages, connection.dialect.name == "sqlite")
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
     condition = holds(tree, matches)
-    steps = _steps(connection, and_(scope.condition(may_lead=False), condition), max_results)
+    likely = _likely(connection, and_(scope.condition(may_lead=False), condition), max_results)
     prefer_walks(connection)  # or PostgreSQL gathers all that hold before it counts the first few of them
-    gathered = _gathered(connection, scope, tree, condition, few=few, steps=steps)
+    gathered = _gathered(connection, scope, tree, condition, few=few, likely=likely)
     stretches: Iterable[Stretch]
     if gathered is not None:
         prefer_walks(connection, prefer=False)
@@ -63,18 +73,21 @@ def search_runs(
     elif not orders or orders[0].name.is_attribute:
         stretches = [walk(scope, condition, orders)]
     else:
-        after, reach = place_of(page_token, question), _reach(steps, few)
+        after, reach = place_of(page_token, question), _reach(likely.steps, few)
         stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 
 def _gathered(
-    connection: Connection, scope: Scope, tree: Filter, condition: ColumnElement[bool], *, few: int, steps: float
+    connection: Connection, scope: Scope, tree: Filter, condition: ColumnElement[bool], *, few: int, likely: _Likely
 ) -> ColumnElement[bool] | None:
     """The whole condition, said so that indexes lead to few runs; None where it is shorter to walk."""
+    worth = max(int(min(few, likely.steps)), few // 10)
+    is_long = likely.steps > _LONG * few
+    if likely.found > _DOUBT * worth and not is_long:
+        return None  # the scope and each comparison leave at least as many: counting would come to the same
     leading, within = scope.condition(may_lead=True), scope.condition(may_lead=False)
     indexed = [(comparison, ids) for comparison in required(tree) if (ids := leading_to(comparison)) is not None]
-    worth = max(int(min(few, steps)), few // 10)
     in_scope, *counts = _counts(connection, [select(runs.c.run_id).where(leading), *(ids for _, ids in indexed)], worth)
     fewest = min(counts, default=in_scope)
     if in_scope <= min(worth, fewest):
@@ -82,7 +95,7 @@ def _gathered(
     if fewest <= worth:
         comparison, ids = indexed[counts.index(fewest)]
         return and_(within, runs.c.run_id.in_(ids), holds(without(tree, comparison), matches))
-    if steps <= _LONG * few or not indexed:
+    if not is_long or not indexed:
         return None
     # Each holds for many and all of them for few: a walk would be long, so what they have in common is looked for.
     many = [ids for _, ids in indexed]
@@ -95,11 +108,22 @@ def _gathered(
     return and_(within, *common, condition) if common else None
 
 
-def _steps(connection: Connection, condition: ColumnElement[bool], page: int) -> float:
-    """How many runs a walk passes until a page is full, by a sample. Ids are random, so neighbours are a sample."""
-    sample = select(runs.c.run_id).where(runs.c.run_id > _SAMPLE_START).order_by(runs.c.run_id).limit(_SAMPLE)
-    found = connection.scalar(select(func.count()).select_from(runs).where(runs.c.run_id.in_(sample), condition))
-    return page * _SAMPLE / found if found else math.inf
+def _likely(connection: Connection, condition: ColumnElement[bool], page: int) -> _Likely:
+    """By a sample. Ids are random, so neighbours are a sample, and how near they are tells how many there are."""
+    ids = select(runs.c.run_id).where(runs.c.run_id > _SAMPLE_START).order_by(runs.c.run_id)
+    held = select(func.count()).where(runs.c.run_id.in_(ids.limit(_SAMPLE)), condition)
+    last = ids.offset(_SAMPLE - 1).limit(1)
+    found, last_id = connection.execute(select(held.scalar_subquery(), last.scalar_subquery())).one()
+    if not found:
+        return _Likely(math.inf, 0)
+    # The share of all ids that lies between the first and the last of the sample holds that many of the runs.
+    share = _place(last_id) - _place(_SAMPLE_START) if last_id else math.inf
+    return _Likely(page * _SAMPLE / found, found / share)
+
+
+def _place(run_id: str) -> float:
+    """Where an id lies among all there could be, from 0 to 1."""
+    return int(run_id, 16) / 16.0 ** len(run_id)
 
 
 def _reach(steps: float, few: int) -> int:

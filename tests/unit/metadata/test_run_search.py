@@ -1,4 +1,5 @@
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,30 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     database.close()
     assert len(page.rows) == 2
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
+
+
+@pytest.mark.parametrize(("filter_", "counts"), [("metrics.auc > 0.5", 0), ("metrics.auc > 0.99", 1)])
+def test_what_a_sample_shows_to_hold_for_many_is_not_counted(database: Database, filter_: str, counts: int) -> None:
+    rng = random.Random(0)
+    ids = [f"{rng.getrandbits(128):032x}" for _ in range(600)]
+    with database.write(at=1, by="ann") as tx:
+        for number, run_id in enumerate(ids):
+            create_run(tx, run_id, experiment_id=0, run_name="r", user_id="ann", start_time=number, tags={})
+            log_points(tx, run_id, [Point("auc", number / 600, 1, 0)])
+    said: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    with database.read() as connection:
+        page = search_runs(
+            connection,
+            experiment_ids=[0],
+            filter_=filter_,
+            order_by=["metrics.auc ASC"],
+            view="ACTIVE_ONLY",
+            max_results=10,
+            page_token="",
+            few=100,
+        )
+    least = float(filter_.split()[-1])
+    expected = [run_id for number, run_id in enumerate(ids) if number / 600 > least][:10]
+    assert [row["run_id"] for row in page.rows] == expected
+    assert sum("LIMIT" in text and text.count("count(*)") >= 2 for text in said) == counts
