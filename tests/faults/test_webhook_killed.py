@@ -15,7 +15,7 @@ from lockgate.metadata import outbox
 from lockgate.server import courier
 from lockgate.server.context import Context, open_context
 
-LEASE_S = 120
+LEASE_S = outbox.LEASE_MS // 1000
 
 
 def post(port: int, path: str, value: dict[str, object]) -> None:

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from lockgate.wire.webhooks import WebhookSummary
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_NAMED = 20  # in a message
 _WEBHOOK = click.argument("webhook", metavar="NAME|ID")
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def webhooks(ctx: click.Context) -> None:
-    """List, add, remove and test webhooks: addresses that are told of events by an HTTP request.
+    """List, add, update, remove and test webhooks: addresses that are told of events by an HTTP request.
 
     A running `lockgate up` or `lockgate server` sends them. Nothing is lost while none runs.
 
@@ -88,6 +89,56 @@ def add(app: App, name: str, url: str, events: tuple[str, ...], secret: str, des
 
 @webhooks.command
 @_WEBHOOK
+@click.option("--url", help="Send to this address.")
+@click.option("--event", "events", multiple=True, help="What to be told of, in place of what it was; may be repeated.")
+@click.option("--secret", metavar="env:NAME|file:PATH", help="Sign what is sent with this secret; '' to sign no more.")
+@click.option("--description", help="Shown in lists.")
+@click.option("--enable/--disable", "is_active", default=None, help="Send to it, or let what it is told wait.")
+@_JSON
+@click.pass_obj
+def update(
+    app: App,
+    webhook: str,
+    url: str | None,
+    events: tuple[str, ...],
+    secret: str | None,
+    description: str | None,
+    is_active: bool | None,
+    as_json: bool,
+) -> None:
+    """Change a webhook. What it has not been told yet is kept, and tried at once at another URL.
+
+    \b
+    Example: lockgate webhooks update ci --secret env:NEW_HOOK_SECRET
+    """
+    import os
+
+    from lockgate.cli.output import print_json
+    from lockgate.config import read_secret
+    from lockgate.errors import InvalidInput
+
+    if not events and all(value is None for value in (url, secret, description, is_active)):
+        raise InvalidInput(
+            "nothing to change was given.", hint="lockgate webhooks update --help lists what can be changed"
+        )
+    changed = app.client.webhooks.update_webhook(
+        _resolve(app.client, webhook).webhook_id,
+        url=url,
+        events=events or None,
+        description=description,
+        secret=read_secret(secret, environ=os.environ) if secret else secret,
+        is_active=is_active,
+    )
+    if as_json:
+        print_json(changed)
+    else:
+        click.echo(
+            f"{changed.name} ({changed.webhook_id}) is {changed.status} and told of {', '.join(changed.events)}."
+        )
+
+
+@webhooks.command
+@_WEBHOOK
 @click.pass_obj
 def remove(app: App, webhook: str) -> None:
     """Remove a webhook with what it has not been told yet.
@@ -131,8 +182,9 @@ def _resolve(client: "Client", wanted: str) -> "WebhookSummary":
     known = client.webhooks.list_webhooks()
     found = [item for item in known if wanted in (item.webhook_id, item.name)]
     if not found:
-        names = ", ".join(item.name for item in known) or "none"
-        raise NotFound(f"there is no webhook {wanted!r}; there are: {names}.")
+        names = ", ".join(item.name for item in known[:_NAMED]) or "none"
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        raise NotFound(f"there is no webhook {wanted!r}; there are: {names}{more}.", hint="lockgate webhooks list")
     if len(found) > 1:
         ids = ", ".join(item.webhook_id for item in found)
         raise InvalidInput(f"{len(found)} webhooks are called {wanted!r}; name one by its id: {ids}.")

@@ -1,9 +1,14 @@
 """The outbox of webhooks: what is to be told is written in the transaction of the event, so that nothing is lost.
 
-A row is sent at least once. Whoever sends takes due rows by moving their time into the future (the lease), so that two
-servers on one database do not send the same row at the same time, and a sender that dies is followed by another when
-the lease is over. A row that could not be delivered waits twice as long each time and is given up after a day; it then
-stays for a month, for people to look at.
+A message is sent at least once, and a receiver gets one after the other, from all servers of one database together.
+Whoever sends to a receiver has leased it; a sender that dies is followed by another when the lease is over.
+
+    claimed -> delivered: the message is gone
+            -> refused: it waits, twice as long each time, and is given up after a day of that
+            -> no answer: it waits as well, and so does its receiver with all that is to be told to it; what was made
+               a day ago is given up when a day of trying is over
+
+What was given up stays until it is a month old, for people to look at.
 """
 
 import uuid
@@ -12,7 +17,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select, update
 
 from lockgate.metadata.database import Tx
 from lockgate.metadata.tables import webhook_deliveries, webhook_events, webhooks
@@ -51,9 +56,13 @@ OWN_EVENTS = (
 ACTIVE, DISABLED = "ACTIVE", "DISABLED"
 FIRST_WAIT_MS = 1_000
 LONGEST_WAIT_MS = 600_000
+GIVE_UP_AFTER = 154  # failures in a row, between which lies a day: time in which nobody tried does not count
 GIVE_UP_AFTER_MS = 86_400_000
 FORGET_AFTER_MS = 30 * 86_400_000
+# Longer than one attempt.
+LEASE_MS = 60_000
 _MAX_ERROR = 500
+_TIDIED_AT_ONCE = 1_000
 
 
 class Delivery(NamedTuple):
@@ -65,8 +74,8 @@ class Delivery(NamedTuple):
     url: str
     secret: str
     body: str
-    created_at: int
-    attempts: int
+    attempts: int = 0  # those that failed
+    leased_until: int = 0
 
 
 class Backlog(NamedTuple):
@@ -114,58 +123,78 @@ def encode_body(event: str, data: Mapping[str, object], *, at: int) -> str:
 
 
 def due_webhooks(connection: Connection, *, now: int) -> Sequence[str]:
-    """The active ones that something is due for. Cheap enough to be asked all the time."""
+    """Those that something is due for and nobody sends to. Cheap enough to be asked all the time."""
     t = webhook_deliveries.c
     waits = exists().where(t.webhook_id == webhooks.c.webhook_id, t.due_at <= now)
-    return connection.scalars(select(webhooks.c.webhook_id).where(webhooks.c.status == ACTIVE, waits)).all()
+    return connection.scalars(select(webhooks.c.webhook_id).where(*_is_free(now), waits)).all()
 
 
-def claim_due(tx: Tx, webhook_id: str, *, limit: int, lease_ms: int) -> tuple[Delivery, ...]:
-    """Take up to `limit` due rows of an active webhook, oldest first; nobody else gets them for `lease_ms`."""
+def claim(tx: Tx, webhook_id: str) -> Delivery | None:
+    """The message that has been due the longest; the receiver is leased until it is `mark`ed.
+
+    None where nothing is due, the receiver is left alone or somebody else sends to it.
+    """
+    # Locked first (SQLite has one writer and ignores it): only what is read after that is what the last one left.
+    free = select(webhooks.c.url, webhooks.c.secret).where(webhooks.c.webhook_id == webhook_id, *_is_free(tx.at))
+    receiver = tx.connection.execute(free.with_for_update(key_share=True)).mappings().first()
+    if receiver is None:
+        return None
     t = webhook_deliveries.c
-    query = (
-        select(
-            t.delivery_id, t.webhook_id, t.event, webhooks.c.url, webhooks.c.secret, t.body, t.created_at, t.attempts
-        )
-        .join(webhooks, webhooks.c.webhook_id == t.webhook_id)
-        .where(t.webhook_id == webhook_id, t.due_at <= tx.at, webhooks.c.status == ACTIVE)
-        .order_by(t.due_at, t.created_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=webhook_deliveries)  # SQLite has one writer and ignores it
-    )
-    claimed = tuple(Delivery(*row) for row in tx.connection.execute(query))
-    if claimed:
-        taken = t.delivery_id.in_([item.delivery_id for item in claimed])
-        tx.connection.execute(update(webhook_deliveries).where(taken).values(due_at=tx.at + lease_ms))
-    return claimed
+    oldest = select(t.delivery_id, t.event, t.body, t.attempts).where(t.webhook_id == webhook_id, t.due_at <= tx.at)
+    message = tx.connection.execute(oldest.order_by(t.due_at).limit(1)).mappings().first()
+    if message is None:
+        return None
+    leased_until = tx.at + LEASE_MS
+    _set_receiver(tx, webhook_id, leased_until=leased_until)
+    return Delivery(webhook_id=webhook_id, leased_until=leased_until, **receiver, **message)
 
 
-def mark_delivered(tx: Tx, delivery_id: str) -> None:
-    tx.connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.delivery_id == delivery_id))
+def mark_delivered(tx: Tx, delivered: Delivery) -> None:
+    _let_go(tx, delivered, failures=0)
+    tx.connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.delivery_id == delivered.delivery_id))
 
 
-def mark_failed(tx: Tx, failed: Delivery, error: str) -> None:
-    """Try again later, and with it everything else that waits for the same receiver; give up what is a day old."""
-    t = webhook_deliveries.c
+def mark_failed(tx: Tx, failed: Delivery, error: str, *, was_heard: bool) -> None:
+    """Try it again later, or give it up. Where the receiver was not heard, all else that waits for it waits as well."""
+    # The receiver's row first, here as elsewhere: whoever removes it goes from there to its messages.
+    failures = 0 if was_heard else _failures(tx, failed.webhook_id) + 1
+    _let_go(tx, failed, failures=failures, due_at=tx.at + _wait_ms(failures))
+    attempts = failed.attempts + 1
+    due_at = tx.at + _wait_ms(attempts) if attempts < GIVE_UP_AFTER else None
     tx.connection.execute(
         update(webhook_deliveries)
-        .where(t.delivery_id == failed.delivery_id)
-        .values(attempts=failed.attempts + 1, error=error[:_MAX_ERROR])
+        .where(webhook_deliveries.c.delivery_id == failed.delivery_id)
+        .values(attempts=attempts, error=error[:_MAX_ERROR], due_at=due_at)
     )
-    # One dead receiver costs one time-out a round, not one for each of its messages.
-    waiting = (t.webhook_id == failed.webhook_id, t.due_at.is_not(None))
-    due_at = tx.at + min(FIRST_WAIT_MS << min(failed.attempts, 20), LONGEST_WAIT_MS)
-    tx.connection.execute(update(webhook_deliveries).where(*waiting).values(due_at=due_at))
+
+
+def try_at_once(tx: Tx, webhook_id: str) -> None:
+    """Whatever failed before: the receiver is another one now."""
+    _set_receiver(tx, webhook_id, due_at=0, failures=0)
+    t = webhook_deliveries.c
     tx.connection.execute(
-        update(webhook_deliveries).where(*waiting, t.created_at <= tx.at - GIVE_UP_AFTER_MS).values(due_at=None)
+        update(webhook_deliveries).where(t.webhook_id == webhook_id, t.due_at > tx.at).values(due_at=t.created_at)
     )
-    tx.connection.execute(delete(webhook_deliveries).where(t.due_at.is_(None), t.created_at <= tx.at - FORGET_AFTER_MS))
 
 
-def release(tx: Tx, delivery_ids: Sequence[str]) -> None:
-    """Give back what was claimed and not tried."""
-    untried = webhook_deliveries.c.delivery_id.in_(delivery_ids)
-    tx.connection.execute(update(webhook_deliveries).where(untried).values(due_at=tx.at))
+def tidy(tx: Tx) -> bool:
+    """Give up and forget what is old, a part at a time; whether there may be more.
+
+    Given up is what a receiver without an answer should have had a day ago. Forgotten is what was given up, or waits
+    for a webhook that is disabled, when it is a month old.
+    """
+    t, w = webhook_deliveries.c, webhooks.c
+    lost = select(w.webhook_id).where(w.failures >= GIVE_UP_AFTER)
+    disabled = select(w.webhook_id).where(w.status == DISABLED)
+    given_up = select(t.delivery_id).where(
+        t.webhook_id.in_(lost), t.due_at.is_not(None), t.created_at <= tx.at - GIVE_UP_AFTER_MS
+    )
+    forgotten = select(t.delivery_id).where(
+        or_(t.due_at.is_(None), t.webhook_id.in_(disabled)), t.created_at <= tx.at - FORGET_AFTER_MS
+    )
+    give_up = update(webhook_deliveries).where(t.delivery_id.in_(given_up.limit(_TIDIED_AT_ONCE))).values(due_at=None)
+    forget = delete(webhook_deliveries).where(t.delivery_id.in_(forgotten.limit(_TIDIED_AT_ONCE)))
+    return max(tx.connection.execute(deed).rowcount for deed in (give_up, forget)) == _TIDIED_AT_ONCE
 
 
 def backlog(connection: Connection, webhook_ids: Sequence[str]) -> dict[str, Backlog]:
@@ -181,3 +210,30 @@ def backlog(connection: Connection, webhook_ids: Sequence[str]) -> dict[str, Bac
         failed = select(t.error).where(t.webhook_id == webhook_id, t.error != "").order_by(t.created_at).limit(1)
         found[webhook_id] = Backlog(waiting, given_up, connection.scalar(failed) or "")
     return found
+
+
+def _is_free(now: int) -> tuple[ColumnElement[bool], ...]:
+    """Whether a webhook may be sent to now."""
+    w = webhooks.c
+    return w.status == ACTIVE, w.due_at <= now, w.leased_until <= now
+
+
+def _let_go(tx: Tx, claimed: Delivery, **values: int) -> None:
+    """End the lease; one that is over may be somebody else's by now."""
+    mine = webhooks.c.webhook_id == claimed.webhook_id, webhooks.c.leased_until == claimed.leased_until
+    tx.connection.execute(update(webhooks).where(*mine).values(leased_until=0, **values))
+
+
+def _set_receiver(tx: Tx, webhook_id: str, **values: int) -> None:
+    tx.connection.execute(update(webhooks).where(webhooks.c.webhook_id == webhook_id).values(**values))
+
+
+def _failures(tx: Tx, webhook_id: str) -> int:
+    """As they are now: somebody may have mended the address while we sent to the old one."""
+    known = select(webhooks.c.failures).where(webhooks.c.webhook_id == webhook_id)
+    return tx.connection.scalar(known.with_for_update(key_share=True)) or 0
+
+
+def _wait_ms(failures: int) -> int:
+    """How long to wait after so many failures in a row."""
+    return min(FIRST_WAIT_MS << min(failures - 1, 20), LONGEST_WAIT_MS) if failures else 0

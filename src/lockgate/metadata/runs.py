@@ -101,6 +101,7 @@ def update_run(
 ) -> None:
     """Change what is given. Without a time an end status ends now, and any other one takes the end away."""
     require_active_run(tx.connection, run_id)
+    before = tx.connection.scalar(select(runs.c.status).where(runs.c.run_id == run_id))
     values: dict[str, str | int | None] = {}
     if status is not None:
         values["status"] = status
@@ -111,7 +112,7 @@ def update_run(
         set_run_tags(tx, run_id, {NAME_TAG: run_name})  # renames the run as well
     if values:
         tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
-    if status in ENDED:
+    if status in ENDED and status != before:  # who says it again, as clients that repeat do, says nothing new
         append_event(tx, "run.finished", run_id, {"status": status})
 
 

@@ -23,11 +23,12 @@ from sqlalchemy.schema import CreateTable
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput
 from lockgate.metadata.database import DECISION, Database, Where, describe, open_engine, storage_errors
-from lockgate.metadata.tables import experiments, metadata
+from lockgate.metadata.tables import experiments, metadata, releases
 
-HEAD = "0007"
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # every revision, oldest first
+HEAD = "0008"
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # every revision, oldest first
 
+OURS = ("alembic_version", releases.name)  # among the tables of every database of Lockgate
 # Alembic's own table, as it makes it.
 _VERSION = Table(
     "alembic_version",
@@ -72,10 +73,10 @@ def current_revision(engine: Engine) -> str | None:
         if not tables:
             return None
         revision: str | None = None
-        if "alembic_version" in tables:
+        if tables.issuperset(OURS):  # other programs have the one as well, and may have a revision of the same name
             revision = connection.scalar(select(_VERSION.c.version_num))
-        if revision is None or not revision.isdigit():  # other programs keep such a table as well
-            raise DataDamaged(f"{engine.url.database} is not a database of Lockgate.", hint="give it one of its own")
+        if revision is None or not revision.isdigit():
+            raise foreign_error(engine.url.database)
         return revision
 
 
@@ -118,6 +119,10 @@ def _require_head(where: Where, revision: str) -> None:
 def is_known(revision: str) -> bool:
     """Whether this version can upgrade from it."""
     return revision in KNOWN
+
+
+def foreign_error(name: object) -> DataDamaged:
+    return DataDamaged(f"{name} is not a database of Lockgate.", hint="give it one of its own")
 
 
 def newer_error(where: Where, revision: str) -> Conflict:

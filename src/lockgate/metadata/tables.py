@@ -590,6 +590,9 @@ webhooks = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("created_by", String(256), nullable=False),
+    Column("leased_until", BigInteger, server_default="0", nullable=False),  # somebody sends to it until then
+    Column("due_at", BigInteger, server_default="0", nullable=False),  # not to be sent to before
+    Column("failures", Integer, server_default="0", nullable=False),  # times in a row that it did not answer
 )
 
 
@@ -616,7 +619,7 @@ webhook_deliveries = Table(
     Column("body", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("due_at", BigInteger),  # not to be sent before; NULL: given up
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # those that failed
     Column("error", Text, nullable=False),  # why the last attempt failed
     Index(None, "due_at"),
     Index(None, "webhook_id", "due_at"),

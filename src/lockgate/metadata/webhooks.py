@@ -9,9 +9,9 @@ from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, u
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
-from lockgate.metadata.outbox import ACTIVE, DISABLED, MLFLOW_EVENTS, OWN_EVENTS
+from lockgate.metadata.outbox import ACTIVE, DISABLED, MLFLOW_EVENTS, OWN_EVENTS, try_at_once
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
-from lockgate.metadata.tables import webhook_events, webhooks
+from lockgate.metadata.tables import webhook_deliveries, webhook_events, webhooks
 
 EVENTS = MLFLOW_EVENTS + OWN_EVENTS
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -51,7 +51,10 @@ def update_webhook(
     secret: str | None = None,
     status: str | None = None,
 ) -> None:
-    """Change what is not None. Raises NotFound, InvalidInput."""
+    """Change what is not None; another URL, secret or status is tried at once. Raises NotFound, InvalidInput.
+
+    What waits of events that it is no longer told of is gone.
+    """
     get_webhook(tx.connection, webhook_id)
     require_text(description or "", DESCRIPTION_LENGTH, "description")
     given = {"name": name, "url": url, "status": status, "description": description, "secret": secret}
@@ -59,9 +62,14 @@ def update_webhook(
     tx.connection.execute(
         update(webhooks).where(webhooks.c.webhook_id == webhook_id).values(updated_at=tx.at, **changed)
     )
+    if changed.keys() & {"url", "secret", "status"}:
+        try_at_once(tx, webhook_id)
     if events is not None:
         tx.connection.execute(delete(webhook_events).where(webhook_events.c.webhook_id == webhook_id))
         _subscribe(tx, webhook_id, events)
+        t = webhook_deliveries.c
+        unwanted = t.webhook_id == webhook_id, t.event.not_in(events), t.due_at.is_not(None)
+        tx.connection.execute(delete(webhook_deliveries).where(*unwanted))
 
 
 def delete_webhook(tx: Tx, webhook_id: str) -> None:

@@ -43,6 +43,8 @@ from lockgate.server.routes import artifacts, purge
 from lockgate.server.table import ROUTES
 from lockgate.server.unserved import unserved_routes
 from lockgate.server.workers import Workers
+from lockgate.wire import webhooks
+from lockgate.wire.mlflow import webhooks as mlflow_webhooks
 from lockgate.wire.mlflow.artifacts import PROXY_PATH
 from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
 
@@ -51,8 +53,11 @@ _THREADS = 4
 # Of their own for what asks the store for artifacts: one that is slow must not hold up what only asks the database.
 _FILE_THREADS = 8
 _ASK_THE_STORE = frozenset(route.operation.name for route in (*artifacts.ROUTES, *purge.ROUTES))
-# A store that does not answer is not waited for at the end.
-_FILES_END_LIMIT_S = 5.0
+# And for what asks a receiver of webhooks: people try one now and then, and wait for nobody but each other.
+_TRY_THREADS = 2
+_ASK_A_RECEIVER = frozenset(operation.name for operation in (webhooks.TEST_WEBHOOK, mlflow_webhooks.TEST_WEBHOOK))
+# A store or receiver that does not answer is not waited for at the end.
+_OTHERS_END_LIMIT_S = 5.0
 # From here on it may take longer to decode a body than others should have to wait for the event loop.
 _LARGE_BODY = 1 << 20
 # What load balancers and clients ask before they can log in. It tells nothing of what is recorded.
@@ -73,6 +78,9 @@ class Api:
         self._max_body = settings.max_body_mb << 20
         self._workers = Workers(_THREADS, name="lockgate-api")
         self._file_workers = Workers(_FILE_THREADS, name="lockgate-files")
+        self._try_workers = Workers(_TRY_THREADS, name="lockgate-try")
+        self._workers_of = dict.fromkeys(_ASK_THE_STORE, self._file_workers)
+        self._workers_of |= dict.fromkeys(_ASK_A_RECEIVER, self._try_workers)
         self._meter = Meter()
         self._fixed: dict[str, dict[str, AnyRoute]] = {}  # by path and method
         at_once = AtOnce(self._context, self._login, self._workers, self._meter)
@@ -176,7 +184,7 @@ class Api:
         query = scope["query_string"]
         decode = partial(decode_request, route.operation, query=query, body=body, path_params=path_params)
         request = decode() if len(body) < _LARGE_BODY else await self._workers.call(decode)
-        workers = self._file_workers if route.operation.name in _ASK_THE_STORE else self._workers
+        workers = self._workers_of.get(route.operation.name, self._workers)
         return Answer(await workers.call(answer_in_json, route, context, request))
 
     def _routed_to(self, path: str, by_method: Mapping[str, AnyRoute]) -> BaseRoute:
@@ -190,7 +198,8 @@ class Api:
 
     def close(self) -> None:
         self._login.close()
-        self._file_workers.close(limit_s=_FILES_END_LIMIT_S)
+        self._file_workers.close(limit_s=_OTHERS_END_LIMIT_S)
+        self._try_workers.close(limit_s=_OTHERS_END_LIMIT_S)
         self._workers.close()
 
 

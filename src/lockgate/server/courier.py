@@ -1,10 +1,12 @@
 """Brings what the outbox holds to its receivers, from the start of the server to its end.
 
-One thread looks for what is due; for each receiver that something is due for, one of a few others sends, message after
-message, so that a receiver that is slow keeps nobody else waiting.
+One thread looks for receivers that something is due for, and a few others send. A receiver has a turn: it gets message
+after message for a moment, the last of them however long it takes, and is then behind whoever waits. So one that is
+slow keeps nobody else waiting.
 
-    due row -> claimed (lease) -> posted -> 2xx: deleted
-                                         -> anything else: due again later, and given up after a day
+    claimed -> posted -> 2xx: delivered
+                      -> another answer: refused, and this message waits (see `outbox`)
+                      -> no answer: the receiver waits
 
 What is sent has MLflow's form and signature, so that receivers written for MLflow need no change:
 
@@ -20,10 +22,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lockgate.errors import InvalidInput, LockgateError, Unavailable
 from lockgate.metadata import outbox
+from lockgate.metadata.database import Tx
 from lockgate.metadata.outbox import Delivery
 from lockgate.server.context import Context
 from lockgate.server.outgoing import Answer, post
@@ -33,11 +36,14 @@ T = TypeVar("T")
 log = logging.getLogger("lockgate.webhooks")
 
 _LOOK_EVERY_S = 0.5
+# While the database is away.
+_LOOK_AT_LEAST_EVERY_S = 10.0
+_TIDY_EVERY_S = 3600.0
 _SENDERS = 8
-_BATCH = 4
-# Longer than a batch of receivers that answer at the last moment.
-_LEASE_MS = 120_000
+_TURN_S = 0.2
 _END_LIMIT_S = 20.0
+# By these a receiver, or what stands before it, says that it takes nothing now, whatever it is sent.
+_NOT_NOW = frozenset({429, 502, 503, 504})
 
 
 class Courier:
@@ -47,7 +53,8 @@ class Courier:
         self._context = context
         self._look_every_s = look_every_s
         self._stopping = threading.Event()
-        self._served: set[str] = set()  # receivers that a thread sends to
+        self._look = threading.Event()  # before its time: something may be due
+        self._free = threading.Semaphore(_SENDERS)
         self._thread = threading.Thread(target=self._run, name="lockgate-courier", daemon=True)
 
     def start(self) -> "Courier":
@@ -56,6 +63,7 @@ class Courier:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._look.set()
         self._thread.join(_END_LIMIT_S)
 
     def __enter__(self) -> "Courier":
@@ -65,19 +73,23 @@ class Courier:
         self.stop()
 
     def _run(self) -> None:
+        clock, wait_s, tidy_at = self._context.clock, self._look_every_s, 0.0
         with ThreadPoolExecutor(_SENDERS, thread_name_prefix="lockgate-webhook") as senders:
             while not self._stopping.is_set():
-                for webhook_id in self._try(lambda: waiting(self._context)) or ():
-                    if webhook_id not in self._served:
-                        self._served.add(webhook_id)
-                        senders.submit(self._serve, webhook_id)
-                self._stopping.wait(self._look_every_s)
+                self._look.clear()
+                due = self._try(lambda: waiting(self._context))
+                for webhook_id in due or ():
+                    self._free.acquire()
+                    senders.submit(self._serve, webhook_id)
+                if due is not None and clock.monotonic() >= tidy_at and not self._try(lambda: tidy(self._context)):
+                    tidy_at = clock.monotonic() + _TIDY_EVERY_S
+                wait_s = self._look_every_s if due is not None else min(2 * wait_s, _LOOK_AT_LEAST_EVERY_S)
+                self._look.wait(wait_s)
 
     def _serve(self, webhook_id: str) -> None:
-        """Send to one receiver until nothing is due for it."""
-        while self._try(lambda: deliver(self._context, webhook_id, until=self._stopping)):
-            pass
-        self._served.discard(webhook_id)
+        if self._try(lambda: deliver(self._context, webhook_id, until=self._stopping)):
+            self._look.set()
+        self._free.release()
 
     def _try(self, work: Callable[[], T]) -> T | None:
         try:
@@ -96,26 +108,28 @@ def waiting(ctx: Context) -> Sequence[str]:
 
 
 def deliver(ctx: Context, webhook_id: str, *, until: threading.Event | None = None) -> bool:
-    """Send one batch of what is due to one receiver; False where nothing was, or it failed and has to wait."""
+    """One turn of a receiver. Whether anything was sent: then more may be due."""
+    ends_at = ctx.clock.monotonic() + _TURN_S
+    sent: tuple[Delivery, _Failure | None] | None = None
+    while True:
+        is_over = ctx.clock.monotonic() >= ends_at or (until is not None and until.is_set())
+        # No decision, which would keep all others waiting: each statement is right by itself.
+        with ctx.write(decision=False) as tx:
+            if sent is not None:
+                _mark(tx, *sent)
+            claimed = None if is_over else outbox.claim(tx, webhook_id)
+        if claimed is None:
+            return sent is not None
+        sent = claimed, _attempt(ctx, claimed)
+
+
+def tidy(ctx: Context) -> bool:
+    """Give up and forget a part of what is old; whether there may be more."""
     with ctx.write() as tx:
-        claimed = outbox.claim_due(tx, webhook_id, limit=_BATCH, lease_ms=_LEASE_MS)
-    for position, delivery in enumerate(claimed):
-        if until is not None and until.is_set():
-            with ctx.write() as tx:
-                outbox.release(tx, [left.delivery_id for left in claimed[position:]])
-            return False
-        problem = _attempt(ctx, delivery)
-        with ctx.write() as tx:
-            if problem is None:
-                outbox.mark_delivered(tx, delivery.delivery_id)
-                continue
-            outbox.mark_failed(tx, delivery, problem)  # with the rest of the batch
-        log.warning("webhook %s: %s could not be delivered: %s", webhook_id, delivery.event, problem)
-        return False
-    return bool(claimed)
+        return outbox.tidy(tx)
 
 
-def send(ctx: Context, delivery: Delivery) -> Answer:
+def send(ctx: Context, delivery: Delivery, *, reads_body: bool = False) -> Answer:
     """One attempt. Raises Unavailable where no answer came, InvalidInput for an address that may not be sent to."""
     timestamp = str(ctx.clock.now_ms() // 1000)
     headers = {
@@ -126,7 +140,8 @@ def send(ctx: Context, delivery: Delivery) -> Answer:
     }
     if delivery.secret:
         headers["X-MLflow-Signature"] = sign(delivery.secret, delivery.delivery_id, timestamp, delivery.body)
-    return post(delivery.url, delivery.body.encode(), headers, private_allowed=ctx.webhook_private_addresses)
+    allowed = ctx.webhook_private_addresses
+    return post(delivery.url, delivery.body.encode(), headers, private_allowed=allowed, reads_body=reads_body)
 
 
 def sign(secret: str, delivery_id: str, timestamp: str, body: str) -> str:
@@ -148,9 +163,26 @@ def refusal(answer: Answer) -> str | None:
     return f"the receiver answered {answer.status}{moved}"
 
 
-def _attempt(ctx: Context, delivery: Delivery) -> str | None:
-    """None where it was received, else what went wrong."""
+class _Failure(NamedTuple):
+    reason: str
+    was_heard: bool  # the receiver answered, and about this message alone
+
+
+def _attempt(ctx: Context, delivery: Delivery) -> _Failure | None:
+    """None where it was received."""
     try:
-        return refusal(send(ctx, delivery))
+        answer = send(ctx, delivery)
+        reason = refusal(answer)
+        failure = None if reason is None else _Failure(reason, was_heard=answer.status not in _NOT_NOW)
     except (Unavailable, InvalidInput) as error:
-        return error.message
+        failure = _Failure(error.message, was_heard=False)
+    if failure is not None:
+        log.warning("webhook %s: %s could not be delivered: %s", delivery.webhook_id, delivery.event, failure.reason)
+    return failure
+
+
+def _mark(tx: Tx, delivery: Delivery, failure: _Failure | None) -> None:
+    if failure is None:
+        outbox.mark_delivered(tx, delivery)
+    else:
+        outbox.mark_failed(tx, delivery, failure.reason, was_heard=failure.was_heard)

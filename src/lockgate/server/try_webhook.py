@@ -46,6 +46,18 @@ _EXAMPLES: Mapping[str, Mapping[str, object]] = {
     "prompt_version_tag.deleted": {**_PROMPT, "version": "1", "key": "example_key"},
     "prompt_alias.created": {**_PROMPT, "alias": "example_alias", "version": "1"},
     "prompt_alias.deleted": {**_PROMPT, "alias": "example_alias"},
+    "budget_policy.exceeded": {
+        "budget_policy_id": "bp-abc123",
+        "budget_unit": "USD",
+        "budget_amount": 100.0,
+        "current_spend": 105.50,
+        "duration_unit": "MONTHS",
+        "duration_value": 1,
+        "target_scope": "ENDPOINT",
+        "workspace": "default",
+        "target_value": "ep-abc123",
+        "window_start": 1704067200000,
+    },
 }
 _OWN_EXAMPLE: Mapping[str, object] = {"subject": "example_model", "by": "somebody", "details": {"example": True}}
 
@@ -66,19 +78,16 @@ def try_webhook(ctx: Context, webhook_id: str, event: str, *, among: Sequence[st
     if event and event not in among:
         raise InvalidInput(f"there is no event {event!r}; there are: {', '.join(among)}.")
     name = event or min(told, key=by_entity)
-    now = ctx.clock.now_ms()
     delivery = outbox.Delivery(
         delivery_id=str(uuid.uuid4()),
         webhook_id=webhook_id,
         event=name,
         url=row["url"],
         secret=row["secret"],
-        body=outbox.encode_body(name, _EXAMPLES.get(name, _OWN_EXAMPLE), at=now),
-        created_at=now,
-        attempts=0,
+        body=outbox.encode_body(name, _EXAMPLES.get(name, _OWN_EXAMPLE), at=ctx.clock.now_ms()),
     )
     try:
-        answer = courier.send(ctx, delivery)
+        answer = courier.send(ctx, delivery, reads_body=True)
     except (Unavailable, InvalidInput) as error:
         return Tried(success=False, error_message=error.message)
     problem = courier.refusal(answer)

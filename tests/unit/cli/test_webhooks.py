@@ -74,6 +74,30 @@ def test_two_of_one_name_are_told_apart_by_their_id(app: App) -> None:
     call(app, "remove", "ci")
 
 
+def test_a_webhook_is_updated_and_keeps_what_is_not_given(app: App) -> None:
+    call(app, "add", "ci", "https://example.com", "--event", "run.finished", "--description", "d")
+    assert "is DISABLED and told of run.finished" in call(app, "update", "ci", "--disable")
+    words = ("--url", "https://b.example.com", "--secret", "env:HOOK_SECRET", "--event", "gate.decided", "--enable")
+    changed = json.loads(call(app, "update", "ci", *words, "--json"))
+    assert (changed["url"], changed["events"], changed["is_signed"]) == (
+        "https://b.example.com",
+        ["gate.decided"],
+        True,
+    )
+    assert (changed["status"], changed["description"]) == ("ACTIVE", "d")
+    assert "is_signed" not in json.loads(call(app, "update", "ci", "--secret", "", "--json"))
+    assert "nothing to change" in refuse(app, InvalidInput, "update", "ci")
+    assert "there are: ci" in refuse(app, NotFound, "update", "cd", "--enable")
+
+
+def test_webhooks_beyond_the_first_page_are_known_and_a_message_names_few(app: App) -> None:
+    call(app, "add", "oldest", "https://example.com", "--event", "run.finished")
+    for i in range(1_000):
+        app.client.webhooks.add_webhook(f"w{i}", "https://example.com", ["run.finished"])
+    assert "is removed" in call(app, "remove", "oldest")
+    assert "and 980 more" in refuse(app, NotFound, "remove", "oldest")
+
+
 def test_a_secret_that_is_not_there_is_named(app: App) -> None:
     words = ("add", "ci", "https://example.com", "--event", "run.finished", "--secret", "env:NOT_SET")
     assert "NOT_SET" in refuse(app, InvalidInput, *words)

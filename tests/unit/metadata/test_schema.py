@@ -115,9 +115,12 @@ def test_older_database_is_refused_with_the_way_out(tmp_path: Path, monkeypatch:
     assert refused.value.hint.startswith("lockgate migrate")
 
 
-def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "sql", ["CREATE TABLE theirs (x)", f"CREATE TABLE alembic_version AS SELECT '{HEAD}' AS version_num"]
+)
+def test_database_of_another_program_is_refused(tmp_path: Path, sql: str) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
-        connection.execute("CREATE TABLE theirs (x)")
+        connection.execute(sql)
     with pytest.raises(DataDamaged, match="not a database of Lockgate"):
         open_database(tmp_path / "a.db")
 
@@ -149,7 +152,8 @@ def test_processes_that_start_at_once_make_one_database_on_postgresql(new_postgr
 
 
 def test_database_of_another_program_is_refused_on_postgresql(postgres: Any) -> None:
-    for sql in ("CREATE TABLE theirs (x int)", "CREATE TABLE alembic_version AS SELECT 'f0cee1d' AS version_num"):
+    alembics = [f"CREATE TABLE alembic_version AS SELECT '{revision}' AS version_num" for revision in ("f0cee1d", HEAD)]
+    for sql in ("CREATE TABLE theirs (x int)", *alembics):
         url = postgres.create_database()
         postgres.execute(sql, database=parse_address(url).database)
         with pytest.raises(DataDamaged, match="not a database of Lockgate"):

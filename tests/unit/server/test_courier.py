@@ -19,6 +19,7 @@ from lockgate.server.app import make_app
 from lockgate.server.context import Context
 from lockgate.server.courier import Courier, deliver, sign, waiting
 from lockgate.server.run import serve_in_thread
+from lockgate.server.try_webhook import try_webhook
 from lockgate.testing.receiver import Received, Receiver
 from lockgate.wire.mlflow import registry as mlflow
 
@@ -34,8 +35,22 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
+class Permits(threading.Event):
+    """A receiver that waits for it answers one request for each `give`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = threading.Semaphore(0)
+
+    def give(self, count: int) -> None:
+        self._left.release(count)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._left.acquire(timeout=timeout)
+
+
 def deliver_due(ctx: Context) -> bool:
-    """A batch to whoever waits for something; whether anybody did."""
+    """A turn for whoever waits for something; whether anybody did."""
     due = waiting(ctx)
     for webhook_id in due:
         deliver(ctx, webhook_id)
@@ -110,6 +125,113 @@ def test_what_is_refused_is_sent_again_with_the_same_id_and_a_new_time(ctx: Cont
     assert backlog(ctx, webhook_id) == outbox.Backlog(0, 0, "")
 
 
+def test_what_is_refused_keeps_no_other_message_waiting(ctx: Context) -> None:
+    with Receiver([422]) as receiver:
+        webhook_id = subscribe(ctx, receiver.url)
+        for name in ("refused", "a", "b"):
+            happen(ctx, name)
+            clock(ctx).sleep(0.001)
+        deliver_due(ctx)
+        assert [item.message["data"]["name"] for item in receiver.take_all()] == ["refused", "a", "b"]
+    assert backlog(ctx, webhook_id) == outbox.Backlog(1, 0, "the receiver answered 422")
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_receiver_that_takes_nothing_now_is_left_alone(ctx: Context, status: int) -> None:
+    with Receiver([status]) as receiver:
+        webhook_id = subscribe(ctx, receiver.url)
+        for name in ("a", "b", "c"):
+            happen(ctx, name)
+        deliver_due(ctx)
+        assert len(receiver.take_all()) == 1
+    assert backlog(ctx, webhook_id).waiting == 3
+
+
+def test_what_waited_while_no_server_ran_is_not_given_up_at_the_first_failure(ctx: Context) -> None:
+    with Receiver([503, 422]) as receiver:
+        webhook_id = subscribe(ctx, receiver.url)
+        for name in ("a", "b"):
+            happen(ctx, name)
+        clock(ctx).sleep(2 * outbox.GIVE_UP_AFTER_MS / 1000)
+        for _ in range(2):
+            with Courier(ctx, look_every_s=0.01):  # which tidies up as well
+                receiver.wait()
+            clock(ctx).sleep(outbox.FIRST_WAIT_MS / 1000)
+        while deliver_due(ctx):
+            clock(ctx).sleep(outbox.FIRST_WAIT_MS / 1000)
+    assert backlog(ctx, webhook_id) == outbox.Backlog(0, 0, "")
+
+
+def test_what_was_given_up_is_forgotten_while_nothing_fails(ctx: Context, receiver: Receiver) -> None:
+    webhook_id = subscribe(ctx, receiver.url)
+    happen(ctx, "old")
+    with ctx.write() as tx:
+        tx.connection.exec_driver_sql("UPDATE webhook_deliveries SET due_at = NULL, error = 'no answer'")
+    clock(ctx).sleep(outbox.FORGET_AFTER_MS / 1000)
+    happen(ctx, "new")
+    with Courier(ctx, look_every_s=0.01):
+        receiver.wait()
+    assert backlog(ctx, webhook_id) == outbox.Backlog(0, 0, "")
+
+
+def test_nothing_more_goes_to_who_is_removed_disabled_or_moved_while_a_message_is_on_its_way(ctx: Context) -> None:
+    may_answer = threading.Event()
+    with Receiver(wait_for=may_answer) as old, Receiver() as new:
+        hooks = [subscribe(ctx, old.url) for _ in range(3)]
+        for i in range(3):
+            happen(ctx, f"m{i}")
+            clock(ctx).sleep(0.001)
+        with Courier(ctx, look_every_s=0.01):
+            on_their_way = [old.wait() for _ in hooks]
+            with ctx.write() as tx:
+                webhooks.delete_webhook(tx, hooks[0])
+                webhooks.update_webhook(tx, hooks[1], status="DISABLED")
+                webhooks.update_webhook(tx, hooks[2], url=new.url)
+            may_answer.set()
+            moved = [new.wait().message["data"]["name"] for _ in range(2)]
+    assert {item.message["data"]["name"] for item in on_their_way} == {"m0"}
+    assert old.take_all() == []
+    assert moved == ["m1", "m2"]
+    assert backlog(ctx, hooks[1]).waiting == 2
+
+
+def test_servers_on_one_database_send_a_receiver_one_message_at_a_time_and_each_once(ctx: Context) -> None:
+    permits = Permits()
+    with Receiver([422], wait_for=permits) as slow:
+        webhook_id = subscribe(ctx, slow.url)
+        for i in range(5):
+            happen(ctx, f"m{i}")
+        with Courier(ctx, look_every_s=0.01), Courier(ctx, look_every_s=0.01):
+            heard = []
+            for _ in range(5):
+                heard.append(slow.wait().headers["x-mlflow-delivery-id"])
+                assert slow.take_all() == []
+                permits.give(1)
+                clock(ctx).sleep(0.19)  # another turn soon, perhaps of the other one, and none yet for what was refused
+    assert len(set(heard)) == 5
+    assert backlog(ctx, webhook_id).waiting == 1
+
+
+def test_receivers_that_are_slow_get_one_message_and_are_then_behind_whoever_waits(
+    ctx: Context, receiver: Receiver
+) -> None:
+    permits = Permits()
+    with Receiver(wait_for=permits) as slow:
+        hooks = [subscribe(ctx, slow.url) for _ in range(8)]  # as many as there are senders
+        for i in range(10):
+            happen(ctx, f"m{i}")
+        with Courier(ctx, look_every_s=0.01):
+            for _ in range(8):
+                slow.wait()
+            subscribe(ctx, receiver.url)
+            happen(ctx, "late")
+            clock(ctx).sleep(1.0)
+            permits.give(8)
+            assert receiver.wait().message["data"]["name"] == "late"
+            assert {backlog(ctx, hook).last_error for hook in hooks} == {""}  # and not because they gave up waiting
+            permits.give(100)
+
+
 def test_a_dead_receiver_does_not_keep_the_others_waiting(ctx: Context, receiver: Receiver) -> None:
     with Receiver() as gone:
         dead = subscribe(ctx, gone.url)
@@ -133,6 +255,16 @@ def test_private_addresses_need_the_setting_when_it_is_sent_as_well(ctx: Context
     assert backlog(ctx, webhook_id).waiting == 1
 
 
+def test_an_address_that_may_be_sent_to_no_more_is_not_written_into_the_log(
+    ctx: Context, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook_id = subscribe(ctx, f"{receiver.url}/T0KEN?token=T0KEN")
+    happen(ctx)
+    deliver_due(replace(ctx, webhook_private_addresses=False))
+    assert "http://127.0.0.1" in caplog.text
+    assert "T0KEN" not in caplog.text + backlog(ctx, webhook_id).last_error
+
+
 def test_the_thread_sends_what_happens_while_it_runs(ctx: Context, receiver: Receiver) -> None:
     subscribe(ctx, receiver.url)
     with Courier(ctx, look_every_s=0.01):
@@ -149,7 +281,7 @@ def test_a_slow_receiver_keeps_nobody_else_waiting_and_gets_its_messages_in_orde
         subscribe(ctx, slow.url)
         subscribe(ctx, receiver.url)
         with Courier(ctx, look_every_s=0.01):
-            for i in range(6):  # more than a batch
+            for i in range(6):
                 happen(ctx, f"m{i}")
                 clock(ctx).sleep(0.001)
             assert [receiver.wait().message["data"]["name"] for _ in range(6)] == [f"m{i}" for i in range(6)]
@@ -168,6 +300,37 @@ def test_what_was_not_tried_when_it_stops_is_due_at_once(ctx: Context, receiver:
     assert receiver.take_all() == []
     assert deliver_due(ctx)
     assert receiver.wait().event == "registered_model.created"
+
+
+def test_webhooks_that_are_tried_keep_nobody_else_waiting(ctx: Context) -> None:
+    may_answer = threading.Event()
+    outcomes = []
+    app = make_app(ctx, settings=Settings(webhook_private_addresses=True))
+    with Receiver(wait_for=may_answer) as slow, serve_in_thread(app) as server:
+
+        def attempt() -> None:
+            with Client(HttpTransport(server.url, user="ann"), ctx.clock) as client:
+                outcomes.append(client.webhooks.test_webhook(webhook_id).success)
+
+        webhook_id = subscribe(ctx, slow.url)
+        trying = [threading.Thread(target=attempt) for _ in range(8)]
+        for thread in trying:
+            thread.start()
+        slow.wait()
+        with Client(HttpTransport(server.url, user="ann"), ctx.clock) as client:
+            client.registry.ensure_model("churn")
+        assert outcomes == []
+        may_answer.set()
+        for thread in trying:
+            thread.join()
+    app.close()
+    assert outcomes == [True] * 8
+
+
+def test_a_budget_that_is_exceeded_is_tried_in_mlflows_form(ctx: Context, receiver: Receiver) -> None:
+    webhook_id = subscribe(ctx, receiver.url)
+    try_webhook(ctx, webhook_id, "budget_policy.exceeded", among=outbox.MLFLOW_EVENTS)
+    assert receiver.wait().message["data"]["budget_policy_id"] == "bp-abc123"
 
 
 # -- what is really done ----------------------------------------------------------------------------------------------
@@ -222,7 +385,8 @@ def own(subject: str, details: dict[str, object]) -> dict[str, object]:
 
 def finish_a_run(client: Client) -> dict[str, object]:
     run_id = client.tracking.create_run("0")
-    client.tracking.finish_run(run_id, "FAILED")
+    for _ in range(2):
+        client.tracking.finish_run(run_id, "FAILED")
     return own(run_id, {"status": "FAILED"})
 
 

@@ -2,6 +2,9 @@
 
 import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -43,6 +46,10 @@ from lockgate.testing.receiver import Receiver
         "https://[2002:7f00:1::]/",
         "https://[64:ff9b::a00:1]/",
         "https://[64:ff9b:1::808:808]/",
+        "https://[fec0::1]/",
+        "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[5f00::1]/",
         "https://.example.com/",
         f"https://{'a' * 64}.example.com/",
         "https://example.com/ü",
@@ -63,6 +70,25 @@ def test_public_https_is_sendable(url: str) -> None:
     assert require_sendable(url, private_allowed=False).scheme == "https"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/T0KEN",
+        "https://[::1/T0KEN",
+        "https:///T0KEN",
+        "https://example.com:0/T0KEN",
+        "https://example.com/T0KEN T0KEN",
+        "https://user:T0KEN@example.com/",
+        "https://localhost/T0KEN",
+        "example.com/T0KEN",
+    ],
+)
+def test_a_refusal_names_no_more_of_the_address_than_its_host(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        require_sendable(url, private_allowed=False)
+    assert "T0KEN" not in str(refused.value)
+
+
 def test_a_setting_allows_this_machine_and_http() -> None:
     assert require_sendable("http://127.0.0.1:8000/hook", private_allowed=True).port == 8000
     with pytest.raises(InvalidInput):
@@ -71,16 +97,17 @@ def test_a_setting_allows_this_machine_and_http() -> None:
 
 def test_a_name_that_turns_out_to_mean_this_machine_is_refused_whether_anybody_listens_or_not() -> None:
     """The host passes every look at the URL; only the address that it means gives it away."""
+    guarded = outgoing._guarded(private_allowed=False, each_s=5.0, until=time.monotonic() + 5.0)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         for host in ("127\u30020\u30020\u30021", "127.0.0.1"):
             with pytest.raises(InvalidInput, match=r"not a public address"):
-                outgoing._guarded(private_allowed=False)((host, port), 5.0)
+                guarded((host, port), None)
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):  # nobody knocked
             listening.accept()
     with pytest.raises(InvalidInput, match=r"not a public address"):
-        outgoing._guarded(private_allowed=False)(("127.0.0.1", port), 5.0)
+        guarded(("127.0.0.1", port), None)
 
 
 @pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
@@ -95,6 +122,15 @@ def test_a_request_carries_what_it_is_given() -> None:
         received = receiver.wait()
     assert answer.status == 204
     assert (received.body, received.headers["x-one"]) == ('{"a": 1}', "1")
+
+
+def test_a_receiver_may_take_longer_to_answer_than_to_be_connected_to() -> None:
+    class Later(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return super().wait(0.3)
+
+    with Receiver(wait_for=Later()) as receiver:
+        assert post(receiver.url, b"{}", {}, private_allowed=True, connect_limit_s=0.1).status == 204
 
 
 def test_redirects_are_answers_and_not_followed() -> None:
@@ -127,25 +163,51 @@ def test_an_answer_that_is_no_http_is_unavailable() -> None:
         talking.join()
 
 
-def test_a_receiver_that_drips_is_cut_off() -> None:
-    """Each byte comes in time; only the whole takes for ever."""
+@contextmanager
+def dripping(beginning: bytes) -> Iterator[tuple[str, threading.Event]]:
+    """The address of who sends a beginning and then a byte now and then, for as long as somebody listens."""
+    hung_up = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        hung_up = threading.Event()
+        listening.settimeout(60)
 
         def drip() -> None:
             connection, _ = listening.accept()
             with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
                 try:
+                    connection.sendall(beginning)
                     while True:
                         connection.sendall(b"X")
                         hung_up.wait(0.05)
                 except OSError:
                     hung_up.set()
 
-        dripping = threading.Thread(target=drip)
-        dripping.start()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/", hung_up
+        thread.join()
+
+
+def test_a_receiver_that_drips_is_cut_off() -> None:
+    """Each byte comes in time; only the whole takes for ever."""
+    with dripping(b"HTTP/1.1 200 OK\r\n") as (url, hung_up):
         with pytest.raises(Unavailable, match="not within"):
-            post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {}, private_allowed=True, limit_s=0.3)
-        dripping.join()
-        assert hung_up.is_set()
+            post(url, b"{}", {}, private_allowed=True, limit_s=0.3)
+        assert hung_up.wait(60)
+
+
+def test_a_limit_that_is_over_before_anybody_is_connected_to_ends_it_as_well() -> None:
+    """As where the name server takes its time."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with pytest.raises(Unavailable, match="no answer from"):
+            post(f"http://127.0.0.1:{listening.getsockname()[1]}/", b"{}", {}, private_allowed=True, limit_s=0.0)
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody knocked
+            listening.accept()
+
+
+@pytest.mark.parametrize("reads_body", [True, False])
+def test_an_answer_whose_body_does_not_end_is_an_answer(reads_body: bool) -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n") as (url, hung_up):
+        answer = post(url, b"{}", {}, private_allowed=True, reads_body=reads_body, limit_s=1.0)
+        assert answer.status == 200
+        assert hung_up.wait(60)

@@ -23,14 +23,30 @@ def add_webhook(ctx: Context, request: wire.AddWebhook) -> wire.WebhookMessage:
             description=request.description,
             secret=request.secret,
         )
-        row = webhooks.get_webhook(tx.connection, webhook_id)
-        return wire.WebhookMessage(webhook=_summaries(tx.connection, [row])[0])
+        return _answer(tx.connection, webhook_id)
 
 
-def list_webhooks(ctx: Context, request: Empty) -> wire.WebhookList:
+def update_webhook(ctx: Context, request: wire.UpdateWebhook) -> wire.WebhookMessage:
+    if request.url is not None:
+        require_sendable(request.url, private_allowed=ctx.webhook_private_addresses)
+    with ctx.write() as tx:
+        webhooks.update_webhook(
+            tx,
+            request.webhook_id,
+            name=request.name,
+            url=None if request.url is None else request.url.strip(),
+            events=request.events,
+            description=request.description,
+            secret=request.secret,
+            status=request.status,
+        )
+        return _answer(tx.connection, request.webhook_id)
+
+
+def list_webhooks(ctx: Context, request: wire.ListWebhooks) -> wire.WebhookList:
     with ctx.read() as connection:
-        page = webhooks.list_webhooks(connection)
-        return wire.WebhookList(webhooks=_summaries(connection, page.rows))
+        page = webhooks.list_webhooks(connection, page_token=request.page_token)
+        return wire.WebhookList(webhooks=_summaries(connection, page.rows), next_page_token=page.next_token)
 
 
 def remove_webhook(ctx: Context, request: OneWebhook) -> Empty:
@@ -41,6 +57,10 @@ def remove_webhook(ctx: Context, request: OneWebhook) -> Empty:
 
 def test_webhook(ctx: Context, request: wire.TryWebhook) -> Tried:
     return try_webhook(ctx, request.webhook_id, request.event, among=webhooks.EVENTS)
+
+
+def _answer(connection: Connection, webhook_id: str) -> wire.WebhookMessage:
+    return wire.WebhookMessage(webhook=_summaries(connection, [webhooks.get_webhook(connection, webhook_id)])[0])
 
 
 def _summaries(connection: Connection, rows: list[RowMapping]) -> tuple[wire.WebhookSummary, ...]:
@@ -69,6 +89,7 @@ def _summaries(connection: Connection, rows: list[RowMapping]) -> tuple[wire.Web
 
 ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.ADD_WEBHOOK, add_webhook, admin()),
+    Route(wire.UPDATE_WEBHOOK, update_webhook, admin()),
     Route(wire.LIST_WEBHOOKS, list_webhooks, admin()),
     Route(wire.REMOVE_WEBHOOK, remove_webhook, admin()),
     Route(wire.TEST_WEBHOOK, test_webhook, admin()),
