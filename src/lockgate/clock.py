@@ -1,7 +1,16 @@
 """The only source of time. A function that needs the time takes a `Clock`, so a test hands it a `FakeClock`."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
+
+
+def format_utc(at_ms: int) -> str:
+    """A recorded time for people, to the second; what no calendar has, such as nanoseconds, as the number it is."""
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return str(at_ms)
 
 
 class Clock(Protocol):

@@ -4,6 +4,8 @@ The user's file is `~/.config/lockgate/lockgate.toml` (`XDG_CONFIG_HOME` is hono
 `/etc/lockgate.toml`. Settings are resolved once, by the edge, into a frozen object that is handed down.
 """
 
+import getpass
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -66,7 +68,9 @@ HELP: Mapping[str, str] = {
     "outbox_wait_s": "How long the end of a script waits until everything that it logged is sent.",
 }
 
-_PASSWORD = re.compile(r"(//[^/?#@:]*):[^/?#]*@")
+# To the last @, for who writes a password with a / or # in it; `env:` and `file:` hold none.
+_PASSWORD = re.compile(r"((?:^|//)(?!env:|file:)[^/?#@:]*):(?!//).*@")
+_OPTION = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*)=[^&]*", re.IGNORECASE)
 _TYPES: Mapping[str, type] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
@@ -79,8 +83,19 @@ class Resolved(NamedTuple):
 
     @property
     def shown(self) -> Any:
-        """The value without the password of an address."""
-        return _PASSWORD.sub(r"\1:***@", self.value) if isinstance(self.value, str) else self.value
+        """The value without a password in an address, and without a token that should be somewhere else."""
+        if self.name == "token" and not _is_reference(self.value):
+            return "***"
+        return masked(self.value) if isinstance(self.value, str) else self.value
+
+
+def masked(address: str) -> str:
+    """An address as it may be printed.
+
+    >>> masked("postgresql://ann:secret@host/db?sslmode=require&sslpassword=secret")
+    'postgresql://ann:***@host/db?sslmode=require&sslpassword=***'
+    """
+    return _OPTION.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", address))
 
 
 def resolve(*, flags: Mapping[str, object], environ: Mapping[str, str], files: tuple[Path, ...]) -> list[Resolved]:
@@ -105,16 +120,33 @@ def resolve(*, flags: Mapping[str, object], environ: Mapping[str, str], files: t
     return resolved
 
 
-def load_settings(*, environ: Mapping[str, str], home: Path, **flags: object) -> Settings:
+def home_folder() -> Path | None:
+    """The user's; None where there is none, as for a container's user who is only a number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def login_name() -> str:
+    """The user's, `uid-12345` where that is only a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return f"uid-{os.getuid()}"
+
+
+def load_settings(*, environ: Mapping[str, str], home: Path | None, **flags: object) -> Settings:
     """The settings of this process."""
     found = resolve(flags=flags, environ=environ, files=config_files(environ=environ, home=home))
     return Settings(**{item.name: item.value for item in found})
 
 
-def config_files(*, environ: Mapping[str, str], home: Path) -> tuple[Path, ...]:
+def config_files(*, environ: Mapping[str, str], home: Path | None) -> tuple[Path, ...]:
     """The files that are read, the strongest first."""
-    user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "lockgate" / "lockgate.toml"
-    return (user, Path("/etc/lockgate.toml"))
+    machine = Path("/etc/lockgate.toml")
+    user = environ.get("XDG_CONFIG_HOME") or (home and home / ".config")
+    return (Path(user) / "lockgate" / "lockgate.toml", machine) if user else (machine,)
 
 
 def read_secret(reference: str, *, environ: Mapping[str, str]) -> str:
@@ -139,12 +171,16 @@ def read_token(reference: str, *, environ: Mapping[str, str]) -> str:
     """
     if reference == Settings().token and reference.partition(":")[2] not in environ:
         return ""
-    if reference and not reference.startswith(("env:", "file:")):
+    if not _is_reference(reference):
         raise InvalidInput(
             "the setting token must say where the token is, env:NAME or file:PATH, not the token itself.",
             hint="put it into the variable MLFLOW_TRACKING_TOKEN",
         )
     return read_secret(reference, environ=environ).strip()
+
+
+def _is_reference(token: str) -> bool:
+    return not token or token.startswith(("env:", "file:"))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

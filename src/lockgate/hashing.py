@@ -44,5 +44,10 @@ def digest_canonical(kind: str, value: Any) -> str:
     return blake3(_canonical.encode(value), derive_key_context=f"lockgate 2026 {kind} v1").hexdigest()
 
 
+def look_id(model: str, environment: str, start_at: int, end_at: int) -> str:
+    """What a monitor calls its look at an environment over [start_at, end_at)."""
+    return digest_canonical("window", [model, environment, start_at, end_at])[:32]
+
+
 def is_digest(text: str) -> bool:
     return len(text) == DIGEST_LENGTH and all(c in "0123456789abcdef" for c in text)

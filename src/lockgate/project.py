@@ -5,7 +5,7 @@ The keys of `stages` mean what they mean in dvc.yaml. Unknown keys are errors th
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,9 @@ from lockgate.errors import InvalidInput, NotFound
 
 FILE_NAME = "lockgate.yaml"
 STATE_FOLDER = ".lockgate"
+# Aliases that are Lockgate's own: what the last environment serves, and what may become it.
+CHAMPION, CHALLENGER = "champion", "challenger"
+MAX_APPROVALS = 20
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -140,7 +143,7 @@ GATE_KINDS: tuple[type[Section], ...] = (BoundGate, ComparisonGate, SliceGate, B
 class Promote(Section, frozen=True, kw_only=True):
     """How many people must say yes before a version may enter."""
 
-    approvals: Annotated[int, Meta(ge=0, le=20)] = 0  # of different people, before a version may enter
+    approvals: Annotated[int, Meta(ge=0, le=MAX_APPROVALS)] = 0  # of different people, before a version may enter
 
 
 class Rollout(Section, frozen=True, kw_only=True):
@@ -241,7 +244,7 @@ class Project(Section, frozen=True, kw_only=True):
     stages: dict[Name, Stage] = {}
     evaluate: Evaluate | None = None
     gates: list[Gate] = []
-    environments: dict[Name, Environment] = {}
+    environments: dict[Name, Environment] = {}  # in the order of promotion; each has an alias of its name
     monitor: Monitor | None = None
     retrain: Retrain = Retrain()
     alerts: list[AlertTarget] = []
@@ -303,6 +306,37 @@ def duration_s(text: Duration) -> float:
     return float(found["number"]) * _UNITS[found["unit"]]
 
 
+def alias_problem(name: str) -> str | None:
+    """Why no alias may be called so, in the words of MLflow's server; None where one may."""
+    if not name:
+        return "Registered model alias name cannot be empty."
+    if not re.fullmatch(r"[\w-]+", name):
+        return f"Invalid alias name: {name!r}. Names may only contain alphanumerics, underscores (_), and dashes (-)."
+    if len(name) > _MAX_ALIAS:
+        return f"'Registered model alias name' exceeds the maximum length of {_MAX_ALIAS} characters"
+    if name.lower() == "latest":
+        return "'latest' alias name (case insensitive) is reserved."
+    if re.fullmatch(r"[vV]\d+", name):
+        return f"Version alias name {name!r} is reserved."
+    return None
+
+
+def environment_problems(names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Of each name that cannot be an environment's beside the others, the name and why: it will be an alias as well."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        other = spelled.setdefault(name.lower(), name)
+        if name.lower() in (CHAMPION, CHALLENGER):
+            yield name, f"{name!r} cannot name an environment: Lockgate moves the alias of that name by itself."
+        elif other != name:
+            yield name, f"the environments {other!r} and {name!r} differ in capitals alone."
+        elif len(name) > _MAX_ENVIRONMENT:
+            yield name, f"the name of an environment has at most {_MAX_ENVIRONMENT} characters, not {len(name)}."
+        elif problem := alias_problem(name):
+            yield name, f"{name!r} cannot name an environment, which has an alias of its name: {problem}"
+
+
+_MAX_ALIAS, _MAX_ENVIRONMENT = 255, 100
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?)(?P<unit>ms|[smhd])")
 _UNITS: Mapping[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -383,6 +417,8 @@ def _problems(project: Project) -> Iterator[tuple[tuple[str | int, ...], str]]:
         needs_rows = [gate for gate in project.gates if isinstance(gate, BoundGate | ComparisonGate | SliceGate)]
         if needs_rows:
             yield ("gates",), "gates on a metric need `evaluate: {data: ..., label: ...}`."
+    for name, problem in environment_problems(project.environments):
+        yield ("environments", name), problem
     for name, environment in project.environments.items():
         steps = environment.rollout.steps
         if not steps or steps[-1] != 100 or list(steps) != sorted(set(steps)):

@@ -163,6 +163,20 @@ def test_a_version_that_no_gate_has_judged_does_not_enter_an_environment(client:
     assert "To go on: have a stage of lockgate.yaml make it" in str(error.value)
 
 
+def test_a_copy_of_what_was_refused_stays_out(client: MlflowClient, served) -> None:
+    refused = release(served, passed=False)
+    copy = client.copy_model_version(f"models:/churn/{refused}", "churn")
+    for move in (
+        lambda: client.set_registered_model_alias("churn", "champion", copy.version),
+        lambda: client.set_registered_model_alias("churn", "production", copy.version),
+        lambda: client.transition_model_version_stage("churn", copy.version, "Production"),
+    ):
+        with pytest.raises(MlflowException, match="no gate has judged version 2 of churn") as error:
+            move()
+        assert str(error.value).endswith("of a copy, take the version that was judged")
+    assert dict(client.get_registered_model("churn").aliases) == {}
+
+
 def test_production_is_an_environment_of_every_model_with_releases(client: MlflowClient, served) -> None:
     refused, passed = release(served, passed=False), release(served, passed=True)
     for move in (
@@ -230,6 +244,28 @@ def test_stages_follow_the_aliases_of_environments(client: MlflowClient, served)
     assert client.get_model_version("churn", str(versions[0])).current_stage == "Archived"
     client.delete_registered_model_alias("churn", "production")
     assert client.get_latest_versions("churn", ["Production"]) == []
+
+
+def test_a_version_in_two_environments_is_in_the_stage_of_one_that_it_is_in(client: MlflowClient, served) -> None:
+    for _ in range(2):
+        release(served, passed=True)
+    registry = served.client.registry
+    registry.declare_environments("churn", {"staging": 0, "production": 0}, may_loosen=False)
+
+    def stages() -> list[str]:
+        return [client.get_model_version("churn", number).current_stage for number in ("1", "2")]
+
+    registry.set_alias("churn", "production", 1)
+    registry.set_alias("churn", "staging", 1)
+    assert stages() == ["Production", "None"]
+    registry.set_alias("churn", "production", 2)
+    assert stages() == ["Staging", "Production"]
+    registry.set_alias("churn", "staging", 2)
+    assert stages() == ["Archived", "Production"]
+    client.transition_model_version_stage("churn", "2", "Production")
+    assert dict(client.get_registered_model("churn").aliases) == {"production": "2", "staging": "2"}
+    client.transition_model_version_stage("churn", "2", "None")
+    assert dict(client.get_registered_model("churn").aliases) == {}
 
 
 def test_a_page_of_models_shows_each_as_it_is_shown_alone(client: MlflowClient) -> None:

@@ -105,6 +105,8 @@ def test_token_that_would_never_have_been_good_is_refused(client: Client, clock:
     client.access.add_user("ada", role="admin")
     with pytest.raises(InvalidInput, match="expired before"):
         client.access.create_token("ada", expires_at=clock.now_ms())
+    with pytest.raises(InvalidInput, match="expected milliseconds since 1970"):
+        client.access.create_token("ada", expires_at=clock.now_ms() * 1_000_000)
 
 
 def test_audit_tells_what_was_done_to_users(client: Client) -> None:

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from lockgate.client.client import Client
-from lockgate.entities import LEGAL_MOVES, RolloutState, Traffic, TrafficShare
+from lockgate.entities import LEGAL_MOVES, Rollout, RolloutState, Traffic, TrafficShare
 from lockgate.errors import AlreadyExists, Conflict, GateFailed, InvalidInput, NotFound, PermissionDenied
 
 
@@ -12,18 +12,32 @@ def two_versions(client: Client, make_release) -> None:
     client.registry.create_release(make_release(digest="b" * 64))
 
 
+DIGESTS = {1: "a" * 64, 2: "b" * 64}
+
+
 def traffic(revision: int, *shares: tuple[int, float]) -> Traffic:
     return Traffic(
         model="churn",
         environment="production",
         revision=revision,
-        shares=tuple(TrafficShare(version=v, digest="a" * 64, share=share) for v, share in shares),
+        shares=tuple(TrafficShare(version=v, digest=DIGESTS[v], share=share) for v, share in shares),
         changed_at=1,
     )
 
 
+def serve(client: Client, rollout: Rollout, make_move) -> Rollout:
+    """The rollout, carried out."""
+    at = client.delivery.create_rollout(rollout)
+    for state in ("progressing", "baking", "succeeded"):
+        at, move = make_move(at, state)
+        client.delivery.advance_rollout(at, move, traffic=None)
+    return at
+
+
 def test_rollout_is_moved_with_its_traffic_and_aliases_at_once(client: Client, make_rollout, make_move) -> None:
-    rollout = client.delivery.create_rollout(make_rollout("r1"))
+    served = serve(client, make_rollout("r0", version=2), make_move)
+    plan = msgspec.structs.replace(make_rollout("r1"), baseline_version=served.version)
+    rollout = client.delivery.create_rollout(plan)
     assert client.delivery.current_rollout("churn", "production") == rollout
     moved, move = make_move(rollout, "progressing", step=0)
     assert client.delivery.advance_rollout(moved, move, traffic=traffic(1, (1, 0.05), (2, 0.95))) == moved
@@ -37,6 +51,50 @@ def test_rollout_is_moved_with_its_traffic_and_aliases_at_once(client: Client, m
     assert client.delivery.list_traffic() == [traffic(2, (1, 1.0))]
     assert client.registry.list_aliases("churn") == {"production": 1}
     assert client.delivery.current_rollout("churn", "production") is None
+
+
+def test_a_move_sends_traffic_only_to_its_version_and_to_the_one_before(
+    client: Client, make_rollout, make_move, make_release
+) -> None:
+    client.registry.create_release(make_release(digest="c" * 64))
+    serve(client, make_rollout("r0", version=2), make_move)
+    plan = msgspec.structs.replace(make_rollout("r1"), baseline_version=2)
+    moved, move = make_move(client.delivery.create_rollout(plan), "progressing", step=0)
+    for version, digest, words in (
+        (3, "c", "cannot send traffic to version 3"),
+        (1, "c", "churn@1 has the content aa"),
+    ):
+        share = TrafficShare(version=version, digest=digest * 64, share=1.0)
+        with pytest.raises(InvalidInput, match=words):
+            split = msgspec.structs.replace(traffic(1, (1, 1.0)), shares=(share,))
+            client.delivery.advance_rollout(moved, move, traffic=split)
+    assert client.delivery.list_traffic() == []
+    client.delivery.advance_rollout(moved, move, traffic=traffic(1, (2, 0.95), (1, 0.05)))
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        {"override_reason": None},
+        {"begun_because": ""},
+        {"steps": (1, 2)},
+        {"bake_s": 0.0},
+        {"false_rollback_rate": 0.9},
+        {"min_requests": 0},
+        {"latency_tolerance": 99.0},
+        {"created_by": "bob"},
+        {"baseline_version": 2},
+    ],
+)
+def test_a_move_rewrites_nothing_of_what_was_begun(
+    client: Client, make_rollout, make_move, rewritten: dict[str, object]
+) -> None:
+    plan = msgspec.structs.replace(make_rollout("r1"), override_reason="a leak", begun_because="override: a leak")
+    begun = client.delivery.create_rollout(plan)
+    moved, move = make_move(begun, "progressing", step=0)
+    with pytest.raises(InvalidInput, match=f"a move cannot change {next(iter(rewritten))} of a rollout"):
+        client.delivery.advance_rollout(msgspec.structs.replace(moved, **rewritten), move, traffic=None)
+    assert client.delivery.get_rollout("r1") == begun
 
 
 def test_a_move_withdraws_an_alias_from_its_version_alone(client: Client, make_rollout, make_move) -> None:
@@ -184,8 +242,10 @@ def test_traffic_only_goes_forward(client: Client, make_rollout, make_move) -> N
     baking, second = make_move(moved, "baking")
     with pytest.raises(Conflict, match="revision 5 already"):
         client.delivery.advance_rollout(baking, second, traffic=traffic(5, (1, 1.0)))
-    with pytest.raises(InvalidInput, match="add up to 1"):
-        client.delivery.advance_rollout(baking, second, traffic=traffic(6, (1, 0.5)))
+    for shares in [(0.5,), (1.5, -0.5), ()]:
+        split = traffic(6, *((1, share) for share in shares))
+        with pytest.raises(InvalidInput, match="add up to 1"):
+            client.delivery.advance_rollout(baking, second, traffic=split)
 
 
 def test_rollouts_are_listed_newest_first(client: Client, make_rollout, make_move) -> None:
@@ -204,3 +264,13 @@ def test_missing_rollout_is_not_found(client: Client) -> None:
     with pytest.raises(NotFound):
         client.delivery.list_transitions("nothing")
     assert client.delivery.get_traffic("churn", "nowhere") is None
+
+
+def test_time_in_nanoseconds_is_refused(client: Client, make_rollout, make_move) -> None:
+    late = 1_700_000_000_000_000_000
+    with pytest.raises(InvalidInput, match="'updated_at' is 17"):
+        client.delivery.create_rollout(msgspec.structs.replace(make_rollout("r1"), updated_at=late))
+    moved, move = make_move(client.delivery.create_rollout(make_rollout("r1")), "progressing", step=0)
+    with pytest.raises(InvalidInput, match="'changed_at' is 17"):
+        split = msgspec.structs.replace(traffic(1, (1, 1.0)), changed_at=late)
+        client.delivery.advance_rollout(moved, move, traffic=split)

@@ -3,7 +3,8 @@ import pytest
 
 from lockgate.client.client import Client
 from lockgate.entities import Alert, ColumnDrift, MonitorWindow
-from lockgate.errors import NotFound
+from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from lockgate.hashing import look_id
 
 
 def window(window_id: str, end_at: int = 2) -> MonitorWindow:
@@ -49,6 +50,8 @@ def test_windows_are_listed_newest_first(client: Client) -> None:
         client.monitoring.record_window(window(f"w{number}", end_at=10 + number))
     assert [item.window_id for item in client.monitoring.list_windows("churn", "production", limit=2)] == ["w2", "w1"]
     assert client.monitoring.list_windows("churn", "staging") == []
+    assert [item.window_id for item in client.monitoring.list_windows("churn", limit=2)] == ["w2", "w1"]
+    assert client.monitoring.list_windows("fraud") == []
 
 
 def test_condition_opens_one_alert_until_it_is_closed(client: Client) -> None:
@@ -73,3 +76,77 @@ def test_alert_remembers_that_people_were_told(client: Client) -> None:
     assert client.monitoring.list_alerts()[0].notified_at == 5
     with pytest.raises(NotFound):
         client.monitoring.mark_notified("nothing", at=5)
+
+
+def test_window_id_of_another_look_is_refused(client: Client) -> None:
+    client.monitoring.record_window(window("w1"))
+    for change in ({"model": "fraud"}, {"environment": "staging"}, {"start_at": 0}, {"end_at": 9}):
+        with pytest.raises(Conflict, match="another look"):
+            client.monitoring.record_window(msgspec.structs.replace(window("w1"), **change))
+    assert client.monitoring.list_windows("churn", "production") == [window("w1")]
+
+
+def test_window_id_that_a_monitor_would_take_is_for_its_own_look(client: Client) -> None:
+    own, others = look_id("churn", "production", 1, 2), look_id("fraud", "production", 1, 2)
+    with pytest.raises(InvalidInput, match=f"expected '{own}'"):
+        client.monitoring.record_window(window(others))
+    assert client.monitoring.record_window(window(own)).window_id == own
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"window_id": ""}, "'window_id' has 0 characters, expected 1 to 200"),
+        ({"window_id": "x" * 201}, "'window_id' has 201 characters"),
+        ({"model": ""}, "'model' has 0"),
+        ({"environment": "x" * 101}, "'environment' has 101"),
+        ({"start_at": 5, "end_at": 1}, r"not \[5, 1\)"),
+        ({"start_at": 2, "end_at": 2}, "ends after it starts"),
+        ({"start_at": -1}, "'start_at' is -1, expected milliseconds"),
+        ({"end_at": 1_700_000_000_000_000_000}, "'end_at' is 17"),
+        ({"created_at": 2**70}, "'created_at' is"),
+        ({"version": -1}, "'version' is -1, expected"),
+        ({"version": 2**40}, "expected 1 to 2147483647"),
+        ({"profile": "../../etc/passwd"}, "expected the digest"),
+    ],
+)
+def test_window_that_cannot_be_is_refused(client: Client, change: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        client.monitoring.record_window(msgspec.structs.replace(window("w1"), **change))
+    assert client.monitoring.list_windows("churn", "production") == []
+
+
+def test_alert_id_of_another_alert_is_refused(client: Client) -> None:
+    client.monitoring.open_alert(alert("a1"))
+    with pytest.raises(AlreadyExists, match="another alert 'a1'"):
+        client.monitoring.open_alert(alert("a1", environment="staging"))
+    client.monitoring.close_alerts("churn", "production", "drift", at=2)
+    with pytest.raises(AlreadyExists):
+        client.monitoring.open_alert(alert("a1"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"alert_id": ""}, "'alert_id' has 0"),
+        ({"alert_id": "x" * 201}, "'alert_id' has 201"),
+        ({"model": "x" * 257}, "'model' has 257"),
+        ({"environment": ""}, "'environment' has 0"),
+        ({"window_id": "x" * 201}, "'window_id' exceeds"),
+        ({"opened_at": 1_700_000_000_000_000_000}, "'opened_at' is 17"),
+        ({"notified_at": -1}, "'notified_at' is -1"),
+    ],
+)
+def test_alert_that_cannot_be_is_refused(client: Client, change: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        client.monitoring.open_alert(msgspec.structs.replace(alert("a1"), **change))
+    assert client.monitoring.list_alerts() == []
+
+
+def test_alert_is_neither_closed_nor_told_at_what_is_no_time(client: Client) -> None:
+    client.monitoring.open_alert(alert("a1"))
+    with pytest.raises(InvalidInput, match="'at' is"):
+        client.monitoring.close_alerts("churn", "production", "drift", at=2**63)
+    with pytest.raises(InvalidInput, match="'at' is"):
+        client.monitoring.mark_notified("a1", at=-1)
+    assert client.monitoring.list_alerts() == [alert("a1")]

@@ -92,11 +92,31 @@ def test_aliases_are_read_one_by_one_and_together(client: Client, make_release) 
     client.registry.delete_alias("churn", "never-there")
 
 
-@pytest.mark.parametrize("alias", ["3", "v3", "latest", "LATEST", "", "a b", "a/b", "x" * 256])
-def test_alias_that_reads_as_a_version_is_refused(client: Client, make_release, alias: str) -> None:
+@pytest.mark.parametrize(
+    ("alias", "words"),
+    [
+        ("v3", "Version alias name 'v3' is reserved"),
+        ("LATEST", "'latest' alias name \\(case insensitive\\) is reserved"),
+        ("", "cannot be empty"),
+        ("a b", "Names may only contain alphanumerics"),
+        ("a/b", "Names may only contain alphanumerics"),
+        ("a.b", "Names may only contain alphanumerics"),
+        ("a\n", "Names may only contain alphanumerics"),
+        ("x" * 256, "exceeds the maximum length of 255"),
+    ],
+)
+def test_alias_that_mlflow_refuses_is_refused_in_its_words(
+    client: Client, make_release, alias: str, words: str
+) -> None:
     client.registry.create_release(make_release())
-    with pytest.raises(InvalidInput, match="cannot be an alias"):
+    with pytest.raises(InvalidInput, match=words):
         client.registry.set_alias("churn", alias, 1)
+
+
+def test_alias_may_be_a_number_as_in_mlflow(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.set_alias("churn", "5", 1)
+    assert client.registry.get_alias("churn", "5") == 1
 
 
 def test_alias_needs_an_existing_version(client: Client, make_release) -> None:
@@ -161,6 +181,16 @@ def test_an_alias_that_is_an_environment_takes_only_what_may_enter_it(client: Cl
     assert client.registry.list_aliases("churn") == {"production": 2}
 
 
+def test_an_approval_is_for_an_environment_that_is_declared(client: Client, make_release) -> None:
+    client.registry.create_release(make_release())
+    client.registry.declare_environments("churn", {"staging": 0, "production": 1}, may_loosen=False)
+    word = Approval(model="churn", version=1, environment="PRODUCTION", approver="bob", approved_at=1)
+    assert client.registry.approve(word).environment == "production"
+    assert len(client.registry.list_approvals("churn", 1, "production")) == 1
+    with pytest.raises(NotFound, match="churn has no environment 'nowhere'; it has: staging, production"):
+        client.registry.approve(msgspec.structs.replace(word, environment="nowhere"))
+
+
 def test_webhooks_are_added_listed_and_removed(client: Client) -> None:
     url = "https://example.com/hook"
     made = client.webhooks.add_webhook("a", url, ["gate.decided", "prompt.created"], secret="s3cret", description="d")
@@ -178,7 +208,30 @@ def test_webhooks_are_added_listed_and_removed(client: Client) -> None:
     client.webhooks.remove_webhook(made.webhook_id)
     assert client.webhooks.list_webhooks() == []
     with pytest.raises(NotFound):
+        client.webhooks.update_webhook(made.webhook_id, secret="n3w")
+    with pytest.raises(NotFound):
         client.webhooks.test_webhook(made.webhook_id)
+
+
+def test_a_webhook_of_own_events_is_changed_in_what_is_given(client: Client) -> None:
+    made = client.webhooks.add_webhook("a", "https://example.com/hook", ["gate.decided"], description="d")
+    hook = made.webhook_id
+    assert client.webhooks.update_webhook(hook, secret="n3w") == msgspec.structs.replace(made, is_signed=True)
+    assert client.webhooks.update_webhook(hook, secret="") == made
+    assert client.webhooks.update_webhook(hook, is_active=False).status == "DISABLED"
+    other = client.webhooks.update_webhook(hook, name="b", url=" https://b.example.com", events=["run.finished"])
+    assert (other.name, other.url, other.events, other.status) == (
+        "b",
+        "https://b.example.com",
+        ("run.finished",),
+        "DISABLED",
+    )
+    assert client.webhooks.update_webhook(hook, is_active=True, description="").status == "ACTIVE"
+    for bad in ({"url": "https://127.0.0.1/"}, {"url": ""}, {"events": []}, {"events": ["no.event"]}, {"name": ""}):
+        with pytest.raises(InvalidInput):
+            client.webhooks.update_webhook(hook, **bad)
+    (found,) = client.webhooks.list_webhooks()
+    assert (found.name, found.url, found.description) == ("b", "https://b.example.com", "")
 
 
 def test_first_word_of_an_approver_stands(client: Client, make_release) -> None:
@@ -206,6 +259,19 @@ def test_what_was_released_cannot_be_deleted_or_renamed(client: Client, make_rel
     assert client.registry.get_release("churn", 1).version == 1
 
 
+def test_what_was_rolled_out_without_a_release_is_kept_too(client: Client, make_rollout) -> None:
+    client.registry.ensure_model("churn")
+    client.transport.call(mlflow.CREATE_VERSION, mlflow.CreateVersion(name="churn", source="s3://b/x"))
+    client.delivery.create_rollout(make_rollout("r1"))
+    for operation, request in (
+        (mlflow.DELETE_VERSION, mlflow.OneModelVersion(name="churn", version="1")),
+        (mlflow.RENAME_MODEL, mlflow.RenameModel(name="churn", new_name="other")),
+        (mlflow.DELETE_MODEL, mlflow.ModelName(name="churn")),
+    ):
+        with pytest.raises(Conflict, match="what was rolled out is kept"):
+            client.transport.call(operation, request)
+
+
 def test_error_comes_with_its_class_on_both_sides(client: Client) -> None:
     client.registry.ensure_model("m")
     with pytest.raises(AlreadyExists):
@@ -220,3 +286,15 @@ def test_every_write_leaves_an_event_with_its_author(client: Client, make_releas
     assert {event.by for event in events} == {"ann"}
     assert events[-1].details == {"alias": "champion", "from": None, "to": 1, "reason": ""}
     assert client.events.list_events(after=events[1].sequence, limit=1) == [events[2]]
+
+
+def test_time_in_nanoseconds_is_refused(client: Client, make_release) -> None:
+    release = msgspec.structs.replace(make_release(), created_at=1_700_000_000_000_000_000)
+    with pytest.raises(InvalidInput, match="'created_at' is 1700000000000000000, expected milliseconds since 1970"):
+        client.registry.create_release(release)
+    client.registry.create_release(make_release())
+    approval = Approval(
+        model="churn", version=1, environment="production", approver="ann", approved_at=2**63, comment=""
+    )
+    with pytest.raises(InvalidInput, match="'approved_at' is"):
+        client.registry.approve(approval)

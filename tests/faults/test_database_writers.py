@@ -137,7 +137,7 @@ def test_servers_on_one_postgresql_lose_no_update_and_give_no_number_twice(
     ports = [start_server(tmp_path, postgres_url).port for _ in range(SERVERS)]
     with Caller(ports[0]) as first:
         first.mlflow("registered-models/create", name="shared")
-        first.mlflow("model-versions/create", name="shared", source="s3://x")
+        first.mlflow("model-versions/create", name="shared", source="s3://b/x")
         run_id = first.mlflow("runs/create", experiment_id="0")["run"]["info"]["run_id"]
 
     def work(number: int) -> None:
@@ -155,7 +155,7 @@ def test_servers_on_one_postgresql_lose_no_update_and_give_no_number_twice(
             param = caller.mlflow("runs/log-parameter", run_id=run_id, key=f"p{step}", value=str(number))
             if param == {}:
                 first_to_say.append(f"p{step}")
-            made = caller.mlflow("model-versions/create", name="shared", source="s3://x")["model_version"]
+            made = caller.mlflow("model-versions/create", name="shared", source="s3://b/x")["model_version"]
             given.append(int(made["version"]))
             caller.mlflow("registered-models/alias", name="shared", alias="newest", version=made["version"])
             entry = json.dumps(
@@ -214,7 +214,7 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
             assert caller.mlflow("runs/log-metric", run_id=run_id, **metric) == {}
             acknowledged[number].append(step)
             if step % 5 == 0:
-                caller.mlflow("model-versions/create", name="m", source="s3://x")
+                caller.mlflow("model-versions/create", name="m", source="s3://b/x")
             step += 1
             if step == 20:
                 under_way.wait()

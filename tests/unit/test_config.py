@@ -1,8 +1,11 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lockgate.config import HELP, Settings, config_files, load_settings, read_secret, read_token, resolve
+from lockgate.config import HELP, Settings, config_files, load_settings, masked, read_secret, read_token, resolve
 from lockgate.errors import InvalidInput
 
 
@@ -40,6 +43,30 @@ def test_password_of_an_address_is_not_shown() -> None:
     assert (shown["jobs"], shown["host"]) == (2, "127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("postgresql://u:x@h/d?password=SECRET&sslPassword=SECRET&a=b", "u:***@h/d?password=***&sslPassword=***&a=b"),
+        ("postgresql://u:SEC/RET#1@h/d", "u:***@h/d"),
+        ("postgresql://u:SEC?RET@1@h/d", "u:***@h/d"),
+        ("s3://bucket/x?secret_key=SECRET", "bucket/x?secret_key=***"),
+        ("http://:SECRET@h:5000", ":***@h:5000"),
+        ("u:SECRET@h:5000", "u:***@h:5000"),
+        ("http://h:5000/x?y", "h:5000/x?y"),
+        ("env:SOME@NAME", "env:SOME@NAME"),
+        ("file:some@where", "file:some@where"),
+    ],
+)
+def test_secrets_anywhere_in_an_address_are_masked(value: str, shown: str) -> None:
+    assert masked(value).removeprefix(value.partition("//")[0] + "//") == shown
+
+
+def test_token_that_should_be_elsewhere_is_not_shown() -> None:
+    for token, shown in (("SECRET", "***"), ("env:T", "env:T"), ("file:/t", "file:/t"), ("", "")):
+        found = resolve(flags={}, environ={"LOCKGATE_TOKEN": token}, files=())
+        assert {item.name: item.shown for item in found}["token"] == shown
+
+
 def test_settings_are_loaded_from_the_users_folder(tmp_path: Path) -> None:
     write(tmp_path / ".config" / "lockgate" / "lockgate.toml", "serve_port = 9000\n")
     assert load_settings(environ={}, home=tmp_path).serve_port == 9000
@@ -50,6 +77,24 @@ def test_settings_are_loaded_from_the_users_folder(tmp_path: Path) -> None:
 def test_xdg_folder_is_honoured(tmp_path: Path) -> None:
     files = config_files(environ={"XDG_CONFIG_HOME": "/x"}, home=tmp_path)
     assert files == (Path("/x/lockgate/lockgate.toml"), Path("/etc/lockgate.toml"))
+
+
+def test_without_a_home_the_machines_file_is_read() -> None:
+    assert config_files(environ={}, home=None) == (Path("/etc/lockgate.toml"),)
+    assert len(config_files(environ={"XDG_CONFIG_HOME": "/x"}, home=None)) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user whom the machine does not know")
+def test_user_who_is_only_a_number_has_a_name_and_no_home() -> None:
+    code = """
+import os
+from lockgate.config import home_folder, login_name
+os.setuid(54321)
+print(login_name(), home_folder())
+"""
+    unnamed = {key: value for key, value in os.environ.items() if key not in ("HOME", "LOGNAME", "USER", "USERNAME")}
+    done = subprocess.run([sys.executable, "-c", code], env=unnamed, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("uid-54321 None\n", "")
 
 
 def test_variable_of_the_wrong_type_names_setting_value_and_origin() -> None:

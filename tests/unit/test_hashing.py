@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lockgate.hashing import digest_bytes, digest_canonical, digest_file, digest_stream, is_digest
+from lockgate.hashing import digest_bytes, digest_canonical, digest_file, digest_stream, is_digest, look_id
 
 # BLAKE3's own test vectors for the empty input and for the bytes 0..250 repeated
 EMPTY = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
@@ -45,6 +45,11 @@ def test_kinds_never_collide() -> None:
     digests = {digest_canonical(kind, {}) for kind in ("tree", "stage", "gate", "environment")}
     assert len(digests) == 4
     assert digest_bytes(b"{}") not in digests
+
+
+# Literal: with another id every window of every user would be looked at and recorded again.
+def test_id_of_a_look_is_pinned() -> None:
+    assert look_id("churn", "production", 1, 2) == "9fa4bc947f2417290b9fd6eacd64d6d3"
 
 
 # Literal: a change of these loses every cache and every stored tree of every user.

@@ -223,6 +223,38 @@ def test_model_that_is_also_an_out_with_options_is_one_output() -> None:
             ":4: invalid enum value 'manual' at environments.p.promote.",
             "one of: automatic",
         ),
+        (
+            "environments:\n  p: {promote: {approvals: 21}}",
+            ":4: expected `int` <= 20 at environments.p.promote.approvals.",
+            None,
+        ),
+        (
+            "environments:\n  p: {}\n  Champion: {}",
+            ":5: 'Champion' cannot name an environment: Lockgate moves the alias of that name by itself.",
+            None,
+        ),
+        (
+            "environments:\n  latest: {}",
+            ":4: 'latest' cannot name an environment, which has an alias of its name: "
+            "'latest' alias name (case insensitive) is reserved.",
+            None,
+        ),
+        (
+            "environments:\n  v1: {}",
+            ":4: 'v1' cannot name an environment, which has an alias of its name: Version alias name 'v1' is reserved.",
+            None,
+        ),
+        (
+            "environments:\n  eu.west: {}",
+            ":4: 'eu.west' cannot name an environment, which has an alias of its name: Invalid alias name: 'eu.west'. "
+            "Names may only contain alphanumerics, underscores (_), and dashes (-).",
+            None,
+        ),
+        (
+            "environments:\n  eu: {}\n  EU: {}",
+            ":5: the environments 'eu' and 'EU' differ in capitals alone.",
+            None,
+        ),
         ("environments:\n  p: {promote: {aprovals: 1}}", ":4: unknown key 'aprovals'.", "did you mean 'approvals'?"),
         ("environments: {p: {}}\nmonitor:\n  environment: q", ":5: there is no environment 'q'; there are: p.", None),
         ("monitor: {window: -1h}", ":3: '-1h' is not a duration; write 500ms, 30s, 10m, 1h or 7d.", None),

@@ -3,7 +3,7 @@
     candidate --store--> gate key --cached? verdict--> release --passed? alias
 
 What was decided is kept under the gate key before the release is created, so a lifecycle that dies in between goes on
-where it was: the same verdict, one release. Where nothing changed, all of it is answered by two small files and no
+where it was: the same verdict, one release. Where nothing changed, all of it is answered by three small files and no
 database is opened: the key needs the champion's content, and that is known from what production serves.
 """
 
@@ -17,7 +17,7 @@ import msgspec
 
 from lockgate.automation.recording import Lineage
 from lockgate.clock import Clock
-from lockgate.delivery.deploy import approvals_of
+from lockgate.delivery.declare import declare, is_declared
 from lockgate.entities import Content, Record, Release, Verdict
 from lockgate.hashing import digest_canonical
 from lockgate.project import Folder
@@ -41,10 +41,14 @@ class Judged(Record, frozen=True, kw_only=True):
 
 
 class Registered(Record, frozen=True, kw_only=True):
-    """Where a verdict ended up; kept under the gate key and under the candidate, the latest wins."""
+    """Where a verdict ended up; kept under the gate key and under the candidate, the latest wins.
+
+    `candidate` is its digest: `lockgate gc` keeps what a result names, whatever the model was called.
+    """
 
     judged: Judged
     version: int
+    candidate: str = ""
 
 
 class Known(Record, frozen=True, kw_only=True):
@@ -80,6 +84,10 @@ class Judge:
         `lineage` is asked for only when a release must be made.
         """
         known = self._known(candidate)
+        if known is None or not is_declared(self._folder, self._model):
+            # Before there is a release, and also where nothing but the environments has changed: from now on a client
+            # that never saw lockgate.yaml is held to them, too.
+            declare(self._folder, self._open_client(), model=self._model, may_loosen=False)
         return (known, False) if known is not None else self._decide(candidate, path, lineage)
 
     def _known(self, candidate: Content) -> Registered | None:
@@ -163,8 +171,6 @@ class Judge:
             verdict=judged.verdict,
         )
         created = client.registry.create_release(release)
-        # From now on a client that never saw lockgate.yaml is held to its environments, too.
-        client.registry.declare_environments(self._model, approvals_of(self._folder), may_loosen=False)
         said = {f"evaluation.{name}": value for name, value in judged.verdict.metrics.items()}
         client.tracking.log_metrics(made_by.run_id, said)
         verdict = "passed" if judged.verdict.passed else "refused"
@@ -189,7 +195,7 @@ class Judge:
     ) -> Registered:
         assert release.verdict is not None and release.report is not None
         judged = Judged(verdict=release.verdict, report=release.report, profile=release.profile, flavor=release.flavor)
-        outcome = Registered(judged=judged, version=release.version)
+        outcome = Registered(judged=judged, version=release.version, candidate=candidate.digest)
         if gate_key is not None:
             self._actions.put(self._outcome_key(gate_key), msgspec.json.encode(outcome))
         self._actions.put(candidate_key(self._model, candidate.digest), msgspec.json.encode(outcome))

@@ -22,6 +22,7 @@ from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound
 if TYPE_CHECKING:
     from lockgate.cli.app import App
     from lockgate.config import Settings
+    from lockgate.metadata.database import Where
 
 _GIB = 1 << 30
 # extra -> the module that shows whether it is there, and what it is for
@@ -45,7 +46,7 @@ class Finding(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.pass_obj
 def doctor(app: "App", as_json: bool) -> None:
-    """Check that this machine and the project in this folder are ready.
+    """Check that this machine, the project in this folder and what the settings name are ready.
 
     Each line is ok, warn (works, but something is lost) or fail (will not work), with what to do. Exit code 2 when
     anything failed.
@@ -68,6 +69,8 @@ def doctor(app: "App", as_json: bool) -> None:
 
 
 def _findings(app: "App") -> Iterator[Finding]:
+    from lockgate.config import masked
+
     yield check_python()
     yield check_git(app.start)
     for extra, (module, purpose) in _EXTRAS.items():
@@ -91,7 +94,11 @@ def _findings(app: "App") -> Iterator[Finding]:
     except LockgateError as error:
         yield Finding("settings", "fail", error.message, error.hint or "correct the setting")
         return
-    yield Finding("settings", "ok", f"records go to {settings.uri or 'the project itself'}")
+    yield Finding("settings", "ok", f"records go to {masked(settings.uri) or 'the project itself'}")
+    if settings.uri:
+        yield check_server(app)
+    if settings.artifacts:
+        yield check_artifacts(settings.artifacts)
     yield from check_ports(settings)
 
 
@@ -161,12 +168,15 @@ def check_writable(state: Path) -> Finding:
 
 def check_database(path: Path) -> Finding:
     """The revision of the project's records. Reads it without opening the database for writing."""
+    from lockgate.metadata.schema import OURS, foreign_error
+
     if not path.is_file():
         return Finding("database", "ok", "none yet")
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if not tables:
                 return Finding("database", "ok", "none yet")  # the disk was full when it was to be made
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         finally:
@@ -177,7 +187,9 @@ def check_database(path: Path) -> Finding:
         known = translate(error) or DataDamaged(f"cannot be read: {error}", hint="restore it from a copy")
         advice = known.hint or "look at the disk, and at who may read the file"
         return Finding("database", "fail", f"{path}: {known.message}", advice)
-    return _at_revision(row[0] if row else "unknown")
+    if row is None or not str(row[0]).isdigit() or not tables.issuperset(OURS):
+        return _failed("database", foreign_error(path))
+    return _at_revision(path, row[0])
 
 
 def check_address(setting: str, *, environ: Mapping[str, str]) -> Finding:
@@ -196,16 +208,46 @@ def check_address(setting: str, *, environ: Mapping[str, str]) -> Finding:
         finally:
             engine.dispose()
     except LockgateError as error:
-        return Finding("database", "fail", error.message, error.hint or "correct the setting database")
-    return Finding("database", "ok", "none yet") if revision is None else _at_revision(revision)
+        return _failed("database", error, "correct the setting database")
+    return Finding("database", "ok", "none yet") if revision is None else _at_revision(where, revision)
 
 
-def _at_revision(revision: str) -> Finding:
-    from lockgate.metadata.schema import HEAD
+def _at_revision(where: "Where", revision: str) -> Finding:
+    from lockgate.metadata.schema import HEAD, is_known, newer_error
 
-    if revision != HEAD:
+    if revision == HEAD:
+        return Finding("database", "ok", f"revision {HEAD}")
+    if is_known(revision):
         return Finding("database", "fail", f"revision {revision}, this Lockgate needs {HEAD}", "lockgate migrate")
-    return Finding("database", "ok", f"revision {HEAD}")
+    return _failed("database", newer_error(where, revision))
+
+
+def check_server(app: "App") -> Finding:
+    """That the server of the setting `uri` answers, and takes the token."""
+    try:
+        name = app.client.access.who_am_i().name
+    except LockgateError as error:
+        return _failed("server", error, "correct the settings uri and token")
+    return Finding("server", "ok", f"it answers {name}")
+
+
+def check_artifacts(setting: str) -> Finding:
+    """That the place of the setting `artifacts` can be read; a folder also that it can be written."""
+    from lockgate.server.artifacts.folder import ArtifactFolder
+    from lockgate.server.artifacts.open import open_artifacts
+
+    try:
+        store = open_artifacts(setting, default=Path())
+        store.list(limit=1)
+    except LockgateError as error:
+        return _failed("artifacts", error, "correct the setting artifacts")
+    if isinstance(store, ArtifactFolder):
+        return check_writable(store.root)._replace(check="artifacts")
+    return Finding("artifacts", "ok", "they can be read")
+
+
+def _failed(check: str, error: LockgateError, advice: str = "") -> Finding:
+    return Finding(check, "fail", error.message, error.hint or advice)
 
 
 def check_ports(settings: "Settings") -> Iterator[Finding]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 # Results of one stage that are kept: going back to the inputs of the last few runs stays free.
 RESULTS_A_STAGE = 5
 _ALL = 2**31 - 1
-_PAGE = 1000
 _DAY_MS = 86_400_000
 _SHOWN = 20
 
@@ -36,7 +35,7 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
 
     Kept is what releases, runs, monitor windows and lockgate.lock name, the last results of every stage, and everything
     written within the last hour, so it is safe while other commands work. Records that know nothing of this project
-    are refused.
+    are refused, and so is a token that does not see all of them.
 
     What `--deleted-before` deletes is gone with its metrics, params and files, and cannot be restored. Kept is what
     registered versions were made from. Runs of a server are deleted with its `--uri`, or on its machine with the very
@@ -115,7 +114,8 @@ def _registered(app: App, actions: "Actions") -> Iterator[str]:
 def _clients(app: App) -> "list[Client]":
     """The records that are asked, and the project's own where these are others.
 
-    Raises InvalidInput where there is content and none of them knows this project: it would all be nobody's.
+    Raises PermissionDenied where not all of one can be seen, and InvalidInput where there is content and none of them
+    knows this project: it would all be nobody's.
     """
     import msgspec
 
@@ -130,6 +130,8 @@ def _clients(app: App) -> "list[Client]":
     if elsewhere and (state / DATABASE_NAME).is_file():
         own = msgspec.structs.replace(settings, uri="", database="")
         clients.append(connect(own, state=state, user=app.user, clock=app.clock))
+    for client in clients:
+        _require_all_seen(client)
     if any((app.store.root / "files").glob("??/*")) and not any(_knows(client, model) for client in clients):
         asked = Resolved("", elsewhere or str(state / DATABASE_NAME), "").shown
         raise InvalidInput(
@@ -137,6 +139,19 @@ def _clients(app: App) -> "list[Client]":
             hint="set LOCKGATE_URI or LOCKGATE_DATABASE to where they are recorded; lockgate config shows what is set",
         )
     return clients
+
+
+def _require_all_seen(client: "Client") -> None:
+    """What is hidden from the caller may name content as well: of the project's former name, of another project."""
+    from lockgate.errors import PermissionDenied
+    from lockgate.metadata.access import INSTALLATION
+
+    user = client.access.who_am_i().user
+    if user is not None and all(grant.pattern != INSTALLATION for grant in user.grants):
+        raise PermissionDenied(
+            f"{user.name!r} does not see all models and experiments; content that the others name would be deleted.",
+            hint=f"an admin gives the role: lockgate users grant {user.name} viewer",
+        )
 
 
 def _knows(client: "Client", name: str) -> bool:
@@ -172,23 +187,22 @@ def _documents(app: App, clients: "list[Client]", actions: "Actions", forgotten:
         for model in client.registry.list_models():
             for release in client.registry.list_releases(model.name, limit=_ALL):
                 yield msgspec.json.encode(release)
-            for environment in app.folder.project.environments:
-                for window in client.monitoring.list_windows(model.name, environment, limit=_ALL):
-                    yield msgspec.json.encode(window)
+            for window in client.monitoring.list_windows(model.name, limit=_ALL):
+                yield msgspec.json.encode(window)
         yield from _runs(client)
 
 
 def _runs(client: "Client") -> Iterator[bytes]:
-    """The tags of runs: they name the environment and the difference to the commit."""
+    """The tags of runs, also of those that can be restored: they name the environment and what was not committed."""
     import msgspec
 
-    experiments = [experiment.experiment_id for experiment in client.tracking.list_experiments()]
-    token: str | None = None
-    while experiments and token != "":
-        page = client.tracking.search_runs(experiments, max_results=_PAGE, page_token=token)
-        for found in page.runs:
-            yield msgspec.json.encode(found.data.tags)
-        token = page.next_page_token
+    from lockgate.exchange.endpoint import Endpoint
+
+    records = Endpoint(client.transport, "")
+    for experiment in records.iter_experiments():
+        for page in records.iter_runs(experiment.experiment_id):
+            for run in page:
+                yield msgspec.json.encode(run.data.tags)
 
 
 def _old_results(actions: "Actions", youngest_ns: int) -> set[str]:

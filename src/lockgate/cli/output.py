@@ -6,6 +6,8 @@ from typing import Any
 import click
 import msgspec
 
+from lockgate.clock import format_utc
+
 
 def print_json(value: Any) -> None:
     """Any JSON-like value or struct, indented."""
@@ -43,8 +45,4 @@ def format_cell(value: object) -> str:
 
 def format_time(at_ms: int | None) -> str:
     """UTC, to the second."""
-    if at_ms is None:
-        return "-"
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if at_ms is None else format_utc(at_ms)

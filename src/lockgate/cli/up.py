@@ -24,6 +24,7 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
 
     from lockgate.automation.guard import only_one
     from lockgate.automation.project_file import put_in_force
+    from lockgate.config import masked
     from lockgate.errors import InvalidInput
     from lockgate.server.replicas import plan_ports
     from lockgate.server.up import run_up
@@ -31,7 +32,7 @@ def up(app: App, api_port: int | None, serve_port: int | None, host: str | None)
 
     settings = app.settings
     if settings.uri:
-        raise InvalidInput(f"`lockgate up` serves a project's own state, not the server at {settings.uri}.")
+        raise InvalidInput(f"`lockgate up` serves a project's own state, not the server at {masked(settings.uri)}.")
     configure_logging(settings.log_format)
     with only_one(app.folder.state, app.clock) as announce:
         folder = put_in_force(app.folder.root)

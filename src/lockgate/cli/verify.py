@@ -21,9 +21,9 @@ _ALL = 2**31 - 1
 def verify(app: App, remove: bool, as_json: bool) -> None:
     """Read all stored content again; name what is damaged, and the releases whose content is lost.
 
-    Exit code 6 where something is. Looked for is the content of the releases that this project has made. With --remove
-    the damaged objects are deleted: outputs of stages are built again by the next `lockgate run`; for the content of a
-    release, restore a backup or train it again.
+    Exit code 6 where something is, and another than 0 where the records cannot be asked. Looked for is the content of
+    the releases that this project has made. With --remove the damaged objects are deleted: outputs of stages are built
+    again by the next `lockgate run`; for the content of a release, restore a backup or train it again.
 
     \b
     Example: lockgate verify
@@ -38,12 +38,14 @@ def verify(app: App, remove: bool, as_json: bool) -> None:
         for damage in found:
             remove_damage(damage)
     lost: dict[str, str] = {}
+    unasked: LockgateError | None = None
     try:
         lost.update(_iter_lost(app))
     except LockgateError as error:  # of the records; what was read of the store is true all the same
-        click.echo(f"releases were not looked at: {error.message}", err=True)
+        unasked = error
+        click.echo("the content of releases was not looked for: the records cannot be asked.", err=True)
     if as_json:
-        print_json({"damaged": found, "removed": remove, "lost": lost})
+        print_json({"damaged": found, "removed": remove, "lost": lost, "not_looked_at": unasked and unasked.message})
     elif found or lost:
         rows = [{"kind": item.kind, "digest": item.digest, "problem": item.problem} for item in found]
         for name, digest in lost.items():
@@ -62,6 +64,8 @@ def verify(app: App, remove: bool, as_json: bool) -> None:
             f"{len(lost)} releases name content that is lost.",
             hint="restore .lockgate/store from a backup, or train them again",
         )
+    if unasked is not None:
+        raise unasked
 
 
 def _iter_lost(app: App) -> Iterator[tuple[str, str]]:

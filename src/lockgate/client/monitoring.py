@@ -15,8 +15,8 @@ class Monitoring:
         """The recorded window. Recording the same `window_id` again returns the first record."""
         return self._transport.call(wire.RECORD_WINDOW, wire.WindowMessage(window=window)).window
 
-    def list_windows(self, model: str, environment: str, limit: int = 50) -> list[MonitorWindow]:
-        """Newest first."""
+    def list_windows(self, model: str, environment: str | None = None, limit: int = 50) -> list[MonitorWindow]:
+        """Newest first, of one environment or of all."""
         request = wire.ListWindows(model=model, environment=environment, limit=limit)
         return list(self._transport.call(wire.LIST_WINDOWS, request).windows)
 

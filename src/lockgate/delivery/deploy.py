@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from lockgate.clock import Clock
+from lockgate.delivery.declare import declare
 from lockgate.delivery.history import versions_served
 from lockgate.entities import Rollout
 from lockgate.errors import AlreadyExists, NotFound
@@ -29,14 +30,14 @@ def deploy(
     """A new rollout in state `pending`.
 
     Raises NotFound (model, version, or environment with the nearest name), GateFailed naming the checks that refused
-    the version, PermissionDenied where approvals are missing, Conflict where another rollout of the environment is
-    unfinished and `supersede` is not set, AlreadyExists where it serves the version already. An `override_reason`
-    lets a refused version in and is kept with the rollout; it replaces no approval.
+    the version, PermissionDenied where approvals are missing or only an admin may ask for fewer, Conflict where another
+    rollout of the environment is unfinished and `supersede` is not set, AlreadyExists where it serves the version
+    already. An `override_reason` lets a refused version in and is kept with the rollout; it replaces no approval.
     """
     target = find_environment(folder, environment)
     client.registry.get_release(model, version)
     # The server decides, by the file as it is now: whoever comes to it by another door meets the same rule.
-    client.registry.declare_environments(model, approvals_of(folder), may_loosen=True)
+    declare(folder, client, model=model, may_loosen=True)
     served = versions_served(client, model, environment)
     baseline = served[-1] if served else None
     if baseline == version and client.delivery.current_rollout(model, environment) is None:
@@ -81,8 +82,3 @@ def find_environment(folder: Folder, name: str) -> Environment:
         f"there is no environment {name!r}; there are: {known}.",
         hint=f"did you mean {nearest[0]!r}?" if nearest else None,
     )
-
-
-def approvals_of(folder: Folder) -> dict[str, int]:
-    """How many approvals each environment needs, in the order of promotion."""
-    return {name: environment.approvals for name, environment in folder.project.environments.items()}

@@ -11,8 +11,9 @@ as many people as `lockgate.yaml` asks for. What it served before may always com
 stands for an environment when it has its name, in capitals or not: who follows `@Production` means what is in
 production. A rollout into `Production` is held to what `production` asks for, too. `champion` stands for the last one,
 and `challenger` for what may try to become it. A model that no project has declared environments for has one,
-`production`, and is held only to what its gates did say; one without any release is held to nothing: it is a registry
-of MLflow and nothing else.
+`production`; where no gate has judged any of its releases, it takes what was never judged. What was said of a version
+is not said of its copies. A model with neither environments nor releases is held to nothing: it is a registry of
+MLflow and nothing else.
 """
 
 from collections.abc import Sequence
@@ -20,13 +21,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select
 
 from lockgate.entities import HOW_TO_RELEASE, Rollout
-from lockgate.errors import GateFailed, PermissionDenied
+from lockgate.errors import GateFailed, InvalidInput, PermissionDenied
 from lockgate.metadata.approvals import list_approvals
 from lockgate.metadata.environments import KnownEnvironment, environments_of, list_environments
-from lockgate.metadata.releases import find_release_of, has_releases
+from lockgate.metadata.releases import find_release_of, has_verdicts
 from lockgate.metadata.tables import rollouts
-
-CHAMPION, CHALLENGER = "champion", "challenger"
+from lockgate.project import CHALLENGER, CHAMPION
 
 
 def require_alias_admitted(connection: Connection, model: str, alias: str, version: int) -> None:
@@ -64,7 +64,13 @@ def require_admitted(
 
 
 def require_rollout_admitted(connection: Connection, rollout: Rollout) -> None:
-    """The same for a rollout that is about to begin. What the environment has served before needs no permission."""
+    """The same for a rollout that is about to begin. What the environment has served before needs no permission.
+
+    Raises InvalidInput for a baseline that it has not served: a rollout may send traffic to its baseline.
+    """
+    baseline = rollout.baseline_version
+    if baseline is not None and not _has_served(connection, rollout.model, baseline, rollout.environment):
+        raise InvalidInput(f"{rollout.environment} has never served version {baseline} of {rollout.model}.")
     if rollout.strategy == "rollback" and _has_served(connection, rollout.model, rollout.version, rollout.environment):
         return
     entered = _entered(connection, rollout)
@@ -90,7 +96,7 @@ def _door(connection: Connection, model: str, alias: str) -> KnownEnvironment | 
     named = _named(known, alias)
     if named is not None:
         return named
-    if alias.lower() not in (CHAMPION, CHALLENGER) or not has_releases(connection, model):
+    if alias.lower() not in (CHAMPION, CHALLENGER) or not known:
         return None
     # The challenger has not entered anything yet: it needs its gates' word and nobody's approval.
     return known[-1] if alias.lower() == CHAMPION else known[-1]._replace(approvals=0)
@@ -103,9 +109,9 @@ def _entered(connection: Connection, rollout: Rollout) -> KnownEnvironment:
 
 
 def _named(known: Sequence[KnownEnvironment], name: str) -> KnownEnvironment | None:
-    """The one that is written so, before another that differs in capitals alone."""
+    """The one of that name, in capitals or not; the strictest, where an older server has taken several."""
     named = [item for item in known if item.name.lower() == name.lower()]
-    return max(named, key=lambda item: item.name == name, default=None)
+    return max(named, key=lambda item: item.approvals, default=None)
 
 
 def _require_passed(connection: Connection, model: str, version: int, environment: str) -> None:
@@ -115,10 +121,11 @@ def _require_passed(connection: Connection, model: str, version: int, environmen
         return
     override = f"lockgate deploy {model}@{version} --to {environment} --override --reason TEXT"
     if verdict is None:
-        if not list_environments(connection, model):
-            return  # no project has said that this model is promoted by gates
+        if not (list_environments(connection, model) or has_verdicts(connection, model)):
+            return  # nobody has said that this model is promoted by gates
         raise GateFailed(
-            f"no gate has judged version {version} of {model}.", hint=HOW_TO_RELEASE if release is None else override
+            f"no gate has judged version {version} of {model}.",
+            hint=override if release else f"{HOW_TO_RELEASE}; of a copy, take the version that was judged",
         )
     reasons = "; ".join(f"{check.gate} ({check.reason})" for check in verdict.refusals)
     raise GateFailed(f"version {version} of {model} was refused by its gates: {reasons}.", hint=override)

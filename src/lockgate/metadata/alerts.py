@@ -3,14 +3,27 @@
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from lockgate.entities import Alert
-from lockgate.errors import NotFound
+from lockgate.errors import AlreadyExists, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import (
+    ENVIRONMENT_LENGTH,
+    ID_LENGTH,
+    MODEL_LENGTH,
+    require_name,
+    require_text,
+    require_time,
+    require_times,
+)
 from lockgate.metadata.tables import alerts
 
 
 def open_alert(tx: Tx, alert: Alert) -> tuple[Alert, bool]:
-    """The open alert of that model, environment and kind, and whether this call opened it."""
+    """The open alert of that model, environment and kind, and whether this call opened it.
+
+    Raises AlreadyExists where the id is another alert's, and InvalidInput.
+    """
+    _require_valid(alert)
     t = alerts.c
     query = select(alerts).where(
         t.model == alert.model, t.environment == alert.environment, t.kind == alert.kind, t.closed_at.is_(None)
@@ -18,6 +31,8 @@ def open_alert(tx: Tx, alert: Alert) -> tuple[Alert, bool]:
     row = tx.connection.execute(query).mappings().first()
     if row is not None:
         return _alert(row), False
+    if tx.connection.scalar(select(t.alert_id).where(t.alert_id == alert.alert_id)) is not None:
+        raise AlreadyExists(f"there is another alert {alert.alert_id!r}, open or closed; expected a new id.")
     tx.connection.execute(
         insert(alerts),
         {
@@ -38,7 +53,8 @@ def open_alert(tx: Tx, alert: Alert) -> tuple[Alert, bool]:
 
 
 def close_alerts(tx: Tx, model: str, environment: str, kind: str, *, at: int) -> tuple[Alert, ...]:
-    """The alerts that this call closed."""
+    """The alerts that this call closed. Raises InvalidInput for what is no time."""
+    require_time(at, "at")
     t = alerts.c
     query = select(alerts).where(t.model == model, t.environment == environment, t.kind == kind, t.closed_at.is_(None))
     closed = []
@@ -50,7 +66,8 @@ def close_alerts(tx: Tx, model: str, environment: str, kind: str, *, at: int) ->
 
 
 def mark_notified(tx: Tx, alert_id: str, *, at: int) -> None:
-    """Somebody has been told. Raises NotFound."""
+    """Somebody has been told. Raises NotFound, and InvalidInput for what is no time."""
+    require_time(at, "at")
     updated = tx.connection.execute(update(alerts).where(alerts.c.alert_id == alert_id).values(notified_at=at))
     if not updated.rowcount:
         raise NotFound(f"there is no alert {alert_id!r}.")
@@ -65,6 +82,14 @@ def list_alerts(connection: Connection, *, model: str | None, open_only: bool) -
     if open_only:
         query = query.where(alerts.c.closed_at.is_(None))
     return tuple(_alert(row) for row in connection.execute(query).mappings())
+
+
+def _require_valid(alert: Alert) -> None:
+    require_name(alert.alert_id, ID_LENGTH, "alert_id")
+    require_name(alert.model, MODEL_LENGTH, "model")
+    require_name(alert.environment, ENVIRONMENT_LENGTH, "environment")
+    require_text(alert.window_id or "", ID_LENGTH, "window_id")
+    require_times(alert)
 
 
 def _alert(row: RowMapping | dict[str, object]) -> Alert:

@@ -4,7 +4,6 @@
 asked for it (and not because a rollout ended) asks there first.
 """
 
-import re
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select
@@ -18,21 +17,17 @@ from lockgate.metadata.limits import REASON_LENGTH, require_text
 from lockgate.metadata.models import get_model, is_prompt, touch_model
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
-from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases
+from lockgate.metadata.tables import alias_changes, aliases, model_versions, releases, rollouts
 from lockgate.metadata.versions import get_version, set_stage, version_aliases
+from lockgate.project import alias_problem
 
-_VALID = re.compile(r"[\w.-]{1,255}")
-# These would be read as a version (models:/m/1, v1) or as the newest one.
-_RESERVED = re.compile(r"v?\d+|latest", re.IGNORECASE)
 LATEST = "latest"
 
 
 def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") -> bool:
-    """Point `alias` at `version`; True where that moved it. Raises NotFound, InvalidInput for a reserved name."""
-    if not _VALID.fullmatch(alias) or _RESERVED.fullmatch(alias):
-        raise InvalidInput(
-            f"{alias!r} cannot be an alias: letters, digits, _ . - and neither a version number nor 'latest'."
-        )
+    """Point `alias` at `version`; True where that moved it. Raises NotFound, InvalidInput for what is no alias."""
+    if problem := alias_problem(alias):
+        raise InvalidInput(problem)
     get_version(tx.connection, name, version)
     before = find_alias(tx.connection, name, alias)
     if before == version:
@@ -59,10 +54,13 @@ def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> None:
 
 
 def delete_version(tx: Tx, name: str, version: int) -> None:
-    """A version with its aliases. Raises Conflict where it is a release."""
+    """A version with its aliases. Raises Conflict where it is a release, or has been in a rollout."""
     get_version(tx.connection, name, version)
     if tx.connection.scalar(select(releases.c.version).where(releases.c.name == name, releases.c.version == version)):
         raise Conflict(f"{name}@{version} is a release and cannot be deleted: what was released is kept.")
+    of_version = (rollouts.c.model == name, rollouts.c.version == version)
+    if tx.connection.scalar(select(rollouts.c.rollout_id).where(*of_version).limit(1)):
+        raise Conflict(f"{name}@{version} has rollouts and cannot be deleted: what was rolled out is kept.")
     for alias in version_aliases(tx.connection, name, version):
         delete_alias(tx, name, alias, reason="version deleted")
     t = model_versions.c
@@ -126,14 +124,20 @@ def tell_alias(tx: Tx, name: str, alias: str, after: int | None) -> None:
 
 def _restage(tx: Tx, name: str, alias: str, before: int | None, after: int | None) -> None:
     """MLflow's stages say the same as the environments that are called like them, for clients that go by stages."""
-    stage = alias.capitalize()
-    if stage not in ("Staging", "Production") or alias not in (e.name for e in environments_of(tx.connection, name)):
+    stages = {
+        item.name: item.name.capitalize()
+        for item in environments_of(tx.connection, name)
+        if item.name.capitalize() in ("Staging", "Production")
+    }
+    if alias not in stages:
         return
-    # A version that comes or goes by its stage is there already.
-    if before is not None and get_version(tx.connection, name, before)["stage"] == stage:
-        set_stage(tx, name, before, "Archived")
-    if after is not None and get_version(tx.connection, name, after)["stage"] != stage:
-        set_stage(tx, name, after, stage)
+    for version in filter(None, (before, after)):
+        held = [stages[other] for other in version_aliases(tx.connection, name, version) if other in stages]
+        stage = min(held, default="Archived")  # who is in both is in Production
+        now = get_version(tx.connection, name, version)["stage"]
+        # A version that comes or goes by its stage is there already.
+        if now != stage and (version == after or now == stages[alias]):
+            set_stage(tx, name, version, stage)
 
 
 def _record(tx: Tx, name: str, alias: str, before: int | None, after: int | None, reason: str) -> None:

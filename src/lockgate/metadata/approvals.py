@@ -1,18 +1,26 @@
 """Approvals: somebody's word that a version may enter an environment. Said once, kept as long as the version."""
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from lockgate.entities import Approval
+from lockgate.errors import NotFound
 from lockgate.metadata.database import Tx
+from lockgate.metadata.environments import list_environments
 from lockgate.metadata.events import append_event
-from lockgate.metadata.limits import REASON_LENGTH, require_text
+from lockgate.metadata.limits import REASON_LENGTH, require_text, require_times
 from lockgate.metadata.tables import approvals
 from lockgate.metadata.versions import get_version
 
 
 def approve(tx: Tx, approval: Approval) -> Approval:
-    """The recorded approval; the first word of an approver about a version and environment stands."""
+    """The recorded approval; the first word of an approver about a version and environment stands.
+
+    It counts for the environment of that name, in capitals or not. Raises NotFound where others are declared.
+    """
+    require_times(approval)
     get_version(tx.connection, approval.model, approval.version)
+    approval = replace(approval, environment=_declared(tx.connection, approval))
     t = approvals.c
     row = (
         tx.connection.execute(
@@ -51,6 +59,17 @@ def list_approvals(connection: Connection, name: str, version: int, environment:
     if environment is not None:
         query = query.where(t.environment == environment)
     return tuple(_approval(row) for row in connection.execute(query).mappings())
+
+
+def _declared(connection: Connection, approval: Approval) -> str:
+    """The environment as it is written where it is declared."""
+    known = {item.name.lower(): item.name for item in list_environments(connection, approval.model)}
+    if known and approval.environment.lower() not in known:
+        raise NotFound(
+            f"{approval.model} has no environment {approval.environment!r}; it has: {', '.join(known.values())}.",
+            hint="lockgate run tells the server of those in lockgate.yaml",
+        )
+    return known.get(approval.environment.lower(), approval.environment)
 
 
 def _approval(row: RowMapping) -> Approval:

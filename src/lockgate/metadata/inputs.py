@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.driver import rows_among
 from lockgate.metadata.limits import DATASET_LENGTHS, INPUT_TAG_LENGTHS, require_text
+from lockgate.metadata.modes import Raced
 from lockgate.metadata.runs import get_run
 from lockgate.metadata.tables import datasets, run_datasets, run_models
 
@@ -52,7 +53,9 @@ def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
     )
     t = datasets.c
     query = select(t.dataset_id).where(t.experiment_id == experiment_id, t.name == use.name, t.digest == use.digest)
-    dataset_id = tx.connection.execute(query).scalar_one()
+    dataset_id = tx.connection.scalar(query)
+    if dataset_id is None:
+        raise Raced("the last run that used the dataset was deleted for good meanwhile.", hint="repeat")
     values = {
         "run_id": run_id,
         "dataset_id": dataset_id,

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
+import msgspec
+
 from lockgate.errors import InvalidInput
 
 KEY_LENGTH = 250
@@ -25,6 +27,8 @@ VERSION_LENGTHS = {"source": 2048, "run_id": 256, "run_link": 2048, "model_id": 
 DATASET_LENGTHS = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 16_777_215}
 INPUT_TAG_LENGTHS = (255, 500)  # key, value
 MOST_ORDERS = 32  # terms of an order: each may be a join, and SQLite joins 64 tables at most
+MODEL_LENGTH, ENVIRONMENT_LENGTH, ID_LENGTH = 256, 100, 200
+LAST_MS = 253_402_300_799_999  # of the year 9999: no date is later
 METRICS_A_BATCH, PAIRS_A_BATCH, ITEMS_A_BATCH = 1000, 100, 1000
 
 _KEY = re.compile(r"[/\w.\- :]*")
@@ -80,6 +84,25 @@ def require_limit(limit: int) -> int:
     if limit < 0:
         raise InvalidInput(f"limit is {limit}, expected at least 0.")
     return limit
+
+
+def require_name(name: str, limit: int, path: str) -> None:
+    """Raises InvalidInput for a name or an id that is empty or too long."""
+    if not 1 <= len(name) <= limit:
+        raise InvalidInput(f"'{path}' has {len(name)} characters, expected 1 to {limit}.")
+
+
+def require_time(at: int | None, path: str) -> None:
+    """Raises InvalidInput for what is no date, such as nanoseconds in the place of milliseconds."""
+    if at is not None and not 0 <= at <= LAST_MS:
+        raise InvalidInput(f"'{path}' is {at}, expected milliseconds since 1970, at most {LAST_MS}.")
+
+
+def require_times(record: msgspec.Struct) -> None:
+    """The same for all times of a record, which are called like `created_at`."""
+    for name in record.__struct_fields__:
+        if name.endswith("_at"):
+            require_time(getattr(record, name), name)
 
 
 def require_unique(keys: Sequence[str]) -> None:

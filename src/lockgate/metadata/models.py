@@ -14,7 +14,7 @@ from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.patterns import fits_any
-from lockgate.metadata.tables import model_versions, registered_model_tags, registered_models, releases
+from lockgate.metadata.tables import model_versions, registered_model_tags, registered_models, releases, rollouts
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -120,10 +120,10 @@ def describe_model(tx: Tx, name: str, description: str) -> None:
 
 
 def rename_model(tx: Tx, name: str, new_name: str) -> None:
-    """Raises Conflict where the model has releases: records, traffic and files carry its name."""
+    """Raises Conflict where the model has releases or rollouts: records, traffic and files carry its name."""
     _require_valid(new_name)
     get_model(tx.connection, name)
-    _require_unreleased(tx.connection, name, "renamed")
+    _require_unused(tx.connection, name, "renamed")
     if new_name != name and find_model(tx.connection, new_name) is not None:
         raise AlreadyExists(f"Registered Model (name={new_name}) already exists.")
     touch_model(tx, name, name=new_name)
@@ -132,9 +132,9 @@ def rename_model(tx: Tx, name: str, new_name: str) -> None:
 
 
 def delete_model(tx: Tx, name: str) -> None:
-    """With its versions and aliases. Raises Conflict where the model has releases."""
+    """With its versions and aliases. Raises Conflict where the model has releases or rollouts."""
     get_model(tx.connection, name)
-    _require_unreleased(tx.connection, name, "deleted")
+    _require_unused(tx.connection, name, "deleted")
     tx.connection.execute(delete(registered_models).where(registered_models.c.name == name))
     append_event(tx, "model.deleted", name)
 
@@ -162,10 +162,12 @@ def _put_tag(tx: Tx, name: str, key: str, value: str) -> None:
     )
 
 
-def _require_unreleased(connection: Connection, name: str, verb: str) -> None:
+def _require_unused(connection: Connection, name: str, verb: str) -> None:
     count = connection.scalar(select(func.count()).select_from(releases).where(releases.c.name == name))
     if count:
         raise Conflict(f"{name!r} has {count} releases and cannot be {verb}: what was released is kept.")
+    if connection.scalar(select(rollouts.c.rollout_id).where(rollouts.c.model == name).limit(1)) is not None:
+        raise Conflict(f"{name!r} has rollouts and cannot be {verb}: what was rolled out is kept.")
 
 
 def _require_valid(name: str) -> None:

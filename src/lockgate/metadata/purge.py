@@ -7,26 +7,45 @@ What a registered version was made from is kept, as long as there is the version
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, insert, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    Table,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+)
 
 from lockgate.metadata.database import Tx
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import DEFAULT_ID, DELETED
 from lockgate.metadata.tables import (
+    datasets,
     doomed_folders,
     experiments,
     latest_metrics,
     logged_models,
     metrics,
     model_versions,
+    run_datasets,
+    run_models,
     runs,
 )
 
 _FILES = re.compile(r"/artifacts(?=\?|$)")  # where the folder of a run or a logged model keeps its files
+_FOLDER = "mlflow-artifacts:/"  # and its number: what an experiment has for which nobody chose a location
 
 
 class Purge(NamedTuple):
@@ -51,29 +70,42 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
 
 def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str]]:
     """Delete the rows of at most `limit` of each kind, experiments when nothing is left in them; also the runs' ids."""
-    of_runs = _take(tx, runs, _purgeable_runs(before), limit)
+    of_runs = _find(tx, runs, _purgeable_runs(before), limit)
+    run_ids = [run_id for run_id, _ in of_runs]
+    _delete_datasets(tx, run_ids)
+    _delete(tx, runs, of_runs)
     prefer_walks(tx.connection)  # or PostgreSQL reads the histories of all runs for those of a few
-    is_of_runs = latest_metrics.c.run_id.in_([run_id for run_id, _ in of_runs])
+    is_of_runs = latest_metrics.c.run_id.in_(run_ids)
     series = select(latest_metrics.c.series).where(is_of_runs)
     tx.connection.execute(delete(metrics).where(metrics.c.series.in_(series)))  # now that nobody can log any more
     tx.connection.execute(delete(latest_metrics).where(is_of_runs))
     prefer_walks(tx.connection, prefer=False)
-    of_models = _take(tx, logged_models, _purgeable_models(before), limit)
+    of_models = _find(tx, logged_models, _purgeable_models(before), limit)
+    _delete(tx, logged_models, of_models)
+    if of_models:  # or all that runs name would be looked through for nothing
+        names_one = run_models.c.model_id.in_([model_id for model_id, _ in of_models])
+        tx.connection.execute(delete(run_models).where(names_one))
     is_empty = and_(
         not_(exists().where(runs.c.experiment_id == experiments.c.experiment_id)),
         not_(exists().where(logged_models.c.experiment_id == experiments.c.experiment_id)),
     )
-    of_experiments = _take(tx, experiments, and_(_old_experiments(before), is_empty), limit)
+    of_experiments = _find(tx, experiments, and_(_old_experiments(before), is_empty), limit)
+    _delete(tx, experiments, of_experiments)
     done = Purge(len(of_runs), len(of_models), len(of_experiments), 0)
     folders = [_FILES.sub("", uri, count=1) for _, uri in (*of_runs, *of_models)]
     # A location that somebody chose may hold more than the experiment's files.
-    folders += [uri for number, uri in of_experiments if uri == f"mlflow-artifacts:/{number}"]
-    if folders:
-        tx.connection.execute(insert(doomed_folders), [{"uri": uri} for uri in folders])
+    folders += [uri for number, uri in of_experiments if uri == f"{_FOLDER}{number}"]
+    doom(tx, folders)
     if any(done):
         details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
         append_event(tx, "tracking.purged", "", details)
-    return done, [run_id for run_id, _ in of_runs]
+    return done, run_ids
+
+
+def doom(tx: Tx, uris: Sequence[str]) -> None:
+    """The folders are to be deleted, after those that already are."""
+    if uris:
+        tx.connection.execute(insert(doomed_folders), [{"uri": uri} for uri in uris])
 
 
 def list_doomed(connection: Connection, *, limit: int) -> Sequence[Row[int, str]]:
@@ -87,13 +119,34 @@ def strike_off(tx: Tx, doomed_id: int) -> None:
     tx.connection.execute(delete(doomed_folders).where(doomed_folders.c.doomed_id == doomed_id))
 
 
-def _take(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:
-    """(id, URI) of rows that were deleted; what belongs to them went with them, but for metrics."""
+def iter_chosen(connection: Connection) -> Iterator[str]:
+    """The locations that somebody chose for an experiment; they may lie anywhere, also inside of another's folder."""
+    t = experiments.c
+    yield from connection.scalars(
+        select(t.artifact_location).where(t.artifact_location != _FOLDER + cast(t.experiment_id, String))
+    )
+
+
+def _find(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:
+    """(id, URI) of rows."""
     identity = table.primary_key.columns[0]
     uri = table.c.artifact_location if table is experiments else table.c.artifact_uri
-    found = tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()
-    tx.connection.execute(delete(table).where(identity.in_([row[0] for row in found])))
-    return found
+    return tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()
+
+
+def _delete(tx: Tx, table: Table, found: Sequence[Row[str, str]]) -> None:
+    """With what belongs to the rows, but for metrics."""
+    tx.connection.execute(delete(table).where(table.primary_key.columns[0].in_([row[0] for row in found])))
+
+
+def _delete_datasets(tx: Tx, run_ids: Sequence[str]) -> None:
+    """Those that no other run has used."""
+    t, u = datasets.c, run_datasets.c
+    is_used_here = t.dataset_id.in_(select(u.dataset_id).where(u.run_id.in_(run_ids)))
+    # On PostgreSQL a run may be about to name one: wait for it, or what it says would go along with the dataset.
+    tx.connection.execute(select(t.dataset_id).where(is_used_here).with_for_update())
+    is_used_elsewhere = exists().where(u.dataset_id == t.dataset_id, u.run_id.not_in(run_ids))
+    tx.connection.execute(delete(datasets).where(is_used_here, not_(is_used_elsewhere)))
 
 
 def _count(connection: Connection, table: Table, condition: ColumnElement[bool]) -> int:
@@ -115,7 +168,17 @@ def _old_runs(before: int) -> ColumnElement[bool]:
 def _old_models(before: int) -> ColumnElement[bool]:
     t = logged_models.c
     within = exists().where(experiments.c.experiment_id == t.experiment_id, _old_experiments(before))
-    return or_(and_(t.lifecycle_stage == DELETED, t.updated_at < before), within)
+    return or_(_was_deleted(before), and_(within, not_(_run_stays(before))))
+
+
+def _was_deleted(before: int) -> ColumnElement[bool]:
+    """Logged models that were deleted by themselves."""
+    return and_(logged_models.c.lifecycle_stage == DELETED, logged_models.c.updated_at < before)
+
+
+def _run_stays(before: int) -> ColumnElement[bool]:
+    """Logged models whose run stays, such as one that was restored in a deleted experiment."""
+    return exists().where(runs.c.run_id == logged_models.c.source_run_id, not_(_purgeable_runs(before)))
 
 
 def _old_experiments(before: int) -> ColumnElement[bool]:
@@ -126,10 +189,11 @@ def _old_experiments(before: int) -> ColumnElement[bool]:
 def _empty_after(before: int) -> ColumnElement[bool]:
     """Experiments that hold nothing but what goes."""
     of_experiment = experiments.c.experiment_id
+    model_stays = or_(_is_source(logged_models), and_(not_(_was_deleted(before)), _run_stays(before)))
     return and_(
         _old_experiments(before),
         not_(exists().where(runs.c.experiment_id == of_experiment, not_(_purgeable_runs(before)))),
-        not_(exists().where(logged_models.c.experiment_id == of_experiment, _is_source(logged_models))),
+        not_(exists().where(logged_models.c.experiment_id == of_experiment, model_stays)),
     )
 
 

@@ -4,9 +4,10 @@ import msgspec
 from sqlalchemy import Connection, insert, select
 
 from lockgate.entities import HOW_TO_RELEASE, Release
-from lockgate.errors import NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import require_times
 from lockgate.metadata.models import ensure_model
 from lockgate.metadata.tables import releases
 from lockgate.metadata.versions import create_version, get_version
@@ -15,7 +16,14 @@ _decoder = msgspec.json.Decoder(Release)
 
 
 def create_release(tx: Tx, release: Release, *, source: str) -> Release:
-    """The release with the version it was given; `source` is where MLflow's clients find its files."""
+    """The release with the version it was given; `source` is where MLflow's clients find its files.
+
+    Raises InvalidInput for a verdict that contradicts itself, and for what is no time.
+    """
+    require_times(release)
+    if release.verdict is not None and release.verdict.passed and release.verdict.refusals:
+        refused = ", ".join(check.gate for check in release.verdict.refusals)
+        raise InvalidInput(f"a verdict that passed cannot be one that gates refused: {refused}.")
     ensure_model(tx, release.model)
     version = create_version(tx, release.model, source=source, run_id=release.run_id)
     created = msgspec.structs.replace(release, version=version)
@@ -60,6 +68,14 @@ def list_releases(connection: Connection, name: str, *, limit: int) -> tuple[Rel
 
 def has_releases(connection: Connection, name: str) -> bool:
     return connection.scalar(select(releases.c.version).where(releases.c.name == name).limit(1)) is not None
+
+
+def has_verdicts(connection: Connection, name: str) -> bool:
+    """Whether gates have said anything of any release of the model."""
+    t = releases.c
+    # A param may be called so, too; no more is read than one record of those that were not judged.
+    records = connection.scalars(select(t.record).where(t.name == name, t.record.contains('"verdict":')))
+    return any(_decoder.decode(record).verdict is not None for record in records)
 
 
 def find_release(connection: Connection, name: str, content_digest: str) -> Release | None:

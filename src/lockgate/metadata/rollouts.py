@@ -10,9 +10,13 @@ from lockgate.entities import LEGAL_MOVES, Rollout, RolloutTransition, Scalar
 from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import require_times
 from lockgate.metadata.tables import rollout_transitions, rollouts
 from lockgate.metadata.versions import get_version
+from lockgate.project import environment_problems
 
+# What a move may change; everything else is what was begun, an override's reason included.
+_MOVED = {"state", "step", "revision", "updated_at", "reason", "baseline_requests", "baseline_errors"}
 UNFINISHED = tuple(state for state, moves in LEGAL_MOVES.items() if moves)
 
 _rollout = msgspec.json.Decoder(Rollout)
@@ -21,9 +25,12 @@ _transition = msgspec.json.Decoder(RolloutTransition)
 
 def create_rollout(tx: Tx, rollout: Rollout, *, supersede: bool) -> Rollout:
     """Raises Conflict where another rollout of the environment is unfinished and may not be superseded."""
+    require_times(rollout)
     get_version(tx.connection, rollout.model, rollout.version)
     if rollout.state != "pending" or rollout.revision != 0:
         raise InvalidInput(f"a rollout starts pending at revision 0, not {rollout.state} at {rollout.revision}.")
+    for _, problem in environment_problems([rollout.environment]):
+        raise InvalidInput(problem)
     taken = select(rollouts.c.rollout_id).where(rollouts.c.rollout_id == rollout.rollout_id)
     if tx.connection.scalar(taken) is not None:
         raise AlreadyExists(f"the rollout {rollout.rollout_id} exists already.")
@@ -75,7 +82,7 @@ def advance_rollout(tx: Tx, rollout: Rollout, transition: RolloutTransition) -> 
         )
     if stored.state != transition.from_state or transition.to_state not in LEGAL_MOVES[stored.state]:
         raise Conflict(f"a rollout cannot go from {stored.state} to {transition.to_state}.")
-    fixed = ("model", "environment", "version", "baseline_version", "created_at", "created_by", "strategy")
+    fixed = [name for name in stored.__struct_fields__ if name not in _MOVED]
     changed = [name for name in fixed if getattr(stored, name) != getattr(rollout, name)]
     if changed:
         raise InvalidInput(f"a move cannot change {', '.join(changed)} of a rollout.")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Select, func, select
 
 from lockgate.errors import NotFound
-from lockgate.metadata.tables import alerts, experiments, logged_models, releases, rollouts, runs
+from lockgate.metadata.tables import alerts, experiments, logged_models, monitor_windows, releases, rollouts, runs
 
 
 class Found(str):
@@ -48,6 +48,12 @@ def model_of_rollout(connection: Connection, rollout_id: str) -> str:
     """Raises NotFound."""
     query = select(rollouts.c.model).where(rollouts.c.rollout_id == rollout_id)
     return _one(connection, query, f"there is no rollout {rollout_id!r}.")
+
+
+def models_of_window(connection: Connection, window_id: str) -> tuple[str, ...]:
+    """Nothing where there is no such window yet."""
+    query = select(monitor_windows.c.model).where(monitor_windows.c.window_id == window_id)
+    return tuple(map(Found, connection.scalars(query)))
 
 
 def model_of_alert(connection: Connection, alert_id: str) -> str:

@@ -6,12 +6,14 @@ from lockgate.entities import Token
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.access import record_change
 from lockgate.metadata.database import Tx
+from lockgate.metadata.limits import require_time
 from lockgate.metadata.tables import tokens, users
 from lockgate.metadata.users import get_user
 
 
 def create_token(tx: Tx, token_id: str, user: str, *, digest: str, note: str, expires_at: int | None) -> Token:
-    """Raises NotFound for the user, InvalidInput for a time that has passed."""
+    """Raises NotFound for the user, InvalidInput for a time that has passed or is none."""
+    require_time(expires_at, "expires_at")
     if expires_at is not None and expires_at <= tx.at:
         raise InvalidInput("the token would have expired before it was made.")
     tx.connection.execute(

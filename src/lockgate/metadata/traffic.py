@@ -7,6 +7,7 @@ from lockgate.entities import Scalar, Traffic
 from lockgate.errors import Conflict, InvalidInput
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
+from lockgate.metadata.limits import require_times
 from lockgate.metadata.tables import traffic as traffic_table
 from lockgate.metadata.versions import get_version
 
@@ -15,8 +16,10 @@ _decoder = msgspec.json.Decoder(Traffic)
 
 def set_traffic(tx: Tx, traffic: Traffic) -> None:
     """Raises Conflict where the stored revision is not below the new one, InvalidInput for shares that are not one."""
-    if not traffic.shares or abs(sum(share.share for share in traffic.shares) - 1.0) > 1e-9:
-        raise InvalidInput(f"the shares of {traffic.environment} must add up to 1.")
+    require_times(traffic)
+    shares_of = [share.share for share in traffic.shares]
+    if not all(share >= 0 for share in shares_of) or not abs(sum(shares_of) - 1.0) <= 1e-9:
+        raise InvalidInput(f"the shares of {traffic.environment} must each be 0 or more, and add up to 1.")
     for share in traffic.shares:
         get_version(tx.connection, traffic.model, share.version)
     stored = get_traffic(tx.connection, traffic.model, traffic.environment)

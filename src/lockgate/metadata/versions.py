@@ -28,7 +28,7 @@ from lockgate.metadata.tables import aliases, model_version_tags, model_versions
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TEXT_TAG = "mlflow.prompt.text"
-_MAX_VERSION = 2**31 - 1
+MAX_VERSION = 2**31 - 1
 # Not grouped: of a model with thousands of versions only the last entry of an index is read.
 _NEWEST = (
     "SELECT name, (SELECT MAX(version) FROM model_versions AS of_model WHERE of_model.name = registered_models.name) "
@@ -88,7 +88,7 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     """Raises NotFound naming the versions that are there."""
     t = model_versions.c
     row = None
-    if 0 < version <= _MAX_VERSION:  # PostgreSQL refuses to look for what its column could not hold
+    if 0 < version <= MAX_VERSION:  # PostgreSQL refuses to look for what its column could not hold
         row = connection.execute(select(model_versions).where(t.name == name, t.version == version)).mappings().first()
     if row is None:
         newest = newest_version(connection, name)

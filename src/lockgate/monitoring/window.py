@@ -15,7 +15,7 @@ from lockgate.data.predictions import iter_predictions, read_feedback
 from lockgate.data.profile import PREDICTION, NumericProfile, Profile, decode_profile, encode_profile
 from lockgate.entities import ColumnDrift, MonitorWindow, Prediction, Release, Scalar
 from lockgate.errors import InvalidInput, NotFound
-from lockgate.hashing import digest_canonical
+from lockgate.hashing import look_id
 from lockgate.monitoring.answers import Answers
 from lockgate.monitoring.performance import Labelled, measure
 from lockgate.monitoring.quality import broken_expectations
@@ -299,10 +299,9 @@ def _wait_until_over(start_at: int, end_at: int, clock: Clock) -> None:
 
 
 def _named(window: MonitorWindow, environment: str, *, notes: tuple[str, ...], now: int) -> MonitorWindow:
-    identity = [window.model, environment, window.start_at, window.end_at]
     return _replace(
         window,
-        window_id=digest_canonical("window", identity)[:32],
+        window_id=look_id(window.model, environment, window.start_at, window.end_at),
         environment=environment,
         notes=(*notes, *window.notes),
         created_at=now,

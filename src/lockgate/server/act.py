@@ -18,7 +18,7 @@ _TELLING = frozenset(
     {"model", "name", "new_name", "version", "alias", "environment", "stage", "key", "reason", "comment"}
     | {"run_id", "experiment", "experiment_id", "model_id", "rollout_id", "to_state", "alert_id", "window_id"}
     | {"user", "username", "role", "pattern", "is_admin", "token_id", "note", "webhook_id"}
-    | {"artifact_path"}
+    | {"artifact_path", "override_reason"}
 )
 _MAX_TEXT = 256
 
@@ -52,6 +52,12 @@ class Act:
         if isinstance(self.request, OfRun):
             return "run_id", self.request.id
         return "model_id", self.request.model_id
+
+
+def tell_also(act: Act | None, **found: Scalar) -> None:
+    """Have the audit tell what was not asked for but found or made; None is no operation, and has no line."""
+    if act is not None:
+        act.found.update(found)
 
 
 def _telling(record: msgspec.Struct) -> Iterator[tuple[str, Scalar]]:

@@ -1,6 +1,7 @@
 """What the artifact proxy shows: files of runs, and, read-only under `content/<digest>/`, what was released."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,6 +24,7 @@ from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, OneArtifact, proxied_
 
 UPLOAD = "artifacts.upload"
 
+_RUN_ID, _MODEL_ID = re.compile("[0-9a-f]{32}"), re.compile("m-[0-9a-f]{32}")
 _PIECE = 1 << 20
 _WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
 
@@ -91,15 +93,18 @@ def begin_upload(
     checksums: Sequence[Checksum] = (),
     limit_bytes: int | None = None,
 ) -> CheckedUpload:
-    """Raises PermissionDenied for released content, InvalidInput for a path that cannot be written."""
+    """Raises PermissionDenied for released content, InvalidInput for a path that cannot be written, and NotFound for
+    one of a run or a logged model that is not there.
+    """
     require_writable(path)
+    require_owner(ctx, path)
     return CheckedUpload(
         ctx.artifacts,
         path,
         size_bytes=size_bytes,
         checksums=checksums,
         limit_bytes=limit_bytes,
-        around=partial(_told, ctx, upload_act(path)),
+        around=partial(_told, ctx, upload_act(path), path),
     )
 
 
@@ -125,6 +130,35 @@ def require_writable(path: str) -> None:
         raise PermissionDenied(f"{path!r} is released content, which never changes.")
 
 
+def require_owner(ctx: Context, path: str) -> None:
+    """Raises NotFound where the run or the logged model whose folder `path` lies in was deleted for good, or never was.
+
+    Nothing would ever delete what is put there.
+    """
+    first, second, third, *_ = *require_safe(path).parts, "", "", ""
+    if not first.isdigit():
+        return
+    if _RUN_ID.fullmatch(second):
+        with ctx.read() as connection:
+            if not runs.is_known(connection, second):
+                raise NotFound(f"{path!r} is a file of the run {second}, which is not there.")
+    elif second == "models" and _MODEL_ID.fullmatch(third):
+        with ctx.read() as connection:
+            logged_models.get_logged_model(connection, third, allow_deleted=True)
+
+
+def require_owner_still(ctx: Context, path: str) -> None:
+    """The same of a file that has just become visible; it is deleted first.
+
+    A purge deletes rows, then folders: it has either seen the file, or is seen here.
+    """
+    try:
+        require_owner(ctx, path)
+    except NotFound:
+        ctx.artifacts.delete(path)
+        raise
+
+
 def store_file(ctx: Context, path: str, local: Path) -> None:
     """Copy what a local file holds now to `path`; what the in-process client does instead of an upload."""
     with local.open("rb") as source:
@@ -141,11 +175,12 @@ def store_file(ctx: Context, path: str, local: Path) -> None:
 
 
 @contextmanager
-def _told(ctx: Context, act: Act) -> Iterator[None]:
+def _told(ctx: Context, act: Act, path: str) -> Iterator[None]:
     """The line in the audit comes first: nothing may be there without one. A second says that it failed."""
     repeat_when_raced(lambda: ctx.tell(act))
     try:
         yield
+        require_owner_still(ctx, path)
     except Exception as error:
         outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
         with suppress(LockgateError):  # of the disk or the database, which is in trouble already

@@ -134,7 +134,8 @@ def _require_plain(uri: str) -> None:
         urlsplit(uri)
     except ValueError as error:
         raise _refusal(uri, f"it is not a URI ({error})") from error
-    if not text.strip() or "\x00" in text or any(part in (".", "..") for part in (*text.split("/"), *path.split("/"))):
+    parts = {*text.split("/"), *path.split("/")}
+    if not path.strip("/ ") or "\x00" in text or parts & {".", ".."}:
         raise _refusal(uri, "write an absolute location without . and ..")
 
 

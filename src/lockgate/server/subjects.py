@@ -12,8 +12,8 @@ from lockgate.entities import Role
 from lockgate.errors import NotFound
 from lockgate.hashing import is_digest
 from lockgate.metadata import subjects, windows
-from lockgate.metadata.admission import CHAMPION
 from lockgate.metadata.environments import environments_of, list_environments
+from lockgate.project import CHAMPION
 from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.needs import OneOf
 from lockgate.server.numbers import experiment_number
@@ -73,7 +73,8 @@ def of_rollout_id(connection: Connection, request: delivery.OneRollout) -> Names
 
 
 def of_window(connection: Connection, request: monitoring.WindowMessage) -> Names:
-    return (request.window.model,)
+    """The stored window's model as well, whatever the request says: its record is the answer."""
+    return request.window.model, *subjects.models_of_window(connection, request.window.window_id)
 
 
 def of_alert(connection: Connection, request: monitoring.OpenAlert) -> Names:

@@ -17,11 +17,11 @@ _STRETCH = 4.0
 
 
 def overlay(reference: ColumnProfile, current: ColumnProfile) -> str:
-    """The drawing; empty where a column has no bins. Both profiles must have the same bins."""
+    """The drawing; empty where a column has no bins, and where the two have others than each other."""
     if isinstance(reference, NumericProfile) and isinstance(current, NumericProfile):
-        return _numeric(reference, current)
+        return _numeric(reference, current) if reference.edges == current.edges else ""
     if isinstance(reference, CategoricalProfile) and isinstance(current, CategoricalProfile):
-        return _categorical(reference, current)
+        return _categorical(reference, current) if reference.categories == current.categories else ""
     return ""
 
 
@@ -71,8 +71,10 @@ def _categorical(reference: CategoricalProfile, current: CategoricalProfile) -> 
     total_before, total_after = sum(reference.counts) or 1, sum(current.counts) or 1
     rows = [
         (name, a / total_before, b / total_after)
-        for name, a, b in zip((*reference.categories, "other"), reference.counts, current.counts, strict=True)
+        for name, a, b in zip((*reference.categories, "other"), reference.counts, current.counts, strict=False)
     ]
+    if not rows:  # counts may be missing in what others recorded
+        return ""
     rows = sorted(rows, key=lambda row: -max(row[1], row[2]))[:_BARS]
     labels = [rows[0][0], rows[-1][0]] if len(rows) > 1 else [row[0] for row in rows]
     return _drawing([row[1] for row in rows], [row[2] for row in rows], labels, names=[row[0] for row in rows])

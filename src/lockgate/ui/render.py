@@ -1,10 +1,10 @@
 """The template environment: everything is escaped, undefined names are errors, times are UTC."""
 
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
 from lockgate import __version__
+from lockgate.clock import format_utc
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,7 +32,7 @@ def _environment() -> "Environment":
 
 
 def format_time(at_ms: int | None) -> str:
-    return "–" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "–" if at_ms is None else format_utc(at_ms)
 
 
 def format_number(value: float | None) -> str:

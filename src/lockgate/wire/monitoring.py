@@ -13,8 +13,10 @@ class WindowMessage(Message, frozen=True, kw_only=True):
 
 
 class ListWindows(Message, frozen=True, kw_only=True):
+    """`environment` None: of all, also of those that lockgate.yaml no longer names."""
+
     model: str
-    environment: str
+    environment: str | None = None
     limit: int = 50
 
 

@@ -12,7 +12,7 @@ from lockgate.automation.recording import TrackingServer
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
 from lockgate.entities import Release
-from lockgate.errors import GateFailed, StageFailed, Unavailable
+from lockgate.errors import GateFailed, PermissionDenied, StageFailed, Unavailable
 from lockgate.models.save import save_model
 from lockgate.pipelines.reporter import QuietReporter
 from lockgate.project import load_project
@@ -191,7 +191,34 @@ def test_with_environments_a_version_that_passed_is_the_challenger(place: Workpl
         assert client.registry.list_aliases("churn") == {"challenger": 1}
 
 
-@pytest.mark.parametrize("operation", ["create_release", "set_alias", "log-batch"])
+def test_environments_that_are_edited_are_declared_though_nothing_else_has_changed(place: Workplace) -> None:
+    for approvals in (0, 2, 1):
+        place.write(YAML % COPY + f"environments: {{production: {{promote: {{approvals: {approvals}}}}}}}\n")
+        assert place.run().version == 1
+        place.opened = 0
+        place.run()
+        assert place.opened == 0
+    with place.client() as client:
+        told = [event for event in client.events.list_events() if event.kind == "environments.declared"]
+        with pytest.raises(PermissionDenied, match="production needs 2 approval"):
+            client.registry.set_alias("churn", "production", 1)
+    assert [event.details["changed"] for event in told] == [
+        "production: none -> 0, champion: none -> 0",
+        "production: 0 -> 2, champion: 0 -> 2",
+    ]
+
+
+def test_environments_are_declared_before_there_is_a_release(place: Workplace) -> None:
+    place.write(YAML % COPY + "environments: {production: {promote: {approvals: 1}}}\n")
+    place.fails_at = "create_release"
+    with pytest.raises(Unavailable):
+        place.run()
+    with place.client() as client:
+        kinds = [event.kind for event in client.events.list_events()]
+    assert "environments.declared" in kinds and "release.created" not in kinds
+
+
+@pytest.mark.parametrize("operation", ["create_release", "declare_environments", "set_alias", "log-batch"])
 def test_a_lifecycle_that_dies_on_the_way_goes_on_without_judging_twice(place: Workplace, operation: str) -> None:
     place.fails_at = operation
     place.write((YAML % COPY).replace("    params: [train]\n", ""))

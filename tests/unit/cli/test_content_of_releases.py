@@ -21,11 +21,12 @@ from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.entities import Content
-from lockgate.errors import DataDamaged, InvalidInput, NotFound
+from lockgate.errors import DataDamaged, InvalidInput, NotFound, PermissionDenied, Unavailable
 from lockgate.models.save import save_model
 from lockgate.server.app import make_app
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
+from lockgate.server.login import FRESH_S
 from lockgate.server.run import serve_in_thread
 
 PROJECT = """\
@@ -131,6 +132,37 @@ def test_content_of_versions_is_kept_when_records_know_others_of_the_same_name(
     assert "everything" in project.call("verify")
 
 
+def test_content_of_versions_is_kept_when_the_model_was_called_otherwise_and_records_know_only_its_new_name(
+    project: Project, other: tuple[str, Client]
+) -> None:
+    (project.root / "lockgate.yaml").write_text(PROJECT.replace("churn", "leaving"))
+    aside = project.records.rename(project.root / "aside.db")
+    other[1].tracking.ensure_experiment("leaving")
+    project.collect(uri=other[0])
+    aside.rename(project.records)
+    assert [name for name, tree in project.trees().items() if not tree.is_file()] == []
+
+
+def test_token_that_does_not_see_all_models_is_refused_because_the_others_name_content_too(
+    project: Project, other: tuple[str, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, records = other
+    stored = sorted(project.store.rglob("*"))
+    for model in ("churn", "former"):
+        records.tracking.ensure_experiment(model)
+    records.access.add_user("ada", role="admin")
+    for name, pattern in (("ci", "churn"), ("boss", "*")):
+        records.access.add_user(name, role="viewer", pattern=pattern)
+    SystemClock().sleep(FRESH_S)  # then the server knows that everybody logs in
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", records.access.create_token("ci").text)
+    with pytest.raises(PermissionDenied, match="'ci' does not see all models") as refused:
+        project.collect(uri=uri)
+    assert refused.value.hint == "an admin gives the role: lockgate users grant ci viewer"
+    assert sorted(project.store.rglob("*")) == stored
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", records.access.create_token("boss").text)
+    project.collect("--dry-run", uri=uri)
+
+
 def test_lost_content_of_releases_is_named_and_how_to_get_it_back(project: Project) -> None:
     trees = project.trees()
     for name in ("churn@1", "churn@2"):
@@ -165,8 +197,20 @@ def test_release_that_another_machine_has_made_is_not_missed(project: Project) -
     assert "everything" in project.call("verify")
 
 
-def test_store_is_verified_where_the_records_cannot_be_asked(project: Project) -> None:
-    result = CliRunner().invoke(lockgate, ["-C", str(project.root), "--uri", "http://127.0.0.1:9", "verify"])
-    assert result.exit_code == 0
-    assert "everything" in result.stdout
-    assert "releases were not looked at" in result.stderr
+def test_store_is_verified_where_the_records_cannot_be_asked_and_nobody_takes_that_for_all(project: Project) -> None:
+    words = ["-C", str(project.root), "--uri", "http://127.0.0.1:9", "verify"]
+    result = CliRunner().invoke(lockgate, words)
+    assert isinstance(result.exception, Unavailable)
+    assert "everything in the store is" in result.stdout
+    assert "releases was not looked for" in result.stderr
+    told = json.loads(CliRunner().invoke(lockgate, [*words, "--json"]).stdout)
+    assert (told["damaged"], told["lost"]) == ([], {})
+    assert "cannot be reached" in told["not_looked_at"]
+
+
+def test_damaged_records_do_not_count_as_verified(project: Project) -> None:
+    for path in project.records.parent.glob("lockgate.db*"):
+        path.write_bytes(b"no database" * 1000)
+    result = CliRunner().invoke(lockgate, ["-C", str(project.root), "verify"])
+    assert isinstance(result.exception, DataDamaged)
+    assert "releases was not looked for" in result.stderr

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from lockgate.cli.doctor import (
     check_address,
+    check_artifacts,
     check_database,
     check_disk,
     check_extra,
@@ -16,13 +17,22 @@ from lockgate.cli.doctor import (
     check_writable,
 )
 from lockgate.cli.main import lockgate
+from lockgate.client.client import Client
+from lockgate.clock import SystemClock
 from lockgate.config import Settings
+from lockgate.entities import Grant
 from lockgate.errors import InvalidInput
-from lockgate.metadata.schema import HEAD, open_database
+from lockgate.metadata.schema import HEAD, KNOWN, open_database
+from lockgate.metadata.users import add_user
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.local import LocalTransport
+from lockgate.server.run import serve_in_thread
 
 
-def invoke(folder: Path, *options: str) -> tuple[dict[str, dict[str, str]], BaseException | None]:
-    result = CliRunner().invoke(lockgate, ["-C", str(folder), "doctor", "--json", *options])
+def invoke(folder: Path, **settings: str) -> tuple[dict[str, dict[str, str]], BaseException | None]:
+    environ = {f"LOCKGATE_{name.upper()}": value for name, value in settings.items()}
+    result = CliRunner().invoke(lockgate, ["-C", str(folder), "doctor", "--json"], env=environ)
     return {finding["check"]: finding for finding in json.loads(result.output)}, result.exception
 
 
@@ -62,14 +72,63 @@ def test_database_of_this_version_is_ok(tmp_path: Path) -> None:
     assert (finding.status, finding.found) == ("ok", f"revision {HEAD}")
 
 
-def test_database_of_another_version_wants_a_migration(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("revision", "advice"),
+    [
+        (KNOWN[0], "lockgate migrate"),
+        ("0099", "install the version of Lockgate that wrote it, or a later one"),
+        ("ab12cd", "give it one of its own"),
+    ],
+)
+def test_database_of_another_version_wants_what_helps(tmp_path: Path, revision: str, advice: str) -> None:
     path = tmp_path / "lockgate.db"
     open_database(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
     connection.close()
     finding = check_database(path)
-    assert (finding.status, finding.advice) == ("fail", "lockgate migrate")
+    assert (finding.status, finding.advice) == ("fail", advice)
+
+
+def test_database_of_another_program_whose_revision_is_called_like_ours_fails(tmp_path: Path) -> None:
+    path = tmp_path / "lockgate.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", [HEAD])
+    connection.close()
+    finding = check_database(path)
+    assert (finding.status, finding.found) == ("fail", f"{path} is not a database of Lockgate.")
+
+
+def test_server_and_its_token_are_tried(tmp_path: Path) -> None:
+    found, error = invoke(tmp_path, uri="http://ann:SECRET@127.0.0.1:9")
+    assert isinstance(error, InvalidInput)
+    assert found["server"]["status"] == "fail"
+    assert "127.0.0.1:9 cannot be reached" in found["server"]["found"]
+    assert "SECRET" not in json.dumps(found)
+    context = open_context(tmp_path / "theirs", user="server", clock=SystemClock())
+    with context.write() as tx:
+        add_user(tx, "ann", password="", granted=[Grant(pattern="*", role="admin")])
+    app = make_app(context, settings=Settings())
+    with serve_in_thread(app) as server:
+        found, error = invoke(tmp_path, uri=server.url)
+        assert (found["server"]["status"], type(error)) == ("fail", InvalidInput)
+        token = Client(LocalTransport(context), SystemClock()).access.create_token("ann").text
+        (tmp_path / "token").write_text(token)
+        found, error = invoke(tmp_path, uri=server.url, token=f"file:{tmp_path / 'token'}")
+        assert (found["server"]["found"], error) == ("it answers ann", None)
+    app.close()
+    context.close()
+
+
+def test_place_for_artifacts_is_tried(tmp_path: Path, s3_url: str) -> None:
+    assert check_artifacts(s3_url) == ("artifacts", "ok", "they can be read", "")
+    assert check_artifacts(s3_url.replace("s3://", "s3://no-")).status == "fail"
+    assert check_artifacts("s3://").status == "fail"
+    (tmp_path / "file").write_text("")
+    assert check_artifacts(str(tmp_path / "new")).status == "ok"
+    assert not (tmp_path / "new").exists()
+    assert check_artifacts(str(tmp_path / "file")).status == "fail"
 
 
 def test_file_that_is_no_database_fails(tmp_path: Path) -> None:

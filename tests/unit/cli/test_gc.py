@@ -1,6 +1,7 @@
 """`lockgate gc --deleted-before`: what was deleted goes for good, with its files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
+from lockgate.entities import MonitorWindow
 from lockgate.errors import InvalidInput
 from lockgate.wire.mlflow import experiments, logged_models, runs
 
@@ -39,6 +41,14 @@ def files_of(app: App) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*.txt")}
 
 
+def old_content(app: App, text: bytes) -> str:
+    """The digest of something that was stored before the grace period."""
+    digest = app.store.put_bytes(text)
+    for path in app.store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    return digest
+
+
 def delete(app: App, run_id: str) -> None:
     app.client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
 
@@ -67,6 +77,47 @@ def test_without_the_option_deleted_runs_can_still_be_restored(app: App, tmp_pat
     assert json.loads(call(app, "--json"))["purged"] is None
     app.client.transport.call(runs.RESTORE_RUN, runs.OfRun(run_id=run_id))
     assert files_of(app) == {f"0/{run_id}/artifacts/f.txt"}
+
+
+def test_content_that_deleted_runs_name_is_kept_until_they_can_no_longer_be_restored(app: App) -> None:
+    experiment = app.client.tracking.ensure_experiment("churn")
+    gone = app.client.tracking.ensure_experiment("gone")
+    names = [old_content(app, text) for text in (b"of a deleted run", b"of a deleted experiment", b"of nobody")]
+    run_ids = [
+        app.client.tracking.create_run(number, tags={"lockgate.code.diff": digest})
+        for number, digest in zip((experiment, gone), names, strict=False)
+    ]
+    delete(app, run_ids[0])
+    app.client.transport.call(experiments.DELETE_EXPERIMENT, experiments.ExperimentId(experiment_id=gone))
+    assert json.loads(call(app, "--json"))["content"]["deleted"] == names[2:]
+    app.clock.sleep(2 * DAY_S)
+    assert sorted(json.loads(call(app, "--deleted-before", "1", "--json"))["content"]["deleted"]) == sorted(names[:2])
+
+
+def test_content_that_windows_name_is_kept_whatever_became_of_their_environment(app: App) -> None:
+    app.client.registry.ensure_model("churn")
+    profile = old_content(app, b"a profile")
+    window = MonitorWindow(
+        window_id="w",
+        model="churn",
+        environment="an earlier name of production",
+        version=1,
+        start_at=1,
+        end_at=2,
+        rows=1,
+        labelled_rows=0,
+        error_rate=0.0,
+        latency_ms_p50=None,
+        latency_ms_p99=None,
+        drift=(),
+        quality=(),
+        performance={},
+        alerts=(),
+        profile=profile,
+        created_at=3,
+    )
+    app.client.monitoring.record_window(window)
+    assert json.loads(call(app, "--json"))["content"]["deleted"] == []
 
 
 def test_experiment_goes_with_its_runs_and_models_however_many(app: App, tmp_path: Path) -> None:

@@ -86,8 +86,14 @@ class Workplace:
 
     def plan(self, environment: str, rollout: RolloutPlan) -> None:
         """Another way of replacing what an environment serves."""
+        self._edit(environment, rollout=rollout)
+
+    def ask_approvals(self, environment: str, approvals: int) -> None:
+        self._edit(environment, promote=Promote(approvals=approvals))
+
+    def _edit(self, environment: str, **values: object) -> None:
         project = self.folder.project
-        planned = msgspec.structs.replace(project.environments[environment], rollout=rollout)
+        planned = msgspec.structs.replace(project.environments[environment], **values)
         environments = {**project.environments, environment: planned}
         self.folder = Folder(self.folder.root, msgspec.structs.replace(project, environments=environments))
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from lockgate.delivery.declare import declare, is_declared
 from lockgate.entities import Approval
 from lockgate.errors import AlreadyExists, Conflict, GateFailed, NotFound, PermissionDenied
 from lockgate.project import Rollout as RolloutPlan
@@ -51,6 +52,15 @@ def test_missing_approvals_are_named_with_the_command_that_gives_them(place: Pla
 def test_an_override_replaces_no_approval(place: Place) -> None:
     with pytest.raises(PermissionDenied):
         place.begin(3, "production", override_reason="now")
+
+
+def test_environments_that_a_deployment_loosened_are_declared_again_when_the_file_is(place: Place) -> None:
+    declare(place.folder, place.client, model="churn", may_loosen=False)
+    assert is_declared(place.folder, "churn") and not is_declared(place.folder, "fraud")
+    strict = place.folder
+    place.ask_approvals("production", 0)
+    assert place.begin(1, "production").state == "pending"
+    assert not is_declared(strict, "churn")
 
 
 def test_an_unknown_environment_is_answered_with_the_nearest(place: Place) -> None:

@@ -14,7 +14,7 @@ from lockgate.client.client import Client
 from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
 from lockgate.config import Settings
-from lockgate.entities import AuditEntry
+from lockgate.entities import AuditEntry, Content, Release, Rollout
 from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull
 from lockgate.metadata.audit import list_audit
 from lockgate.metadata.events import append_event, newest_events
@@ -29,7 +29,7 @@ from lockgate.server.local import LocalTransport
 from lockgate.server.needs import contributor
 from lockgate.server.run import serve_in_thread
 from lockgate.server.subjects import of_name
-from lockgate.wire.mlflow.registry import ModelName
+from lockgate.wire.mlflow.registry import RENAME_MODEL, ModelName, RenameModel
 
 MLFLOW = "/api/2.0/mlflow"
 OWN = "/api/lockgate/1"
@@ -206,6 +206,84 @@ def test_line_and_deed_are_one_transaction(context: Context) -> None:
         assert newest_events(connection, limit=1) == ()
 
 
+def test_line_says_what_was_made(team) -> None:
+    token = team.add("bob", "contributor")
+    before = len(entries(team.asked.context))
+    source = b'{"name": "churn", "source": "s3://b/x"}'
+    team.ask(token, "POST", f"{MLFLOW}/registered-models/create", b'{"name": "churn"}')
+    team.ask(token, "POST", f"{MLFLOW}/model-versions/create", source)
+    _, made = team.ask(token, "POST", f"{OWN}/access/create-token", b'{"user": "bob", "note": "laptop"}')
+    release = Release(
+        model="churn",
+        version=0,
+        content=Content(kind="tree", digest="a" * 64, size_bytes=1),
+        run_id="r",
+        created_at=1,
+        created_by="",
+        flavor="sklearn",
+    )
+    team.client.registry.create_release(release)
+    assert [entry.details for entry in entries(team.asked.context)[before:]] == [
+        {"name": "churn"},
+        {"name": "churn", "version": 1},
+        {"user": "bob", "note": "laptop", "token_id": made["token"]["token_id"]},
+        {"model": "churn", "run_id": "r", "version": 2},
+    ]
+
+
+def test_line_says_why_gates_were_overridden(client: Client, context: Context) -> None:
+    rollout = Rollout(
+        rollout_id="r1",
+        model="churn",
+        environment="production",
+        version=1,
+        baseline_version=None,
+        strategy="replace",
+        steps=(100,),
+        bake_s=0.0,
+        false_rollback_rate=0.01,
+        state="pending",
+        step=-1,
+        revision=0,
+        created_at=1,
+        created_by="",
+        updated_at=1,
+        override_reason="a leak",
+    )
+    client.registry.ensure_model("churn")
+    with pytest.raises(NotFound):
+        client.delivery.create_rollout(rollout)
+    assert entries(context)[-1].details["override_reason"] == "a leak"
+
+
+def test_rename_is_told_under_both_names(client: Client) -> None:
+    client.registry.ensure_model("churn")
+    client.transport.call(RENAME_MODEL, RenameModel(name="churn", new_name="team/churn"))
+    (there,) = client.access.list_audit(model="team/churn")
+    before, _ = client.access.list_audit(model="churn")
+    assert there.details == before.details == {"name": "churn", "new_name": "team/churn"}
+    client.transport.call(RENAME_MODEL, RenameModel(name="team/churn", new_name="team/churn"))
+    assert len(client.access.list_audit(model="team/churn")) == 2
+
+
+def test_what_is_refused_before_it_writes_is_told(team) -> None:
+    token = team.add("bob", "admin", password="correct horse battery")
+    before = len(entries(team.asked.context))
+    stage = b'{"name": "m", "version": "x", "stage": "Production"}'
+    described = b'{"name": "m", "version": "x", "description": "d"}'
+    guess = b'{"user": "bob", "password": "another long one", "current": "a guess"}'
+    assert team.ask(token, "POST", f"{MLFLOW}/model-versions/transition-stage", stage)[0] == 400
+    assert team.ask(token, "PATCH", f"{MLFLOW}/model-versions/update", described)[0] == 400
+    assert team.ask(token, "POST", f"{OWN}/access/remove-user", b'{"user": "bob"}')[0] == 409
+    assert team.ask(token, "POST", f"{OWN}/access/set-password", guess)[0] == 400
+    assert [(entry.operation, entry.outcome) for entry in entries(team.asked.context)[before:]] == [
+        ("mlflow:POST:model-versions/transition-stage", "INVALID_PARAMETER_VALUE"),
+        ("mlflow:PATCH:model-versions/update", "INVALID_PARAMETER_VALUE"),
+        ("access.remove_user", "RESOURCE_CONFLICT"),
+        ("access.set_password", "INVALID_PARAMETER_VALUE"),
+    ]
+
+
 def test_no_secret_is_ever_told(team) -> None:
     admin = team.client.access.create_token("ada").text
     team.pass_time(1)
@@ -222,7 +300,8 @@ def test_no_secret_is_ever_told(team) -> None:
         )
     assert "my long password" not in dump
     assert made["text"].rpartition("_")[2] not in dump
-    assert {"user": "bob", "note": "laptop"} in [entry.details for entry in entries(team.asked.context)]
+    told_of_it = {"user": "bob", "note": "laptop", "token_id": made["token"]["token_id"]}
+    assert told_of_it in [entry.details for entry in entries(team.asked.context)]
 
 
 def test_server_forgets_what_is_older_than_it_is_told_to_keep(context: Context) -> None:

@@ -5,8 +5,10 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
+from lockgate.entities import Content, MonitorWindow, Release
 from lockgate.metadata import experiments, logged_models, models, runs, versions
 
 MLFLOW = "/api/2.0/mlflow"
@@ -139,6 +141,73 @@ def test_logged_model_tells_of_no_hidden_model_that_it_is_registered_as(team, bo
     for found in (one["model"], *some["models"]):
         assert found["info"]["registrations"] == [{"name": "a", "version": "2"}]
         assert "payroll" not in str(found)
+
+
+def test_window_of_a_hidden_model_is_not_answered_to_who_knows_its_id(team, bob: str) -> None:
+    team.client.monitoring.record_window(a_window("zzz", "w1", profile="d" * 64))
+    status, answer = team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(a_window("a", "w1")))
+    assert (status, answer["message"]) == (403, "'bob' needs the role contributor on what was asked for and has none.")
+    assert team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(a_window("a", "w2")))[0] == 200
+
+
+@pytest.mark.parametrize("named_by", ["release", "window"])
+def test_profile_of_a_hidden_model_is_not_shown_to_who_knows_its_digest(team, bob: str, named_by: str) -> None:
+    theirs, new = "d" * 64, "e" * 64
+    if named_by == "release":
+        team.client.registry.create_release(a_release("zzz", "c" * 64, theirs))
+    else:
+        team.client.monitoring.record_window(a_window("zzz", "w1", profile=theirs))
+    paths = f"{OWN}/registry/create-release", f"{OWN}/monitoring/record-window"
+
+    def name(profile: str) -> list[int]:
+        named = body_of(a_release("a", "b" * 64, profile)), body_of(a_window("a", "w2", profile=profile))
+        return [team.ask(bob, "POST", path, asked)[0] for path, asked in zip(paths, named, strict=True)]
+
+    assert name(theirs) == [403, 403]
+    assert name(new) == [200, 200]
+    team.client.access.grant_role("bob", "viewer", pattern="zzz")
+    team.pass_time(1)
+    assert name(theirs) == [200, 200]
+
+
+def body_of(record: Release | MonitorWindow) -> bytes:
+    return msgspec.json.encode({"release" if isinstance(record, Release) else "window": record})
+
+
+def a_release(model: str, digest: str, profile: str) -> Release:
+    content = Content(kind="tree", digest=digest, size_bytes=1)
+    return Release(
+        model=model,
+        version=0,
+        content=content,
+        run_id="r" * 32,
+        created_at=1,
+        created_by="ann",
+        flavor="sklearn",
+        profile=profile,
+    )
+
+
+def a_window(model: str, window_id: str, profile: str | None = None) -> MonitorWindow:
+    return MonitorWindow(
+        window_id=window_id,
+        model=model,
+        environment="production",
+        version=1,
+        start_at=1,
+        end_at=2,
+        rows=1,
+        labelled_rows=0,
+        error_rate=0.0,
+        latency_ms_p50=None,
+        latency_ms_p99=None,
+        drift=(),
+        quality=(),
+        performance={},
+        alerts=(),
+        profile=profile,
+        created_at=3,
+    )
 
 
 def log_model(tx: Any, model_id: str, experiment_id: int, run_id: str = "") -> None:

@@ -2,13 +2,21 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
+from msgspec.structs import replace
+from sqlalchemy import select
 
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
+from lockgate.errors import NotFound, Unavailable
+from lockgate.metadata.tables import datasets
+from lockgate.server.artifacts.folder import ArtifactFolder
+from lockgate.server.artifacts.open import open_artifacts
 from lockgate.server.context import Context
+from lockgate.server.files import begin_upload
 from lockgate.server.local import LocalTransport
-from lockgate.wire.mlflow import experiments, runs
+from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 
 
 @pytest.mark.parametrize(
@@ -55,3 +63,160 @@ def test_audit_tells_how_much_and_which_runs_were_deleted_for_good(context: Cont
         {"folders": 1},
         {"runs": 2, "logged_models": 0, "experiments": 0, "run_ids": " ".join(sorted(run_ids))},
     ]
+
+
+@pytest.mark.parametrize("inside", ["", "/y", "//y/z"])
+def test_files_of_an_experiment_that_lies_in_the_folder_of_another_stay(
+    context: Context, tmp_path: Path, inside: str
+) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    outer = client.tracking.ensure_experiment("outer")
+    place = f"mlflow-artifacts:/{outer}{inside}"
+    request = experiments.CreateExperiment(name="inner", artifact_location=place)
+    inner = client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+    (tmp_path / "f.txt").write_text("x")
+    gone, kept = (client.tracking.create_run(number) for number in (outer, inner))
+    for run_id in (gone, kept):
+        client.tracking.upload_artifact(run_id, tmp_path / "f.txt")
+    client.transport.call(experiments.DELETE_EXPERIMENT, experiments.ExperimentId(experiment_id=outer))
+    done = client.tracking.purge(before_ms=2**62)
+    assert (done.experiments, done.folders, done.elsewhere) == (1, 1, ())
+    assert [file.path for file in client.tracking.list_artifacts(kept)] == ["f.txt"]
+    assert not (tmp_path / "state" / "artifacts" / outer / gone).exists()
+
+
+class PartlyStuck(ArtifactFolder):
+    """One folder cannot be deleted until it is mended."""
+
+    stuck = ""
+
+    def delete(self, path: str) -> bool:
+        if self.stuck and self.stuck in path:
+            raise Unavailable(f"the folder for artifacts failed at {path!r}: Permission denied.")
+        return super().delete(path)
+
+
+def test_folder_that_cannot_be_deleted_keeps_no_other_waiting_and_is_not_forgotten(
+    context: Context, tmp_path: Path
+) -> None:
+    store = PartlyStuck(tmp_path / "state" / "artifacts")
+    client = Client(LocalTransport(replace(context, artifacts=store)), SystemClock())
+    (tmp_path / "f.txt").write_text("x")
+
+    def delete_some() -> list[str]:
+        run_ids = sorted(client.tracking.create_run("0") for _ in range(3))
+        for run_id in run_ids:
+            client.tracking.upload_artifact(run_id, tmp_path / "f.txt")
+            client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+        return run_ids
+
+    def left() -> list[str]:
+        return [path.parent.parent.name for path in store.root.rglob("f.txt")]
+
+    first = delete_some()
+    store.stuck = first[0]
+    with pytest.raises(Unavailable, match=f"1 folders of what was deleted .*{first[0]}.*Permission denied"):
+        client.tracking.purge(before_ms=2**62)
+    assert left() == first[:1]
+    second = delete_some()
+    with pytest.raises(Unavailable, match="1 folders"):
+        client.tracking.purge(before_ms=2**62)
+    assert len(left()) == 4
+    assert [client.tracking.get_run(run_id).info.run_id for run_id in second] == second  # with their files
+    store.stuck = ""
+    client.tracking.purge(before_ms=2**62)
+    assert left() == []
+
+
+def test_run_that_was_restored_in_a_deleted_experiment_keeps_its_logged_models(
+    context: Context, tmp_path: Path
+) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    experiment = client.tracking.ensure_experiment("x")
+    restored, gone = (client.tracking.create_run(experiment) for _ in range(2))
+    made = [
+        client.transport.call(
+            logged_models.CREATE_LOGGED_MODEL,
+            logged_models.CreateLoggedModel(experiment_id=experiment, name="m", source_run_id=run_id),
+        ).model.info.model_id
+        for run_id in (restored, gone)
+    ]
+    client.transport.call(experiments.DELETE_EXPERIMENT, experiments.ExperimentId(experiment_id=experiment))
+    client.transport.call(runs.RESTORE_RUN, runs.OfRun(run_id=restored))
+    done = client.tracking.purge(before_ms=2**62)
+    assert (done.runs, done.logged_models, done.experiments) == (1, 1, 0)
+    found = client.transport.call(logged_models.GET_LOGGED_MODEL, logged_models.GetLoggedModel(model_id=made[0]))
+    assert found.model.info.source_run_id == restored
+    client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=restored))
+    done = client.tracking.purge(before_ms=2**62)
+    assert (done.runs, done.logged_models, done.experiments) == (1, 1, 1)
+
+
+def test_nothing_names_what_went_for_good_and_no_dataset_stays_that_no_run_has_used(context: Context) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    first, second = (client.tracking.create_run("0") for _ in range(2))
+    data = [runs.Dataset(name=name, digest="d", source_type="local", source="s") for name in ("both", "one")]
+    for run_id, used in ((first, data), (second, data[:1])):
+        inputs = tuple(runs.DatasetInput(dataset=item) for item in used)
+        client.transport.call(runs.LOG_INPUTS, runs.LogInputs(run_id=run_id, datasets=inputs))
+    request = logged_models.CreateLoggedModel(experiment_id="0", name="m", source_run_id=second)
+    model_id = client.transport.call(logged_models.CREATE_LOGGED_MODEL, request).model.info.model_id
+    client.transport.call(
+        runs.LOG_OUTPUTS, runs.LogOutputs(run_id=second, models=(runs.ModelOutput(model_id=model_id, step=0),))
+    )
+    client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=first))
+    client.transport.call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=model_id))
+    client.tracking.purge(before_ms=2**62)
+    run = client.tracking.get_run(second)
+    assert [item.dataset.name for item in run.inputs.dataset_inputs] == ["both"]
+    assert run.outputs is None or run.outputs.model_outputs == ()
+    with context.read() as connection:
+        assert connection.scalars(select(datasets.c.name)).all() == ["both"]
+
+
+def test_nothing_can_be_uploaded_to_what_went_for_good_because_nothing_would_delete_it(
+    context: Context, tmp_path: Path
+) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    (tmp_path / "f.txt").write_text("x")
+    run_id = client.tracking.create_run("0")
+    request = logged_models.CreateLoggedModel(experiment_id="0", name="m")
+    model_id = client.transport.call(logged_models.CREATE_LOGGED_MODEL, request).model.info.model_id
+    client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+    client.transport.call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=model_id))
+    paths = [f"0/{run_id}/artifacts/f.txt", f"0/models/{model_id}/artifacts/f.txt"]
+    for path in paths:  # what is deleted can be restored
+        client.transport.put_file(path, tmp_path / "f.txt")
+    late = begin_upload(context, paths[0])
+    late.write(b"y")
+    client.tracking.purge(before_ms=2**62)
+    for path in paths:
+        with pytest.raises(NotFound, match=f"{run_id}|{model_id}"):
+            client.transport.put_file(path, tmp_path / "f.txt")
+    with pytest.raises(NotFound, match=f"the run {run_id}, which is not there"):
+        late.commit()
+    assert [path for path in (tmp_path / "state" / "artifacts").rglob("*") if path.is_file()] == []
+
+
+def test_upload_in_parts_to_what_went_for_good_is_refused_at_both_ends(
+    context: Context, tmp_path: Path, s3_url: str
+) -> None:
+    store = open_artifacts(s3_url, default=tmp_path)
+    transport = LocalTransport(replace(context, artifacts=store))
+    client = Client(transport, SystemClock())
+    run_id = client.tracking.create_run("0")
+    wanted = artifacts.CreateParts(artifact_path=f"0/{run_id}/artifacts", path="f", num_parts=1)
+    begun = transport.call(artifacts.CREATE_PARTS, wanted)
+    sent = httpx.put(begun.credentials[0].url, content=b"x")
+    part = artifacts.SentPart(part_number=1, etag=sent.headers["ETag"])
+    transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+    client.tracking.purge(before_ms=2**62)
+    with pytest.raises(NotFound, match=run_id):
+        transport.call(artifacts.CREATE_PARTS, wanted)
+    done = artifacts.CompleteParts(
+        artifact_path=wanted.artifact_path, path="f", upload_id=begun.upload_id, parts=(part,)
+    )
+    with pytest.raises(NotFound, match=run_id):
+        transport.call(artifacts.COMPLETE_PARTS, done)
+    with pytest.raises(NotFound, match="no artifact"):
+        store.open(f"{wanted.artifact_path}/f")

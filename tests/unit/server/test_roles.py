@@ -223,12 +223,12 @@ def test_content_that_another_team_releases_too_stays_readable(released) -> None
     assert before[0] != 403
 
 
-@pytest.mark.parametrize("kind", ["content", "report"])
+@pytest.mark.parametrize("kind", ["content", "report", "profile"])
 def test_release_names_nothing_that_only_hidden_models_have(released, kind: str) -> None:
     # whoever sees a release reads what it names, at /reports/MODEL/1/report.html for instance
     theirs = "b" * 64
     released.client.registry.create_release(a_release("fraud", "c" * 64, report=theirs))
-    mine = a_release("churn", theirs) if kind == "content" else a_release("churn", "d" * 64, report=theirs)
+    mine = a_release("churn", theirs) if kind == "content" else a_release("churn", "d" * 64, **{kind: theirs})
     request = msgspec.json.encode({"release": mine})
     bob = released.add("bob", "contributor", pattern="churn")
     both = released.add("eve", "contributor", pattern="churn")
@@ -267,6 +267,20 @@ def test_users_see_and_change_what_is_their_own(released) -> None:
     assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     right = body(user="bob", password="x" * 20, current="correct horse battery")
     assert released.ask(token, "POST", set_password, right)[0] == 200
+
+
+def test_first_password_is_set_by_an_admin_so_that_a_stolen_token_does_not_become_one(released) -> None:
+    ci, eve = released.add("ci", "approver"), released.add("eve", "admin")
+
+    def set_password(token: str, user: str) -> int:
+        asked = body(user=user, password="x" * 20)
+        status: int = released.ask(token, "POST", f"{OWN}/access/set-password", asked)[0]
+        return status
+
+    assert set_password(ci, "ci") == 403
+    assert not released.client.access.get_user("ci").has_password
+    assert set_password(eve, "ci") == 200
+    assert set_password(eve, "eve") == 200
 
 
 def test_there_is_always_an_admin_where_there_are_users(team) -> None:
@@ -314,3 +328,38 @@ def test_what_is_decided_after_a_login_is_its_users_whatever_name_it_brings(rele
     assert (status, answer["approval"]["approver"]) == (200, "bob")
     assert [given.approver for given in released.client.registry.list_approvals("churn", 1)] == ["bob"]
     assert released.client.registry.approve(claimed).approver == "the boss"  # in this process it is the user's word
+
+
+def test_only_an_admin_asks_for_fewer_approvals_than_one_person_could_give(released) -> None:
+    tokens = {role: released.add(role, role, pattern="churn") for role in ("contributor", "approver", "admin")}
+    released.client.registry.declare_environments("churn", {"staging": 1, "production": 2}, may_loosen=False)
+    last = released.client.events.list_events()[-1].sequence
+
+    def declare(role: str, **approvals: int) -> tuple[int, Any]:
+        request = body(model="churn", approvals=approvals, may_loosen=True)
+        return released.ask(tokens[role], "POST", f"{OWN}/registry/declare-environments", request)
+
+    assert declare("contributor", staging=1, production=2)[0] == 403
+    for fewer in ({"staging": 1, "production": 1}, {"staging": 1}, {}, {"production": 2, "staging": 1}):
+        status, answer = declare("approver", **fewer)
+        assert (status, answer["error_code"]) == (403, "PERMISSION_DENIED")
+        assert "only an admin of churn may ask for fewer approvals" in answer["message"]
+    assert declare("approver", staging=0, production=2)[0] == 200
+    assert declare("admin", staging=0, production=0)[0] == 200
+    changed = [event.details["changed"] for event in released.client.events.list_events(after=last)]
+    assert changed == ["staging: 1 -> 0", "production: 2 -> 0, champion: 2 -> 0"]
+    newest = released.client.access.list_audit(model="churn", limit=4)
+    assert [(line.by, line.outcome, line.details["changed"]) for line in newest] == [
+        ("admin", "OK", "production: 2 -> 0, champion: 2 -> 0"),
+        ("approver", "OK", "staging: 1 -> 0"),
+        ("approver", "PERMISSION_DENIED", "champion: 2 -> 1"),
+        ("approver", "PERMISSION_DENIED", "staging: 1 -> none, production: 2 -> 0, champion: 2 -> 0"),
+    ]
+
+
+def test_approval_has_the_time_of_the_server_where_everybody_logs_in(released) -> None:
+    token = released.add("bob", "approver")
+    claimed = Approval(model="churn", version=1, environment="production", approver="bob", approved_at=5)
+    released.ask(token, "POST", f"{OWN}/registry/approve", msgspec.json.encode({"approval": claimed}))
+    (given,) = released.client.registry.list_approvals("churn", 1)
+    assert given.approved_at == released.clock.now_ms()

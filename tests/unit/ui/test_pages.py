@@ -3,6 +3,7 @@
 import math
 import re
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -157,6 +158,17 @@ def test_overview_shows_models_environments_alerts_and_events() -> None:
     require_self_contained(page)
 
 
+def test_time_that_no_calendar_has_takes_no_page_away() -> None:
+    late = AT * 1_000_000
+    alert = Alert(alert_id="1", model="churn", environment="production", kind="drift", summary="s", opened_at=late)
+    for page in (
+        render_overview(Overview(models=(), environments=(), alerts=(alert,), events=(), at=AT)),
+        render_release(version(), release(created_at=late), approvals=(), history=()),
+        render_monitor(window(start_at=late), reference=None, current=None),
+    ):
+        assert str(late) in page
+
+
 def test_an_empty_installation_says_what_to_do_first() -> None:
     page = render_overview(Overview(models=(), environments=(), alerts=(), events=(), at=AT))
     assert "lockgate run" in page
@@ -212,6 +224,16 @@ def test_overlay_of_a_constant_column_and_of_an_empty_window_is_drawn() -> None:
     for rows in ([5.0], [], [7.0, math.nan, None]):
         after = profile_frame(pl.DataFrame({"x": rows}, schema={"x": pl.Float64}), reference=before)
         assert overlay(before.columns["x"], after.columns["x"]).startswith("<svg")
+
+
+def test_column_with_other_bins_than_in_training_is_not_drawn() -> None:
+    before = profile_frame(pl.DataFrame({"x": [1.0, 2.0], "plan": ["a", "b"]})).columns
+    after = profile_frame(pl.DataFrame({"x": [1.0, 9.0], "plan": ["a", "zzz"]})).columns
+    assert [overlay(before[name], after[name]) for name in before] == ["", ""]
+    for column in before.values():
+        assert overlay(column, column).startswith("<svg")
+        overlay(column, msgspec.structs.replace(column, counts=(1,)))  # what others recorded may be short of counts
+        overlay(column, msgspec.structs.replace(column, counts=()))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lockgate.config import masked
 from lockgate.errors import InvalidInput
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.store import ArtifactStore
@@ -24,7 +25,7 @@ def open_artifacts(url: str, *, default: Path) -> ArtifactStore:
         return ArtifactFolder(Path(url).expanduser())
     if parts.query or parts.fragment:
         raise InvalidInput(
-            f"the setting artifacts is {url!r}: an address without `?` and `#` was expected.",
+            f"the setting artifacts is {masked(url)!r}: an address without `?` and `#` was expected.",
             hint="endpoint and keys come from the environment, as AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...",
         )
     if parts.scheme == "file":

@@ -3,8 +3,9 @@
 from sqlalchemy import Connection
 
 from lockgate.entities import Grant
-from lockgate.errors import Conflict, InvalidInput
+from lockgate.errors import Conflict, InvalidInput, PermissionDenied
 from lockgate.metadata import audit, tokens, users
+from lockgate.server.act import tell_also
 from lockgate.server.bearer import new_token
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import ANYBODY, admin
@@ -41,9 +42,9 @@ def add_user(ctx: Context, request: wire.AddUser) -> wire.UserMessage:
 
 
 def remove_user(ctx: Context, request: wire.OneUser) -> Empty:
-    if ctx.caller.is_authenticated and request.user == ctx.user:
-        raise Conflict("nobody can remove the user that they are logged in as.", hint="ask another admin")
     with ctx.write() as tx:
+        if ctx.caller.is_authenticated and request.user == ctx.user:
+            raise Conflict("nobody can remove the user that they are logged in as.", hint="ask another admin")
         users.remove_user(tx, request.user)
     return Empty()
 
@@ -74,6 +75,7 @@ def create_token(ctx: Context, request: wire.CreateToken) -> wire.NewToken:
         token = tokens.create_token(
             tx, made.token_id, request.user, digest=made.digest, note=request.note, expires_at=request.expires_at
         )
+        tell_also(ctx.act, token_id=made.token_id)
         return wire.NewToken(token=token, text=made.text)
 
 
@@ -105,8 +107,15 @@ def _require_current(ctx: Context, password: str) -> None:
     with ctx.read() as connection:
         stored = users.password_of(connection, ctx.user)
     if not stored:
+        if ctx.caller.rights is not None and not ctx.caller.rights.has("admin"):
+            raise PermissionDenied(
+                f"{ctx.user!r} has no password: the first one is an admin's to set.",
+                hint=f"an admin sets it: lockgate users password {ctx.user}",
+            )
         return
     ctx.guesses.take(ctx.user)
+    if ctx.act is not None:
+        ctx.act.is_decision = True  # a wrong guess is told, though it comes to no transaction
     if not (password and verify_password(password, stored)):
         raise InvalidInput("the current password is needed to change your own, and this is not it.")
     ctx.guesses.give_back(ctx.user)

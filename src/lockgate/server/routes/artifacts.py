@@ -87,6 +87,7 @@ def presign_upload(ctx: Context, request: wire.PresignUpload) -> wire.PresignedU
 def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
     """Raises NotImplementedHere where files must go through the server."""
     direct, path = _direct_parts(ctx, request)
+    files.require_owner(ctx, path)
     begun = direct.begin_parts(path, request.num_parts, expires_s=_PART_URL_S)
     return wire.CreatedParts(
         upload_id=begun.upload_id,
@@ -99,6 +100,7 @@ def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
 def complete_parts(ctx: Context, request: wire.CompleteParts) -> Empty:
     direct, path = _direct_parts(ctx, request)
     direct.complete_parts(path, request.upload_id, [Part(part.part_number, part.etag) for part in request.parts])
+    files.require_owner_still(ctx, path)
     return Empty()
 
 

@@ -1,10 +1,11 @@
 """Rollouts and traffic."""
 
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 from lockgate.entities import Rollout, Traffic
 from lockgate.errors import InvalidInput
-from lockgate.metadata import admission, aliases, rollouts, traffic
+from lockgate.metadata import admission, aliases, releases, rollouts, traffic
 from lockgate.metadata.limits import REASON_LENGTH, cut_text, require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import approver, viewer
@@ -46,7 +47,7 @@ def advance_rollout(ctx: Context, request: wire.AdvanceRollout) -> wire.RolloutM
     with ctx.write() as tx:
         moved = rollouts.advance_rollout(tx, request.rollout, transition)
         if request.traffic is not None:
-            _require_of_rollout(request.traffic, moved)
+            _require_of_rollout(tx.connection, request.traffic, moved)
             traffic.set_traffic(tx, request.traffic)
         why = "; ".join(dict.fromkeys(filter(None, (moved.begun_because, moved.reason))))
         said = f"rollout {moved.rollout_id} in {moved.environment}: {moved.state}: {why}"
@@ -78,12 +79,19 @@ def list_traffic(ctx: Context, request: Empty) -> wire.TrafficList:
         return wire.TrafficList(traffic=traffic.list_traffic(connection))
 
 
-def _require_of_rollout(split: Traffic, moved: Rollout) -> None:
+def _require_of_rollout(connection: Connection, split: Traffic, moved: Rollout) -> None:
+    """Only what was admitted when the rollout began, or served before, gets traffic, and with its own content."""
     if (split.model, split.environment) != (moved.model, moved.environment):
         raise InvalidInput(
             f"a rollout of {moved.model} in {moved.environment} cannot change the traffic of "
             f"{split.model} in {split.environment}."
         )
+    for share in split.shares:
+        if share.version not in (moved.version, moved.baseline_version):
+            raise InvalidInput(f"a rollout of version {moved.version} cannot send traffic to version {share.version}.")
+        content = releases.get_release(connection, moved.model, share.version).content
+        if share.digest != content.digest:
+            raise InvalidInput(f"{moved.model}@{share.version} has the content {content.digest}, not {share.digest}.")
 
 
 ROUTES: tuple[AnyRoute, ...] = (

@@ -10,7 +10,9 @@ from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import GateFailed, InvalidInput, NotFound, PermissionDenied
 from lockgate.metadata import admission, aliases, logged_models, models, registry_search, versions
+from lockgate.metadata.audit import DONE
 from lockgate.metadata.database import Tx
+from lockgate.server.act import tell_also
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import LISTING, admin, approver, contributor, viewer
 from lockgate.server.sources import logged_model_id, resolve_source
@@ -35,6 +37,9 @@ def get_model(ctx: Context, request: wire.ModelName) -> wire.RegisteredModelMess
 def rename_model(ctx: Context, request: wire.RenameModel) -> wire.RegisteredModelMessage:
     with ctx.write() as tx:
         models.rename_model(tx, request.name, request.new_name)
+        if ctx.act is not None and request.new_name != request.name:
+            # Under the new name as well: who asks for its lines learns which name the older ones are under.
+            ctx.audit(tx, ctx.act, subject=request.new_name, outcome=DONE, details=ctx.act.details())
         return _answer_model(tx.connection, request.new_name)
 
 
@@ -125,6 +130,7 @@ def create_version(ctx: Context, request: wire.CreateVersion) -> wire.VersionMes
             description=request.description,
             tags={tag.key: tag.value for tag in request.tags},
         )
+        tell_also(ctx.act, version=version)
         return _answer_version(tx.connection, request.name, version)
 
 
@@ -134,8 +140,8 @@ def get_version(ctx: Context, request: wire.OneModelVersion) -> wire.VersionMess
 
 
 def update_version(ctx: Context, request: wire.UpdateVersion) -> wire.VersionMessage:
-    version = version_number(request.version)
     with ctx.write() as tx:
+        version = version_number(request.version)
         versions.describe_version(tx, request.name, version, request.description)
         return _answer_version(tx.connection, request.name, version)
 
@@ -175,16 +181,18 @@ def version_location(connection: Connection, row: RowMapping) -> str:
 
 def transition_stage(ctx: Context, request: wire.TransitionStage) -> wire.VersionMessage:
     """MLflow's stages are past; where one is called like an environment, that alias comes and goes with it."""
-    version = version_number(request.version)
     with ctx.write() as tx:
+        version = version_number(request.version)
         before = versions.get_version(tx.connection, request.name, version)["stage"]
-        left = admission.stage_environment(tx.connection, request.name, before)
         versions.move_to_stage(
             tx, request.name, version, request.stage, archive_existing=request.archive_existing_versions
         )
         environment = admission.stage_environment(tx.connection, request.name, request.stage)
-        if left not in (None, environment) and aliases.find_alias(tx.connection, request.name, left) == version:
-            aliases.delete_alias(tx, request.name, left, reason=f"moved to stage {request.stage}")
+        # A version is in one stage, and may be in several environments.
+        for stage in () if before.lower() == request.stage.lower() else versions.STAGES:
+            left = admission.stage_environment(tx.connection, request.name, stage)
+            if left not in (None, environment) and aliases.find_alias(tx.connection, request.name, left) == version:
+                aliases.delete_alias(tx, request.name, left, reason=f"moved to stage {request.stage}")
         if environment is not None:
             _move_alias(tx, request.name, environment, version, reason=f"moved to stage {request.stage}")
         return _answer_version(tx.connection, request.name, version)

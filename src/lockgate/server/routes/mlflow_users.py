@@ -9,6 +9,7 @@ from lockgate.metadata import users
 from lockgate.metadata.access import INSTALLATION
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import ANYBODY, admin
+from lockgate.server.passwords import hash_password
 from lockgate.server.routes import access
 from lockgate.wire import access as own
 from lockgate.wire.mlflow import users as wire
@@ -17,8 +18,11 @@ from lockgate.wire.operation import Empty
 
 def create_user(ctx: Context, request: wire.CreateUser) -> wire.UserMessage:
     """A viewer: MLflow's own users may read everything unless they are told otherwise."""
-    own_request = own.AddUser(user=request.username, password=request.password, role="viewer")
-    return wire.UserMessage(user=_user(access.add_user(ctx, own_request).user))
+    password = hash_password(request.password)  # an empty one is refused, and does not make a user that has only tokens
+    granted = [Grant(pattern=INSTALLATION, role="viewer")]
+    with ctx.write() as tx:
+        made = users.add_user(tx, request.username, password=password, granted=granted)
+        return wire.UserMessage(user=_user(made))
 
 
 def get_user(ctx: Context, request: wire.UserName) -> wire.UserMessage:
@@ -44,9 +48,11 @@ def update_password(ctx: Context, request: wire.UpdatePassword) -> Empty:
 
 
 def update_admin(ctx: Context, request: wire.UpdateAdmin) -> Empty:
+    """Who is an admin no more stays a viewer, as everybody is to MLflow; who was none keeps what they have."""
+    role: entities.Role = "admin" if request.is_admin else "viewer"
     with ctx.write() as tx:
-        role: entities.Role = "admin" if request.is_admin else "viewer"
-        users.grant(tx, request.username, Grant(pattern=INSTALLATION, role=role))
+        if _is_admin(users.get_user(tx.connection, request.username)) != request.is_admin:
+            users.grant(tx, request.username, Grant(pattern=INSTALLATION, role=role))
     return Empty()
 
 
@@ -55,8 +61,11 @@ def delete_user(ctx: Context, request: wire.UserName) -> Empty:
 
 
 def _user(user: entities.User) -> wire.User:
-    is_admin = Grant(pattern=INSTALLATION, role="admin") in user.grants
-    return wire.User(id=user.number, username=user.name, is_admin=is_admin)
+    return wire.User(id=user.number, username=user.name, is_admin=_is_admin(user))
+
+
+def _is_admin(user: entities.User) -> bool:
+    return Grant(pattern=INSTALLATION, role="admin") in user.grants
 
 
 def _name(connection: Connection, request: wire.UserName | wire.UpdatePassword) -> str:

@@ -4,12 +4,14 @@ from lockgate.metadata import alerts, windows
 from lockgate.metadata.limits import require_limit
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
+from lockgate.server.own import require_own
 from lockgate.server.subjects import of_alert, of_alert_id, of_model, of_window
 from lockgate.wire import monitoring as wire
 from lockgate.wire.operation import Empty
 
 
 def record_window(ctx: Context, request: wire.WindowMessage) -> wire.WindowMessage:
+    require_own(ctx, request.window.profile)
     with ctx.write() as tx:
         return wire.WindowMessage(window=windows.record_window(tx, request.window))
 

@@ -1,8 +1,8 @@
-"""Deleting for good what was deleted before: rows, then folders."""
+"""Deleting for good what was deleted before: rows, then folders, none of which keeps the others waiting."""
 
 from sqlalchemy import Connection
 
-from lockgate.errors import InvalidInput
+from lockgate.errors import InvalidInput, LockgateError, Unavailable
 from lockgate.metadata import purge as rows
 from lockgate.metadata.audit import has_been_done
 from lockgate.server.artifacts.folder import ArtifactFolder
@@ -13,7 +13,7 @@ from lockgate.wire import purge as wire
 from lockgate.wire.mlflow.artifacts import proxied_path
 
 # A call stays short, and a write transaction shorter: others write meanwhile.
-_ROWS, _FOLDERS = 50, 200
+_ROWS, _FOLDERS, _FOLDERS_S = 50, 200, 20.0
 
 
 def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
@@ -24,14 +24,14 @@ def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
     if request.dry_run:
         return wire.Purged(**found._asdict())
     assert ctx.act is not None
+    ctx.act.is_decision = True  # whatever transaction comes first
+    # First those of an earlier call: no more rows go while their folders cannot.
+    folders, elsewhere = _delete_folders(ctx)
     with ctx.write() as tx:
         done, run_ids = rows.purge(tx, before=request.before, limit=_ROWS)
         counts = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
         ctx.act.found = {**counts, "run_ids": " ".join(run_ids)}
-    folders, elsewhere = _delete_folders(ctx)
-    if folders:
-        ctx.act.found = {"folders": folders}
-        ctx.tell(ctx.act)
+    more_folders, more_elsewhere = _delete_folders(ctx)
     with ctx.read() as connection:
         left = rows.count_purgeable(connection, before=request.before)
         more = any(left[:3]) or bool(rows.list_doomed(connection, limit=1))
@@ -40,8 +40,8 @@ def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
         logged_models=done.logged_models,
         experiments=done.experiments,
         kept=left.kept,
-        folders=folders,
-        elsewhere=elsewhere,
+        folders=folders + more_folders,
+        elsewhere=elsewhere + more_elsewhere,
         more=more,
     )
 
@@ -61,22 +61,54 @@ def _require_files(ctx: Context, connection: Connection) -> None:
 
 
 def _delete_folders(ctx: Context) -> tuple[int, tuple[str, ...]]:
-    """(deleted, kept elsewhere); also of an earlier call that was cut short."""
+    """(deleted, kept elsewhere) of what had rows once. Raises Unavailable where some cannot be deleted.
+
+    Those are tried again the next time, after all others.
+    """
+    assert ctx.act is not None
     with ctx.read() as connection:
         doomed = rows.list_doomed(connection, limit=_FOLDERS)
-    deleted, elsewhere = 0, []
+        used = _used_folders(connection) if doomed else frozenset()
+    until = ctx.clock.monotonic() + _FOLDERS_S
+    deleted, elsewhere, failed = 0, list[str](), list[LockgateError]()
     for doomed_id, uri in doomed:
         path = proxied_path(uri)
+        is_left = False
         try:
             if not path:  # nor is the root itself ours to delete
                 elsewhere.append(uri)
-            elif ctx.artifacts.delete(path):
+            elif _steps(path) not in used and ctx.artifacts.delete(path):
                 deleted += 1
         except InvalidInput:  # no path that anything could have been kept at; the next folders must not wait for it
             elsewhere.append(uri)
+        except LockgateError as error:
+            failed.append(error)
+            is_left = True
         with ctx.write(decision=False) as tx:
             rows.strike_off(tx, doomed_id)
+            if is_left:  # behind all others
+                rows.doom(tx, [uri])
+        if ctx.clock.monotonic() > until:
+            break
+    if deleted:
+        ctx.act.found = {"folders": deleted}
+        ctx.tell(ctx.act)
+    if failed:
+        raise Unavailable(
+            f"{len(failed)} folders of what was deleted for good cannot be deleted yet: {failed[0].message}",
+            hint="mend what keeps them, and repeat",
+        ) from failed[0]
     return deleted, tuple(elsewhere)
+
+
+def _used_folders(connection: Connection) -> frozenset[tuple[str, ...]]:
+    """Folders in which an experiment keeps its files because somebody chose so, and all above them."""
+    chosen = (_steps(path) for uri in rows.iter_chosen(connection) if (path := proxied_path(uri)))
+    return frozenset(steps[:count] for steps in chosen for count in range(1, len(steps) + 1))
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(step for step in path.split("/") if step)
 
 
 ROUTES: tuple[AnyRoute, ...] = (Route(wire.PURGE, purge, admin()),)

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping
 
-from lockgate.entities import Release, Role
+from lockgate.entities import Role
 from lockgate.errors import PermissionDenied
 from lockgate.metadata import admission, aliases, approvals, environments, models, releases, versions
 from lockgate.metadata.database import Tx
 from lockgate.metadata.limits import require_limit
+from lockgate.server.act import tell_also
 from lockgate.server.caller import Caller
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import LISTING, approver, contributor, viewer
+from lockgate.server.own import require_own
 from lockgate.server.subjects import of_approval, of_model, of_release, role_to_move_alias
 from lockgate.wire import registry as wire
 from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, PROXY_SCHEME
@@ -50,9 +52,11 @@ def list_versions(ctx: Context, request: wire.ListVersions) -> wire.VersionList:
 def create_release(ctx: Context, request: wire.ReleaseMessage) -> wire.ReleaseMessage:
     release = replace(request.release, created_by=ctx.caller.author(request.release.created_by))
     source = f"{PROXY_SCHEME}{CONTENT_FOLDER}/{release.content.digest}"
+    require_own(ctx, release.content.digest, release.report, release.profile)
     with ctx.write() as tx:
-        _require_own(ctx.caller, tx.connection, release)
-        return wire.ReleaseMessage(release=releases.create_release(tx, release, source=source))
+        made = releases.create_release(tx, release, source=source)
+        tell_also(ctx.act, version=made.version)
+        return wire.ReleaseMessage(release=made)
 
 
 def get_release(ctx: Context, request: wire.OneVersion) -> wire.ReleaseMessage:
@@ -73,8 +77,12 @@ def find_release(ctx: Context, request: wire.FindRelease) -> wire.FoundRelease:
 
 
 def declare_environments(ctx: Context, request: wire.DeclareEnvironments) -> Empty:
+    """Raises PermissionDenied where several people had to say yes and fewer will, unless an admin asks for it."""
     with ctx.write() as tx:
-        environments.declare_environments(tx, request.model, request.approvals, may_loosen=request.may_loosen)
+        changes = environments.declare_environments(tx, request.model, request.approvals, may_loosen=request.may_loosen)
+        if changes:
+            tell_also(ctx.act, changed=", ".join(map(str, changes)))
+        _require_may_loosen(ctx.caller, request.model, changes)
     return Empty()
 
 
@@ -125,6 +133,8 @@ def set_description(ctx: Context, request: wire.SetDescription) -> Empty:
 
 def approve(ctx: Context, request: wire.ApprovalMessage) -> wire.ApprovalMessage:
     approval = replace(request.approval, approver=ctx.caller.author(request.approval.approver))
+    if ctx.caller.is_authenticated:
+        approval = replace(approval, approved_at=ctx.clock.now_ms())
     with ctx.write() as tx:
         return wire.ApprovalMessage(approval=approvals.approve(tx, approval))
 
@@ -175,20 +185,15 @@ def _models(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Mo
     )
 
 
-def _require_own(caller: Caller, connection: Connection, release: Release) -> None:
-    """Who sees a release reads what it names: nobody gets at the files of a hidden one by naming them as their own.
-
-    A profile may be the same for two teams, of the same data; content and reports name what made them.
-    """
-    if caller.seen is None:
-        return
-    for digest in filter(None, (release.content.digest, release.report)):
-        known = releases.models_naming(connection, digest)
-        if known and not any(map(caller.sees, known)):
-            raise PermissionDenied(
-                f"{caller.name!r} may not release {digest}: it belongs to releases of models that they do not see.",
-                hint="an admin gives the role viewer on them, or makes the release",
-            )
+def _require_may_loosen(caller: Caller, model: str, changes: Sequence[environments.Change]) -> None:
+    """An approver can give one approval; that several are not needed is more than one of them may say."""
+    loosened = [change for change in changes if (change.before or 0) > max(1, change.after or 0)]
+    if loosened and caller.rights is not None and not caller.rights.has("admin", model):
+        raise PermissionDenied(
+            f"only an admin of {model} may ask for fewer approvals where there were to be several: "
+            f"{', '.join(map(str, loosened))}.",
+            hint="put the approvals back into lockgate.yaml, or have an admin deploy once with it as it is",
+        )
 
 
 def _set_model_tag(tx: Tx, model: str, key: str, value: str | None) -> None:
@@ -199,7 +204,7 @@ def _set_model_tag(tx: Tx, model: str, key: str, value: str | None) -> None:
 
 
 def _role_to_declare(connection: Connection, request: wire.DeclareEnvironments) -> Role:
-    """Whoever asks for fewer approvals could have given them."""
+    """Whoever asks for fewer approvals could have given one; of more, `_require_may_loosen` decides."""
     return "approver" if request.may_loosen else "contributor"
 
 
