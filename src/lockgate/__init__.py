@@ -4,6 +4,8 @@ A training script needs nothing but `import lockgate` and the functions named in
 use, so that the import itself costs nothing.
 """
 
+import atexit
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +46,9 @@ def __getattr__(name: str) -> object:
 
     value: object = getattr(training, name)
     return value
+
+
+@atexit.register  # here, because handlers run in reverse: what a script registers after the import may still log
+def _end() -> None:
+    if (training := sys.modules.get("lockgate.training")) is not None:
+        training.end_script()

@@ -8,8 +8,8 @@
       StageFailed       GateFailed        RolledBack
 
 Each class carries the error code of MLflow's REST protocol, the HTTP status, the exit code of the command line and
-whether the same call may succeed when it is repeated. Anything that is not a `LockgateError` is a bug: status 500 and
-exit code 70, with its traceback in the log and never in an answer.
+whether the same call may succeed when it is repeated, which whoever raises it may know better. Anything that is not a
+`LockgateError` is a bug: status 500 and exit code 70, with its traceback in the log and never in an answer.
 """
 
 from typing import ClassVar
@@ -23,7 +23,7 @@ class LockgateError(Exception):
     code: ClassVar[str] = "INTERNAL_ERROR"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = EXIT_BUG
-    retry_helps: ClassVar[bool] = False
+    retry_helps: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,8 +1,9 @@
 """The run that a training script logs to: found or begun on first use, ended with the script."""
 
-import getpass
 import logging
+import os
 import random
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -17,16 +18,19 @@ from lockgate.client.outbox.segment import Begin, Header
 from lockgate.client.outbox.values import text_of
 from lockgate.client.transport import Transport
 from lockgate.clock import SystemClock
-from lockgate.config import Settings, load_settings
-from lockgate.connect import connect
+from lockgate.config import Settings, home_folder, load_settings, login_name
+from lockgate.connect import connect, split_uri
 from lockgate.errors import InvalidInput, LockgateError, NotFound, Unavailable
-from lockgate.ids import new_run_id
+from lockgate.ids import RUN_ID_LENGTH, new_run_id
 from lockgate.project import STATE_FOLDER, find_project, load_project
+from lockgate.store.atomic import naming_full_disk
 from lockgate.wire.operation import Operation, Req, Res
 
 log = logging.getLogger("lockgate.session")
 
 _FORK_WAIT_S = 1.0
+_OTHER_OUTBOX = "LOCKGATE_OUTBOX names another folder, on a local disk"
+_RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}")
 
 
 class Place(NamedTuple):
@@ -36,19 +40,26 @@ class Place(NamedTuple):
     state: Path | None
     user: str
     run_id: str
+    outbox: Path
     begin: Begin | None = None  # of a run that nobody gave us
     is_ours: bool = False  # we began the run, so we end it
 
     @property
     def home(self) -> str | Path:
         """The address of a server, or the state folder of this project."""
-        return self.settings.uri or self.state or ""
+        return self.uri or self.state or ""
 
-    def header(self, outbox: Path) -> Header:
-        """What the files in `outbox` begin with; in the state folder they move with the project."""
+    @property
+    def uri(self) -> str:
+        """The address of the server without the password that may be in it, as it is written into files."""
+        return split_uri(self.settings.uri)[0]
+
+    def header(self) -> Header:
+        """What the files in the outbox begin with; in the state folder they move with the project."""
         state = "" if self.state is None else str(self.state.resolve())
-        is_inside = bool(state) and outbox.resolve().is_relative_to(state)
-        return Header(self.run_id, self.settings.uri, "" if is_inside else state, self.begin)
+        if state and self.outbox.resolve().is_relative_to(state):
+            state = ""
+        return Header(self.run_id, self.uri, text_of("the path of the project", state), self.begin)
 
     def connect(self) -> Client:
         """A new client."""
@@ -88,7 +99,7 @@ class Opened(NamedTuple):
 
     def make_run(self) -> None:
         """For what needs the run at once. Raises RunClosed where it cannot begin, Unavailable where nobody answers."""
-        begin_run(self.place.header(self.outbox.folder), self.client.tracking)
+        begin_run(self.place.header(), self.client.tracking)
 
 
 class Session:
@@ -104,6 +115,7 @@ class Session:
         self._is_cut_off = is_cut_off
         self._lock = threading.RLock()
         self._phase: Literal["closed", "opening", "open", "ending"] = "closed"
+        self._has_ended = False  # the script
         self._run: Opened | None = None  # the last one that was opened, whose client outlives its end perhaps
         self._held: dict[int, Outbox] = {}  # by the thread that forks
 
@@ -115,6 +127,8 @@ class Session:
             if self._phase == "opening":
                 raise Unavailable("a signal handler cannot log while the first log call is under way.")
             if (run := self._current) is None:  # a signal handler may come here while one is ending
+                if self._has_ended:
+                    raise RunClosed("the script has ended and had logged nothing, so there is no run to log to.")
                 self._phase = "opening"
                 try:
                     run = self._run = self._open(name)
@@ -127,7 +141,7 @@ class Session:
     def flush(self, timeout_s: float) -> None:
         """See `Outbox.flush`; nothing where nothing was logged."""
         if (run := self._current) is not None:
-            run.outbox.flush(timeout_s)
+            run.outbox.flush(0 if self._phase == "closed" else timeout_s)  # nobody sends any more
 
     def finish(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
         """Send what is left and close a run that this process made; the pipeline closes its own.
@@ -135,13 +149,19 @@ class Session:
         The value says what the server refused. Other threads that log meanwhile wait, and then begin the next run.
         """
         with self._lock:
-            if (run := self._current) is None or self._phase == "ending":
+            if (run := self._run) is None or self._phase != "open":
                 return None
             self._phase = "ending"
             try:
                 return _finish(run, status)
             finally:
                 self._phase = "closed"
+
+    def end(self, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:
+        """`finish` with the script. What is logged later is kept for this run: nobody would end a next one."""
+        with self._lock:
+            self._has_ended = True
+            return self.finish(status)
 
     def hold_still(self) -> None:
         """Before a fork: a child must inherit no open database, so the sending thread is kept from using it."""
@@ -172,15 +192,16 @@ class Session:
 
     @property
     def _current(self) -> Opened | None:
-        return self._run if self._phase in ("open", "ending") else None
+        return self._run if self._has_ended or self._phase in ("open", "ending") else None
 
     def _open(self, name: str) -> Opened:
         place = self._inherited or self._enter(name)
-        folder = outbox_folder(place.settings, place.state, environ=self._environ, home=Path.home())
+        header = place.header()
+        _make_folder(place.outbox)
         client = Client(CutOff(), SystemClock()) if self._is_cut_off else place.connect()
         outbox = Outbox(
-            folder,
-            place.header(folder),
+            place.outbox,
+            header,
             client.tracking,
             home=place.home,
             limit_bytes=place.settings.outbox_mb << 20,
@@ -199,9 +220,14 @@ class Session:
         return Opened(place, client, outbox, {})
 
     def _enter(self, name: str) -> Place:
-        settings = load_settings(environ=self._environ, home=Path.home())
-        user = settings.user or getpass.getuser()
+        settings = load_settings(environ=self._environ, home=home_folder())
+        user = settings.user or login_name()
         given = self._environ.get("LOCKGATE_RUN_ID")
+        if given and not _RUN_ID.fullmatch(given):  # it becomes the name of a file
+            raise InvalidInput(
+                f"LOCKGATE_RUN_ID is {given[:300]!r}, and the id of a run is {RUN_ID_LENGTH} digits of 0-9a-f.",
+                hint="lockgate run sets it for its stages; without it a script begins a run of its own",
+            )
         if given and not settings.uri:
             raise InvalidInput("LOCKGATE_RUN_ID is set, and LOCKGATE_URI, which must name its server, is not.")
         try:
@@ -211,11 +237,26 @@ class Session:
                 raise
             root = None
         state = None if root is None else root / STATE_FOLDER
+        outbox = outbox_folder(settings, state, environ=self._environ, home=home_folder())
+        if outbox is None:
+            raise InvalidInput(
+                "this user has no home folder, where logged values would wait to be sent.", hint=_OTHER_OUTBOX
+            )
         if given:
-            return Place(settings, state, user, given)
+            return Place(settings, state, user, given, outbox)
         experiment = "Default" if root is None else load_project(root).project.model
         begin = Begin(experiment, text_of("the name of the run", name), SystemClock().now_ms())
-        return Place(settings, state, user, new_run_id(), begin, is_ours=True)
+        return Place(settings, state, user, new_run_id(), outbox, begin, is_ours=True)
+
+
+def _make_folder(outbox: Path) -> None:
+    try:
+        with naming_full_disk(outbox):
+            outbox.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidInput(f"the outbox {outbox} cannot be made: {error.strerror}.", hint=_OTHER_OUTBOX) from error
+    if not os.access(outbox, os.W_OK | os.X_OK):
+        raise InvalidInput(f"the outbox {outbox} cannot be written.", hint=_OTHER_OUTBOX)
 
 
 def _finish(opened: Opened, status: Literal["FINISHED", "FAILED"]) -> InvalidInput | None:

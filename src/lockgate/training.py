@@ -11,15 +11,12 @@ script waits until everything was sent, for `outbox_wait_s` at most; what is lef
 next script of the project, by `lockgate run` where it was a stage's, or by `lockgate runs flush`.
 """
 
-import atexit
 import contextlib
 import logging
 import os
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lockgate.client.outbox.batch import Metrics, Params, Tags
@@ -37,8 +34,6 @@ _clock = SystemClock()
 _session = Session(os.environ)
 # What a forked child inherited, kept from being collected: closing it would disturb the parent's database.
 _inherited: list[Session] = []
-# A script that dies of an exception has failed; the interpreter tells by the hook below.
-_failed = threading.Event()
 
 
 def start_run(name: str = "") -> "contextlib.AbstractContextManager[str]":
@@ -112,9 +107,12 @@ def flush(timeout_s: float = 60.0) -> None:
 
 
 def log_artifact(path: str | Path, artifact_path: str = "") -> None:
-    """A file, or a folder with all that is in it, kept with the run under `artifact_path`."""
+    """A file, or a folder with all that is in it, kept with the run under `artifact_path`.
+
+    Links to files are followed, and what in a folder is a link to another is left out, with a warning.
+    """
     local = Path(path)
-    if not local.exists():
+    if not local.is_file() and not local.is_dir():  # nor a pipe or a device
         raise InvalidInput(f"there is no file or folder {local} to log.")
     opened = _session.open()
     opened.make_run()
@@ -125,7 +123,8 @@ def log_artifact(path: str | Path, artifact_path: str = "") -> None:
 def log_model(model: Any, path: str | Path = "model", *, data: Any, flavor: str | None = None) -> Path:
     """Write a model directory that Lockgate and `mlflow.pyfunc.load_model` load, and keep it with the run.
 
-    `path` is where it is written: the stage's `model:` output. Its last part is the name with the run, from where
+    `path` is where it is written: the stage's `model:` output. An earlier model there is replaced; a file, or a folder
+    that holds anything else, is InvalidInput and stays. Its last part is the name with the run, from where
     MLflow's clients load it as `runs:/RUN_ID/model`. `data` is some rows as the model takes them (Polars or pandas
     frame, or a 2-d array); the signature is inferred from them, and the saved model is tried on them. `flavor` is
     `sklearn` or `onnx`; without one, what the model is. Returns the directory. Raises InvalidInput for a model that
@@ -151,25 +150,22 @@ def _run_block(name: str) -> Iterator[str]:
         if isinstance(remains, InvalidInput):  # the server knows the reason why there can be no such run
             raise remains
         yield opened.place.run_id
-    except BaseException:
-        if (refused := _session.finish("FAILED")) is not None:
+    except BaseException as error:
+        is_done = isinstance(error, SystemExit) and error.code in (None, 0)
+        if (refused := _session.finish("FINISHED" if is_done else "FAILED")) is not None:
             log.error("%s", refused)
         raise
     if (refused := _session.finish("FINISHED")) is not None:
         raise refused
 
 
-def _finish_at_exit() -> None:
-    refused = _session.finish("FAILED" if _failed.is_set() else "FINISHED")
+def end_script() -> None:
+    """Called when the process ends, by the package."""
+    # The interpreter notes what it dies of, whatever hook prints it, and at a prompt also what it does not die of.
+    has_died = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+    refused = _session.end("FAILED" if has_died else "FINISHED")
     if refused is not None:
         log.error("%s", refused)
-
-
-def _note_failure(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None, previous: Any = sys.excepthook
-) -> None:  # `previous` is whatever hook was there
-    _failed.set()
-    previous(kind, error, traceback)
 
 
 def _go_on_in_child() -> None:
@@ -178,8 +174,6 @@ def _go_on_in_child() -> None:
     _session = _session.forked()
 
 
-sys.excepthook = _note_failure
-atexit.register(_finish_at_exit)
 os.register_at_fork(
     before=lambda: _session.hold_still(),
     after_in_parent=lambda: _session.go_on(),

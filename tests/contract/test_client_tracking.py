@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,35 @@ def test_files_go_in_and_come_out(client: Client, run_id: str, tmp_path: Path) -
     with pytest.raises(NotFound):
         client.tracking.download_artifact(run_id, "nothing", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_links_to_files_are_followed_and_what_is_left_out_is_named(
+    client: Client, run_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "checkpoints"
+    (folder / "step_100").mkdir(parents=True)
+    (folder / "step_100" / "weights").write_text("x")
+    (folder / "best").symlink_to("step_100/weights")
+    (folder / "latest").symlink_to("step_100")
+    (folder / "broken").symlink_to("nothing")
+    os.mkfifo(folder / "pipe")
+    client.tracking.upload_artifact(run_id, folder)
+    assert [item.path for item in client.tracking.list_artifacts(run_id)] == ["best", "step_100"]
+    (record,) = [record for record in caplog.records if record.name == "lockgate.client"]
+    assert record.message.endswith(": 'broken'; 'latest'; 'pipe'")
+
+
+def test_name_that_is_refused_keeps_back_nothing_else_of_its_folder(
+    client: Client, run_id: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plots"
+    folder.mkdir()
+    for name in ("a", "b\\c", "caf\udce9", "z"):
+        (folder / name).write_text("x")
+    with pytest.raises(InvalidInput, match="was stored but 2: ") as error:
+        client.tracking.upload_artifact(run_id, folder)
+    assert repr("b\\c") in error.value.message and repr("caf\udce9") in error.value.message
+    assert [item.path for item in client.tracking.list_artifacts(run_id)] == ["a", "z"]
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc", "a\\b", "//a", "C:/x", "a/\0"])

@@ -1,5 +1,6 @@
 """A disk that is full: the caller is told at the line where nothing could be kept, and what was kept arrives."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -50,6 +51,40 @@ TMPFS = """
         outbox.close(10)
     assert list((disk / "outbox").iterdir()) == []
 """
+
+
+# Every file that the process may open is open, so the outbox's next one can only take the place of one that was sent.
+CROWDED = """
+    import resource
+    import lockgate
+    lockgate.log_metric("m", 1.0, step=0)
+    lockgate.flush()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    held = []
+    try:
+        while True:
+            held.append(open("/dev/null"))
+    except OSError:
+        pass
+    for step in range(1, 50_000):
+        lockgate.log_metric("m", 1.0, step=step)
+    lockgate.flush()
+    print("goes on")
+"""
+
+
+def test_process_that_may_open_no_further_file_slows_down_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "lockgate.yaml").write_text("model: churn\ntask: binary_classification\n")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CROWDED)],
+        cwd=tmp_path,
+        env={**os.environ, "LOCKGATE_OUTBOX_MB": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "goes on\n", done.stderr
+    assert "Too many open files" in done.stderr
 
 
 def test_caller_is_told_and_the_script_goes_on_when_there_is_room(tmp_path: Path) -> None:

@@ -95,6 +95,83 @@ def test_script_that_dies_has_failed(script: Script, records) -> None:
         assert only_run(client).info.status == "FAILED"
 
 
+def test_script_that_dies_has_failed_whoever_prints_of_what(script: Script, records) -> None:
+    done = script(LOGS + "import sys\nsys.excepthook = lambda *_: print('a nicer traceback')\n1 / 0")
+    assert done.returncode == 1
+    assert done.stdout == "a nicer traceback\n"
+    with records() as client:
+        assert only_run(client).info.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("sys.exit()", "FINISHED"), ("sys.exit(0)", "FINISHED"), ("sys.exit(3)", "FAILED"), ("sys.exit('no')", "FAILED")],
+)
+def test_exit_with_a_code_of_success_finishes_the_run_of_a_block(
+    script: Script, records, end: str, status: str
+) -> None:
+    script(f"import sys, lockgate\nwith lockgate.start_run():\n    {end}")
+    with records() as client:
+        assert only_run(client).info.status == status
+
+
+def test_handler_of_the_scripts_end_logs_to_its_run(script: Script, records) -> None:
+    done = script(
+        """
+import atexit, lockgate
+atexit.register(lambda: lockgate.log_metric("final", 2.0))
+lockgate.log_metric("loss", 1.0)
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with records() as client:
+        run = only_run(client)
+        assert run.info.status == "FINISHED"
+        assert {item.key for item in run.data.metrics} == {"loss", "final"}
+
+
+def test_what_is_logged_after_the_end_waits_for_the_run_that_was(script: Script, records, tmp_path: Path) -> None:
+    done = script(
+        """
+import atexit, threading, time
+atexit.register(lambda: (lockgate.log_metric("last", 2.0), time.sleep(0.2)))  # runs after those registered later
+import lockgate
+
+def watch():
+    while True:
+        lockgate.log_metric("gpu", 0.5)
+        time.sleep(0.01)
+
+with lockgate.start_run():
+    lockgate.log_metric("loss", 1.0)
+lockgate.log_metric("loss", 1.0)
+threading.Thread(target=watch, daemon=True).start()
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / ".lockgate" / "outbox").iterdir())
+    assert ", 0 kept, 0 refused." in script(FLUSH).stdout
+    with records() as client:
+        runs = client.tracking.search_runs([client.tracking.ensure_experiment("churn")]).runs
+        assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+        assert sorted(sorted(item.key for item in run.data.metrics) for run in runs) == [
+            ["gpu", "last", "loss"],
+            ["loss"],
+        ]
+
+
+def test_script_that_logged_nothing_begins_no_run_when_it_has_ended(script: Script, tmp_path: Path) -> None:
+    done = script(
+        """
+import atexit
+atexit.register(lambda: lockgate.log_metric("last", 2.0))
+import lockgate.training
+"""
+    )
+    assert "the script has ended and had logged nothing" in done.stderr
+    assert not (tmp_path / ".lockgate").exists()
+
+
 def test_block_is_one_run(script: Script, records) -> None:
     done = script(
         """
@@ -131,6 +208,59 @@ def test_stage_logs_to_the_run_of_its_pipeline(script: Script, tmp_path: Path) -
 def test_run_id_without_a_server_is_explained(script: Script) -> None:
     done = script("import lockgate; lockgate.log_metric('m', 1)", LOCKGATE_RUN_ID="a" * 32)
     assert "LOCKGATE_URI" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user whom the machine does not know")
+def test_user_without_a_home_is_asked_for_another_outbox(script: Script) -> None:
+    done = script(
+        """
+import os, lockgate.training
+os.chdir("/")
+os.setuid(54321)
+del os.environ["HOME"]
+lockgate.log_metric("m", 1.0)
+""",
+        LOCKGATE_URI=AWAY,
+        HOME="/",
+    )
+    assert "InvalidInput: this user has no home folder" in done.stderr
+    assert "LOCKGATE_OUTBOX names another folder" in done.stderr
+
+
+@pytest.mark.parametrize("run_id", ["../../x", "a/b", "A" * 32, "a" * 33])
+def test_what_is_no_id_of_a_run_names_no_file(script: Script, tmp_path: Path, run_id: str) -> None:
+    done = script("import lockgate; lockgate.log_metric('m', 1)", LOCKGATE_URI=AWAY, LOCKGATE_RUN_ID=run_id)
+    assert f"InvalidInput: LOCKGATE_RUN_ID is {run_id!r}" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["lockgate.yaml"]
+
+
+def test_worker_that_changes_its_folder_keeps_the_outbox_of_its_parent(script: Script, records, tmp_path: Path) -> None:
+    done = script(
+        """
+import os, lockgate
+os.mkdir("elsewhere")
+with lockgate.start_run():
+    lockgate.log_metric("parent", 1.0)
+    if (child := os.fork()) == 0:
+        os.chdir("elsewhere")
+        lockgate.log_metric("child", 1.0)
+        os._exit(0)
+    os.waitpid(child, 0)
+""",
+        LOCKGATE_OUTBOX="waiting",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    with records() as client:
+        assert {item.key for item in only_run(client).data.metrics} == {"parent", "child"}
+
+
+def test_project_whose_path_is_no_text_is_told_so(script: Script, tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    (tmp_path / "lockgate.yaml").rename(folder / "lockgate.yaml")
+    code = "import os, lockgate; os.chdir(b'caf\\xe9'); lockgate.log_metric('m', 1.0)"
+    assert "InvalidInput: the path of the project is no valid text" in script(code, LOCKGATE_OUTBOX="waiting").stderr
 
 
 def test_mistake_is_found_in_the_line_that_makes_it(script: Script, records) -> None:
@@ -300,12 +430,12 @@ import lockgate, os, threading
 for _ in range(20):
     try:
         lockgate.log_metric("m", 1.0)
-    except OSError as error:
-        print(type(error).__name__, threading.active_count(), len(os.listdir("/proc/self/fd")) < 30)
+    except lockgate.training.InvalidInput as error:
+        print("LOCKGATE_OUTBOX" in str(error), threading.active_count(), len(os.listdir("/proc/self/fd")) < 30)
 """,
         LOCKGATE_OUTBOX=str(tmp_path / "file" / "outbox"),
     )
-    assert done.stdout.splitlines() == ["NotADirectoryError 1 True"] * 20, done.stderr
+    assert done.stdout.splitlines() == ["True 1 True"] * 20, done.stderr
 
 
 def test_what_is_left_outside_of_a_project_is_flushed_outside_of_it(script: Script, tmp_path: Path) -> None:
@@ -394,6 +524,12 @@ def test_logged_folder_keeps_its_name_and_all_that_is_in_it(script: Script, reco
             names = {"roc.svg", "deep"} if folder.endswith("plots") else {"a.svg"}
             listed = client.tracking.list_artifacts(run_id, folder)
             assert {item.path for item in listed} == {f"{folder}/{name}" for name in names}
+
+
+def test_what_is_no_file_and_no_folder_is_refused(script: Script, tmp_path: Path) -> None:
+    done = script("import lockgate; lockgate.log_artifact('/dev/null')")
+    assert "InvalidInput: there is no file or folder /dev/null to log." in done.stderr
+    assert not (tmp_path / ".lockgate").exists()
 
 
 def test_import_alone_loads_nothing(script: Script) -> None:

@@ -1,6 +1,5 @@
 """What every command is handed: the project it works on and the way to its records, each made on first use."""
 
-import getpass
 import os
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lockgate.clock import Clock, SystemClock
-from lockgate.config import Settings, load_settings
+from lockgate.config import Settings, home_folder, load_settings, login_name
 from lockgate.documents import read_document
 from lockgate.project import Folder, decode_project, find_project, load_project
 
@@ -31,7 +30,7 @@ class App:
 
     @cached_property
     def settings(self) -> Settings:
-        return load_settings(environ=os.environ, home=Path.home(), **self.flags)
+        return load_settings(environ=os.environ, home=home_folder(), **self.flags)
 
     @cached_property
     def folder(self) -> Folder:
@@ -72,4 +71,4 @@ class App:
 
     @cached_property
     def user(self) -> str:
-        return self.settings.user or getpass.getuser()
+        return self.settings.user or login_name()

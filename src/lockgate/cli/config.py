@@ -1,7 +1,6 @@
 """`lockgate config`: every setting with where its value comes from."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,9 +21,9 @@ def config(app: "App", as_json: bool) -> None:
     Example: LOCKGATE_JOBS=4 lockgate config
     """
     from lockgate.cli.output import print_json, print_table
-    from lockgate.config import HELP, config_files, resolve
+    from lockgate.config import HELP, config_files, home_folder, resolve
 
-    files = config_files(environ=os.environ, home=Path.home())
+    files = config_files(environ=os.environ, home=home_folder())
     found = resolve(flags=app.flags, environ=os.environ, files=files)
     if as_json:
         print_json({item.name: {"value": item.shown, "origin": item.origin, "help": HELP[item.name]} for item in found})

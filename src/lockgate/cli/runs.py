@@ -91,7 +91,8 @@ def flush(app: App, as_json: bool) -> None:
     """Send what scripts logged and could not send, because they were killed or their server was away.
 
     What a running script has still to send is its own business. The next script of the project does the same by itself.
-    Outside of a project LOCKGATE_URI names the server.
+    Outside of a project LOCKGATE_URI names the server. A token is sent to no other: what was meant for another server
+    that wants a login is kept.
     Exit code 5: something is kept, because its server does not answer or does not take it.
 
     \b
@@ -99,16 +100,16 @@ def flush(app: App, as_json: bool) -> None:
     """
     from lockgate.cli.output import print_json, print_table
     from lockgate.client.outbox.leftovers import Leftovers, deliver_leftovers
+    from lockgate.connect import split_uri
     from lockgate.errors import Unavailable
 
     found = Leftovers([], [], [])
+    uri, *_ = split_uri(app.settings.uri)
     with ExitStack() as opened:
-        servers = _Servers(app, opened)
+        servers = _Servers(app, uri, opened)
         state = _state(app)
         for folder in _outboxes(app, state):
-            some = deliver_leftovers(
-                folder, app.client.tracking, home=app.settings.uri or state or "", open_server=servers.tracking
-            )
+            some = deliver_leftovers(folder, app.client.tracking, home=uri or state or "", open_server=servers.tracking)
             found.sent.extend(some.sent)
             found.kept.extend(some.kept)
             found.refused.extend(some.refused)
@@ -145,15 +146,18 @@ def _state(app: App) -> Path | None:
 def _outboxes(app: App, state: Path | None) -> set[Path]:
     """The project's, and that of the user's scripts outside of projects."""
     from lockgate.client.outbox.outbox import outbox_folder
+    from lockgate.config import home_folder
 
-    return {outbox_folder(app.settings, of, environ=os.environ, home=Path.home()) for of in (state, None)}
+    found = {outbox_folder(app.settings, of, environ=os.environ, home=home_folder()) for of in (state, None)}
+    return {folder for folder in found if folder is not None}
 
 
 class _Servers:
-    """Clients of other servers, by address; closed with `opened`."""
+    """Clients of servers by address, closed with `opened`: of the one at `uri`, and of others, which get no token."""
 
-    def __init__(self, app: App, opened: ExitStack) -> None:
+    def __init__(self, app: App, uri: str, opened: ExitStack) -> None:
         self._app = app
+        self._uri = uri
         self._opened = opened
         self._known: dict[str, Client] = {}
 
@@ -162,9 +166,12 @@ class _Servers:
 
         from lockgate.connect import connect
 
+        app = self._app
+        if uri.rstrip("/") == self._uri.rstrip("/"):
+            return app.client.tracking
         if uri not in self._known:
-            settings = msgspec.structs.replace(self._app.settings, uri=uri)
-            client = connect(settings, state=Path(), user=self._app.user, clock=self._app.clock)
+            settings = msgspec.structs.replace(app.settings, uri=uri, token="")
+            client = connect(settings, state=Path(), user=app.user, clock=app.clock)
             self._known[uri] = self._opened.enter_context(client)
         return self._known[uri].tracking
 

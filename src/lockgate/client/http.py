@@ -5,14 +5,16 @@ into the same place. Any other write is not, because it may have been done: whoe
 harmless.
 """
 
+import functools
 import http.client
 import os
 import select
 import socket
+import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http import HTTPStatus
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -22,6 +24,8 @@ import msgspec
 
 from lockgate.client.download import download
 from lockgate.client.transport import Transport
+from lockgate.client.trust import OWN_CERTIFICATES
+from lockgate.config import masked
 from lockgate.errors import (
     Conflict,
     InvalidInput,
@@ -47,32 +51,44 @@ _encoder = msgspec.json.Encoder()
 class HttpTransport(Transport):
     """To the server at `uri`.
 
-    Without a `token` or `password` the `user` counts only where nobody has to log in. `kind` is whose server it is
-    expected to be, in messages: Lockgate or MLflow.
+    Without a `token` or `password` the `user` counts only where nobody has to log in. A `token` that is a function is
+    asked again when the server refuses it: files that hold one are replaced. `kind` is whose server it is expected to
+    be, in messages: Lockgate or MLflow. `tls` says whose certificates are good; without it those the system trusts.
     """
 
-    def __init__(self, uri: str, *, user: str, token: str = "", password: str = "", kind: str = "Lockgate") -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        user: str,
+        token: str | Callable[[], str] = "",
+        password: str = "",
+        kind: str = "Lockgate",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         try:
             parts = urlsplit(uri if "//" in uri else f"http://{uri}")
             self._scheme, self._host, self._port = parts.scheme, parts.hostname or "", parts.port
+            self._host.encode("idna")  # as the look-up does, which would fail in every request
         except ValueError as error:
-            raise InvalidInput(f"{uri!r} is not the address of a server: {error}.") from error
+            raise InvalidInput(f"{masked(uri)!r} is not the address of a server; write http://HOST:PORT.") from error
         if self._scheme not in ("http", "https") or not self._host:
-            raise InvalidInput(f"{uri!r} is not the address of a server; write http://HOST:PORT.")
-        self.uri = uri
+            raise InvalidInput(f"{masked(uri)!r} is not the address of a server; write http://HOST:PORT.")
+        self.uri = masked(uri)
         self._kind = kind
         self._prefix = parts.path.rstrip("/")
+        self._tls = tls
         self._headers = {"X-Lockgate-User": quote(user), "Accept": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._token: Callable[[], str] = token if callable(token) else functools.partial(str, token)
+        if found := self._token():
+            self._headers["Authorization"] = f"Bearer {found}"
         elif password:
             self._headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
-        self._local = threading.local()
-        self._open: set[http.client.HTTPConnection] = set()
+        self._connections: dict[threading.Thread, http.client.HTTPConnection] = {}
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
         path, body = _encode(operation, request)
-        headers = {**self._headers, "Content-Type": "application/json"} if body is not None else self._headers
+        headers = {} if body is None else {"Content-Type": "application/json"}
         with self._request(operation.method, path, body=body, headers=headers) as answer:
             data = answer.read()
         try:
@@ -83,32 +99,30 @@ class HttpTransport(Transport):
     def put_file(self, path: str, local: Path) -> None:
         with _Beginning(local) as file:
             headers = {
-                **self._headers,
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(file.size_bytes),
                 DIGEST_HEADER: digest_stream(file),
             }
-            file.seek(0)
             with self._request("PUT", f"{PROXY_PATH}/{quote(path)}", body=file, headers=headers) as answer:
                 answer.read()
 
     def get_file(self, path: str, target: Path) -> None:
         def ask(headers: dict[str, str]) -> AbstractContextManager[http.client.HTTPResponse]:
-            return self._request("GET", f"{PROXY_PATH}/{quote(path)}", headers={**self._headers, **headers})
+            return self._request("GET", f"{PROXY_PATH}/{quote(path)}", headers=headers)
 
         with replacing(target) as partial:
             download(ask, partial)
 
     def close(self) -> None:
-        while self._open:
-            self._open.pop().close()
+        while self._connections:
+            self._connections.popitem()[1].close()
 
     @contextmanager
     def _request(
         self, method: str, path: str, *, headers: dict[str, str], body: bytes | BufferedReader | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """An answer with status 200, or 206 to a range. Raises the error that the server names, or Unavailable."""
-        connection = self._connection()
+        connection, login = self._connection(), self._headers.get("Authorization")
         try:
             try:
                 answer = self._send(connection, method, path, body, headers)
@@ -116,12 +130,19 @@ class HttpTransport(Transport):
                 connection.close()
                 if method not in ("GET", "PUT"):
                     raise
-                if isinstance(body, BufferedReader):
-                    body.seek(0)
+                answer = self._send(connection, method, path, body, headers)
+            if answer.status == HTTPStatus.UNAUTHORIZED and self._has_other_login(login):
+                connection.close()
                 answer = self._send(connection, method, path, body, headers)
             if answer.status not in (200, 206):
                 raise self._error(answer, path)
             yield answer
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise Unavailable(
+                f"the server at {self.uri} is not trusted: {error.verify_message}.",
+                hint=f"{OWN_CERTIFICATES} names the file with the certificate of who signed the server's",
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Unavailable(
@@ -140,24 +161,41 @@ class HttpTransport(Transport):
         body: bytes | BufferedReader | None,
         headers: dict[str, str],
     ) -> http.client.HTTPResponse:
+        if isinstance(body, BufferedReader):
+            body.seek(0)
         try:
-            connection.request(method, self._prefix + path, body=body, headers=headers)
+            connection.request(method, self._prefix + path, body=body, headers={**self._headers, **headers})
         except (BrokenPipeError, ConnectionResetError):
             if body is None:
                 raise
             # A server that refuses an upload answers before all of it is sent: its reason beats a broken pipe.
         return connection.getresponse()
 
+    def _has_other_login(self, refused: str | None) -> bool:
+        """Whether there is another one than was refused, now that the token is read again."""
+        with suppress(LockgateError):  # a file that is being replaced may be away for a moment
+            if token := self._token():
+                self._headers["Authorization"] = f"Bearer {token}"
+        return self._headers.get("Authorization") != refused
+
     def _connection(self) -> http.client.HTTPConnection:
-        found: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        thread = threading.current_thread()
+        found = self._connections.get(thread)
         if found is None:
-            kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
-            found = kind(self._host, self._port, timeout=_TIMEOUT_S, blocksize=_PIECE)  # of an upload
-            self._local.connection = found
-            self._open.add(found)
+            for other, unused in self._connections.copy().items():
+                if not other.is_alive():
+                    unused.close()
+                    self._connections.pop(other, None)  # another new thread may be at it
+            found = self._connections[thread] = self._new_connection()
         elif found.sock is not None and _is_readable(found.sock):
             found.close()  # nothing was asked, so this is the server's end of it: most close what is idle for seconds
         return found
+
+    def _new_connection(self) -> http.client.HTTPConnection:
+        host, port = self._host, self._port
+        if self._scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, blocksize=_PIECE, context=self._tls)
+        return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S, blocksize=_PIECE)  # of an upload
 
     def _error(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
         try:
@@ -168,12 +206,20 @@ class HttpTransport(Transport):
                 return PayloadTooLarge(f"what stands before {self.uri} takes no request to {path} of this size.")
             return self._strange(answer, path)
         wait_s = answer.getheader("Retry-After") or ""
-        if isinstance(error, TooManyRequests) and wait_s.isdigit():
+        if isinstance(error, TooManyRequests) and wait_s.isdecimal():
             error.retry_after_s = float(wait_s)
         return error
 
     def _strange(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
-        """Of something before the server, or of another server: it does not speak as ours and MLflow's do."""
+        """Of something before the server, or of another server: it does not speak as ours and MLflow's do.
+
+        A firewall or a login page may be gone the next time, so whoever can wait repeats it.
+        """
+        error = self._by_status(answer, path)
+        error.retry_helps = True
+        return error
+
+    def _by_status(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
         said = f"{self.uri} answered {path} with status {answer.status}"
         login = "who may use it is said by a token, or a user and a password; are they given, and right?"
         if answer.status == HTTPStatus.UNAUTHORIZED:

@@ -1,5 +1,6 @@
 """Experiments, runs, what is logged to them and their files, over MLflow's protocol like all training code."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -13,10 +14,13 @@ from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.purge import PURGE, Purge, Purged
 from lockgate.wire.series import LOG_SERIES, LogSeries, Series
 
+log = logging.getLogger("lockgate.client")
+
 EndStatus = Literal["FINISHED", "FAILED", "KILLED"]
 # MLflow's own limits for one batch, of each kind and of all; a larger one is sent in parts.
 _ITEMS_A_BATCH, _PARAMS_A_BATCH = 1000, 100
 _FILES_A_PAGE = 10_000
+_SHOWN = 10
 
 T = TypeVar("T")
 
@@ -160,17 +164,33 @@ class Tracking:
         return done
 
     def upload_artifact(self, run_id: str, local: Path, artifact_path: str = "") -> None:
-        """Store a file, or a folder with all it holds, in the folder `artifact_path` of the run."""
+        """Store a file, or a folder with all it holds, in the folder `artifact_path` of the run.
+
+        Like MLflow's client this follows links to files, not those to folders; a warning names what is left out. A name
+        that is refused keeps back nothing else of its folder; InvalidInput then says which.
+        """
         root = _proxied(self.get_run(run_id).info.artifact_uri)
-        if not local.exists():
-            raise NotFound(f"there is no file {local} to upload.")
         folder = _join(root, artifact_path)
         if local.is_file():
-            self._transport.put_file(_join(folder, local.name), local)
+            self._put_file(_join(folder, local.name), local)
             return
+        if not local.is_dir():
+            raise NotFound(f"there is no file or folder {local} to upload.")
+        left_out: list[str] = []
+        refused: list[str] = []
         for path in sorted(local.rglob("*")):
+            name = path.relative_to(local).as_posix()
             if path.is_file():
-                self._transport.put_file(_join(folder, path.relative_to(local).as_posix()), path)
+                try:
+                    self._put_file(_join(folder, name), path)
+                except InvalidInput as error:
+                    refused.append(f"{name!r}: {error.message}")
+            elif path.is_symlink() or not path.is_dir():
+                left_out.append(repr(name))
+        if left_out:
+            log.warning("links to folders and what is no file are left out of %s: %s", local, _brief(left_out))
+        if refused:
+            raise InvalidInput(f"all of {local} was stored but {len(refused)}: {_brief(refused)}")
 
     def list_artifacts(self, run_id: str, path: str = "") -> list[artifacts.FileInfo]:
         """One folder of the run's files; each `path` is relative to the run."""
@@ -196,6 +216,13 @@ class Tracking:
     def download_logged_model(self, model: logged_models.LoggedModel, target: Path) -> None:
         """Write the model's directory to `target`. Raises NotFound where it has no files."""
         self._download(_proxied(model.info.artifact_uri), target)
+
+    def _put_file(self, path: str, local: Path) -> None:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"the path {path!r} is no valid text.", hint="rename the file") from error
+        self._transport.put_file(path, local)
 
     def _download(self, path: str, target: Path) -> None:
         files = list(self._files(path))
@@ -233,6 +260,11 @@ def _proxied(uri: str) -> str:
 
 def _join(folder: str, name: str) -> str:
     return "/".join(part for part in (folder, name.strip("/")) if part)
+
+
+def _brief(items: Sequence[str]) -> str:
+    more = len(items) - _SHOWN
+    return "; ".join(items[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _tags(values: Mapping[str, str]) -> tuple[Tag, ...]:

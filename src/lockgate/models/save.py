@@ -43,12 +43,14 @@ def save_model(
     signature: Signature | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `model` to the directory `path`, whole or not at all; what was there is replaced.
+    """Write `model` to the directory `path`, whole or not at all; an earlier model there is replaced, nothing else is.
 
     `example` is some rows as the model takes them (Polars or pandas frame, or a 2-d array): the signature is inferred
     from it and the saved files are loaded and tried on it. `flavor` is `sklearn` (a pickle) or `onnx` (a scikit-learn
-    model is converted); without one, what `model` is. Raises InvalidInput for what cannot be saved.
+    model is converted); without one, what `model` is. Raises InvalidInput for what cannot be saved, and for a `path`
+    that is taken, before anything is written.
     """
+    _require_free(path)
     write = _writer(model, flavor)
     if len(example) == 0:
         raise InvalidInput("the example has no rows; give some as the model takes them.")
@@ -74,6 +76,20 @@ def save_model(
             put_in_place(temporary, path)
         finally:
             remove(temporary)
+
+
+def _require_free(path: Path) -> None:
+    """A model takes the place of nothing, of an empty folder, or of a model."""
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InvalidInput(
+            f"a model cannot take the place of {path}, which this process works in.",
+            hint="give it a folder of its own, as build/model",
+        )
+    if path.exists() and not (path / FILE_NAME).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise InvalidInput(
+            f"a model cannot take the place of {path}, which is there and is no model.",
+            hint="give it a folder of its own, as build/model, or delete what is there",
+        )
 
 
 def _writer(model: Any, flavor: str | None) -> Callable[[Any, Path, Signature], Written]:

@@ -1,4 +1,8 @@
+import http.server
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,3 +129,48 @@ def test_flush_keeps_what_its_server_does_not_take_and_says_why(app: App, run_id
     assert "cannot be reached" in kept[1]["reason"]
     assert unknown.exists()
     assert away.exists()
+
+
+@contextmanager
+def wanting_a_login() -> Iterator[tuple[str, list[str | None]]]:
+    """A server that lets nobody in, and notes with which login it was asked."""
+    logins: list[str | None] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            logins.append(self.headers.get("Authorization"))
+            said = b'{"error_code": "UNAUTHENTICATED", "message": "this server asks for a login."}'
+            self.send_response(401)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        do_POST = do_GET  # noqa: N815  # the name that the library calls
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", logins
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("own_home")
+def test_token_is_sent_to_the_configured_server_alone(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    with wanting_a_login() as (uri, logins):
+        path = leave(app, "f" * 32, uri)
+        result = CliRunner().invoke(runs, ["flush", "--json"], obj=app)
+        assert isinstance(result.exception, Unavailable)
+        (kept,) = json.loads(result.output)["kept"]
+        assert f"LOCKGATE_URI={uri} lockgate runs flush" in kept["reason"]
+        assert set(logins) == {None}
+        logins.clear()
+        there = App(start=app.start, clock=FakeClock(), uri=uri)
+        assert isinstance(CliRunner().invoke(runs, ["flush"], obj=there).exception, Unavailable)
+        assert set(logins) == {"Bearer secret"}
+    assert path.exists()

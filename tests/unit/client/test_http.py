@@ -9,7 +9,19 @@ from types import MappingProxyType
 import pytest
 
 from lockgate.client.http import HttpTransport, _Beginning
-from lockgate.errors import Conflict, InvalidInput, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
+from lockgate.clock import SystemClock
+from lockgate.config import Settings
+from lockgate.connect import connect
+from lockgate.errors import (
+    Conflict,
+    InvalidInput,
+    LockgateError,
+    NotFound,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
 from lockgate.hashing import digest_bytes
 from lockgate.wire.events import LIST_EVENTS, EventList, ListEvents
 from lockgate.wire.mlflow.artifacts import DIGEST_HEADER
@@ -81,6 +93,80 @@ def test_password_is_sent_as_basic_credentials() -> None:
     assert asked[1:] == ["Basic YW5uOnDDpHNzd29yZA=="]
 
 
+def test_login_in_the_address_is_used_and_shown_nowhere() -> None:
+    with answering((200, b"{}"), (502, b"<html>")) as (uri, asked):
+        settings = Settings(uri=uri.replace("//", "//ann:s3cr%40t@"), token="env:TOKEN")
+        with connect(settings, state=Path(), user="bob", clock=SystemClock(), environ={"TOKEN": "other"}) as client:
+            client.events.list_events()
+            with pytest.raises(Unavailable) as raised:
+                client.events.list_events()
+    assert asked[:2] == ["GET /base/api/lockgate/1/events/list-events ann", "Basic YW5uOnMzY3JAdA=="]
+    assert "s3cr" not in str(raised.value)
+
+
+REFUSED = (401, b'{"error_code": "UNAUTHENTICATED", "message": "the token is revoked."}')
+
+
+def test_token_that_was_replaced_is_read_again_when_the_server_refuses_it(tmp_path: Path) -> None:
+    kept, data = tmp_path / "token", tmp_path / "data"
+    kept.write_text("old")
+    data.write_bytes(b"x" * 100)
+    with answering((200, b"{}"), REFUSED, (200, b"{}"), (200, b"{}")) as (uri, asked):
+        transport = HttpTransport(uri, user="ann", token=kept.read_text)
+        transport.call(LIST_EVENTS, ListEvents())
+        kept.write_text("new")
+        transport.put_file("0/data", data)
+        transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert asked[1::2] == ["Bearer old", "Bearer old", "Bearer new", "Bearer new"]
+
+
+def test_token_that_is_still_the_refused_one_or_away_is_not_sent_again() -> None:
+    tokens = iter(["old", "old"])
+
+    def read() -> str:
+        found = next(tokens, None)
+        if found is None:
+            raise InvalidInput("the file of the token is away.")
+        return found
+
+    with answering(REFUSED, REFUSED) as (uri, asked):
+        transport = HttpTransport(uri, user="ann", token=read)
+        for _ in range(2):
+            with pytest.raises(Unauthenticated, match="is revoked"):
+                transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert asked[1::2] == ["Bearer old", "Bearer old"]
+
+
+def test_connection_of_a_thread_that_is_gone_is_closed_when_the_next_one_asks() -> None:
+    def serve_two() -> None:
+        for _ in range(2):
+            connection, _ = listening.accept()
+            held.append(connection)
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve_two)
+        server.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}", user="ann")
+        for _ in range(2):
+            worker = threading.Thread(target=transport.call, args=(LIST_EVENTS, ListEvents()))
+            worker.start()
+            worker.join()
+        server.join()
+        held[0].settimeout(10)
+        assert held[0].recv(1) == b""
+        held[1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            held[1].recv(1)
+        transport.close()
+    for connection in held:
+        connection.close()
+
+
 def test_write_after_the_server_closed_an_idle_connection_goes_over_a_new_one() -> None:
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -133,7 +219,17 @@ def test_request_that_a_proxy_finds_too_large_is_not_one_to_repeat() -> None:
         transport.close()
 
 
-@pytest.mark.parametrize(("said", "wait_s"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)])
+@pytest.mark.parametrize("status", [302, 403, 404])
+def test_what_stands_before_the_server_may_let_the_same_request_through_later(status: int) -> None:
+    with answering((status, b"<html>"), headers={"Location": "https://login.example"}) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(LockgateError) as raised:
+            transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert raised.value.retry_helps
+
+
+@pytest.mark.parametrize(("said", "wait_s"), [("7", 7.0), ("²", 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)])
 def test_server_says_how_long_to_wait(said: str, wait_s: float) -> None:
     body = b'{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}'
     with answering((429, body), headers={"Retry-After": said}) as (uri, _):
@@ -170,7 +266,9 @@ def test_broken_download_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("uri", ["ftp://x", "http://", "sqlite:///a.db", "http://[::1", "http://a:b"])
+@pytest.mark.parametrize(
+    "uri", ["ftp://x", "http://", "sqlite:///a.db", "http://[::1", "http://a:b", f"http://{'a' * 64}.example"]
+)
 def test_address_that_is_none_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInput, match="not the address"):
         HttpTransport(uri, user="a")
@@ -214,3 +312,9 @@ def test_upload_of_a_file_that_shrinks_is_an_error_at_once(tmp_path: Path) -> No
         file.write_bytes(b"")
         with pytest.raises(Conflict, match="became shorter"):
             beginning.read(10)
+
+
+def test_password_that_should_have_been_escaped_is_not_repeated() -> None:
+    for uri in ("http://ann:SEC/RET#1@host", "ftp://ann:SECRET@host"):
+        with pytest.raises(InvalidInput, match="ann:\\*\\*\\*@host' is not the address of a server"):
+            HttpTransport(uri, user="ann")

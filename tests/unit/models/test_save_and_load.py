@@ -145,6 +145,37 @@ def test_saving_again_replaces_the_directory_and_leaves_nothing_beside_it(tmp_pa
     assert value["metadata"]["rows"] == "200"
 
 
+@pytest.mark.parametrize("taken", ["precious", "precious/train.py"])
+def test_model_takes_the_place_of_no_other_files(tmp_path: Path, taken: str) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "train.py").write_text("hi")
+    frame, y = cancer()
+    model = LogisticRegression(max_iter=5000).fit(frame, y)
+    with pytest.raises(InvalidInput, match="is there and is no model"):
+        save_model(model, tmp_path / taken, example=frame.head(2))
+    assert [path.name for path in tmp_path.rglob("*")] == ["precious", "train.py"]
+    assert (tmp_path / "precious" / "train.py").read_text() == "hi"
+
+
+@pytest.mark.parametrize("path", [".", "..", "../here"])
+def test_model_takes_the_place_of_no_folder_that_we_work_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    frame, y = cancer()
+    model = LogisticRegression(max_iter=5000).fit(frame, y)
+    with pytest.raises(InvalidInput, match="which this process works in"):
+        save_model(model, Path(path), example=frame.head(2))
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
+def test_model_may_take_the_place_of_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    saved(tmp_path)
+    assert (tmp_path / "m" / "MLmodel").is_file()
+
+
 def test_failed_save_leaves_nothing(tmp_path: Path) -> None:
     frame, _ = cancer()
     with pytest.raises(InvalidInput, match="cannot be pickled"):

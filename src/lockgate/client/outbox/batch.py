@@ -63,10 +63,18 @@ class Batch:
 
 
 def gather(items: list[Item], start: int) -> Batch:
-    """The next batch of a segment from `start` on; one that ends where it starts is empty. Raises DataDamaged."""
+    """The next batch of a segment from `start` on; one that ends where it starts is empty. Raises DataDamaged.
+
+    A record that cannot be read keeps back none that is before it.
+    """
     batch = Batch(end=start)
     for payload, end in items:
-        record = _decoded(payload)
+        try:
+            record = _decoded(payload)
+        except DataDamaged:
+            if batch.end > start:
+                break
+            raise
         if type(record) is Metrics:
             _add(batch, record)
         elif type(record) is Params:

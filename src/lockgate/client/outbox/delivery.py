@@ -4,8 +4,9 @@ Repeating a batch is harmless: a value of a metric that is there already changes
 value it has, and a tag is set to what it was set to.
 
 What the server will never accept must not keep back the rest: a refused batch is sent again name by name, and only
-the names that are refused themselves are given up and reported. A run that takes nothing at all (it is not there, or
-deleted) is no matter of names: its segment stays where it is.
+the names that are refused themselves are given up and reported; of a metric that is too large for whatever stands
+before the server, only a value that is too large alone. A run that takes nothing at all (it is not there, or deleted)
+is no matter of names: its segment stays where it is.
 """
 
 import math
@@ -21,7 +22,8 @@ from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLar
 from lockgate.wire.mlflow.runs import Number, number_out
 from lockgate.wire.series import Series
 
-# Errors of what was sent. Everything else is trouble that may pass: the network, a full disk, a token that expired.
+# Errors of what was sent, as the server says them; of what stands before it they help to repeat. Everything else is
+# trouble that may pass: the network, a full disk, a token that expired.
 _FINAL = (InvalidInput, NotFound, PayloadTooLarge)
 
 
@@ -37,6 +39,10 @@ class Refusal(NamedTuple):
 
 class RunClosed(InvalidInput):
     """The run takes nothing from us: it is unknown or deleted, cannot begin, or is not ours to write to."""
+
+
+class NoRole(RunClosed):
+    """The run has begun and is not ours to write to now: a role that was taken may be given back."""
 
 
 def deliver(
@@ -74,6 +80,8 @@ def begin_run(header: Header, tracking: Tracking) -> None:
     try:
         tracking.begin_run(header.run_id, experiment=begin.experiment, run_name=begin.run_name, at=begin.at)
     except (*_FINAL, PermissionDenied) as error:
+        if error.retry_helps:
+            raise
         raise RunClosed(f"the run {header.run_id} cannot begin: {error.message}", hint=error.hint) from error
 
 
@@ -86,25 +94,48 @@ def _send(batch: Batch, run_id: str, tracking: Tracking, refuse: Callable[[Refus
         if batch.ended is not None:
             tracking.finish_run(run_id, batch.ended.status, at=batch.ended.at)
     except PermissionDenied as error:
-        raise RunClosed(f"nothing can be logged to the run {run_id}: {error.message}", hint=error.hint) from error
-    except _FINAL:
+        raise NoRole(f"nothing can be logged to the run {run_id}: {error.message}", hint=error.hint) from error
+    except _FINAL as error:
+        if error.retry_helps:
+            raise
         _require_open(run_id, tracking)
         for what, send in _one_by_one(batch, run_id, tracking):
             try:
                 send()
             except _FINAL as error:
+                if error.retry_helps:
+                    raise
                 refuse(Refusal(what, error))
 
 
 def _one_by_one(batch: Batch, run_id: str, tracking: Tracking) -> Iterator[tuple[str, Callable[[], None]]]:
-    for item in batch.metrics.items():
-        yield f"metric {item[0]!r}", partial(tracking.log_series, run_id, [_series(*item)])
+    for key, columns in batch.metrics.items():
+        yield f"metric {key!r}", partial(_send_in_pieces, key, columns, run_id, tracking)
     for key, value in batch.params.items():
         yield f"param {key!r}", partial(tracking.log_batch, run_id, params={key: value})
     for key, value in batch.tags.items():
         yield f"tag {key!r}", partial(tracking.log_batch, run_id, tags={key: value})
     if batch.ended is not None:
         yield "the end of the run", partial(tracking.finish_run, run_id, batch.ended.status, at=batch.ended.at)
+
+
+def _send_in_pieces(key: str, columns: Columns, run_id: str, tracking: Tracking) -> None:
+    """In halves of halves where it is too large. Raises when all that could be sent was."""
+    try:
+        tracking.log_series(run_id, [_series(key, columns)])
+    except PayloadTooLarge:
+        count = len(columns.values)
+        if count == 1:
+            raise
+        too_large = None
+        for part in (slice(0, count // 2), slice(count // 2, count)):
+            try:
+                piece = Columns(columns.values[part], columns.timestamps[part], columns.steps[part])
+                _send_in_pieces(key, piece, run_id, tracking)
+            except PayloadTooLarge as error:
+                too_large = error
+        if too_large is not None:
+            raise too_large from None
 
 
 def _require_open(run_id: str, tracking: Tracking) -> None:

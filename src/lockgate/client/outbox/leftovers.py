@@ -6,6 +6,7 @@ nobody knows it yet: then it goes to the installation that it was meant for.
 """
 
 import logging
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import NamedTuple
 from lockgate.client.outbox.delivery import Refusal, deliver
 from lockgate.client.outbox.segment import SUFFIX, Header, Segment
 from lockgate.client.tracking import Tracking
-from lockgate.errors import LockgateError, NotFound
+from lockgate.config import masked
+from lockgate.errors import DataDamaged, LockgateError, NotFound, Unauthenticated
 from lockgate.store.atomic import orphans
 
 log = logging.getLogger("lockgate.outbox")
@@ -48,8 +50,9 @@ def deliver_leftovers(
     """Send what lies in an outbox and belongs to no running process; of one run or of all.
 
     `home` is the address that `tracking` leads to, or the state folder of its project. `open_server` leads to the
-    server of an address; without it only runs that `tracking` knows, or is to know, are sent. Never raises what a
-    server says: that is in `kept`. `alone` is held around each question and each batch.
+    server of an address, without a login: it is a file that names it, and anybody may have written that. Without
+    `open_server` only runs that `tracking` knows, or is to know, are sent. Never raises what a server says: that is in
+    `kept`. `alone` is held around each question and each batch.
     """
     found = Leftovers([], [], [])
     blocked: set[str] = set()
@@ -67,14 +70,16 @@ def deliver_leftovers(
         if segment is None:
             blocked.add(origin)
             continue
+        server = tracking
         try:
-            is_ours = _belongs(segment, home)
-            with alone or nullcontext():
-                server = tracking if is_ours else _tracking_for(segment.header, tracking, open_server)
+            if not _belongs(segment, home):
+                with alone or nullcontext():
+                    server = _tracking_for(segment.header, tracking, open_server)
             _deliver(segment, server, found, alone)
         except LockgateError as error:
             blocked.add(origin)
-            found.kept.append(Kept(path, segment.header.run_id, error))
+            reason = _to_be_named(error, segment.header.uri) if server is not tracking else error
+            found.kept.append(Kept(path, segment.header.run_id, reason))
         finally:
             segment.close()
     return found
@@ -87,7 +92,11 @@ def _deliver(
     if torn := segment.torn_bytes():
         # A call that was killed half-way never returned, so its caller was promised nothing.
         log.warning("the last %d bytes of %s were not written whole (a kill, or a power cut)", torn, segment.path)
-    segment.delete()
+    if damaged := segment.damaged_bytes:
+        lost = DataDamaged(f"what they held is lost; the file is kept as {segment.set_aside()}.")
+        found.refused.append(Refusal(f"{damaged} damaged bytes in the middle of {segment.path.name}", lost))
+    else:
+        segment.delete()
     found.sent.append(segment.path)
 
 
@@ -115,3 +124,14 @@ def _tracking_for(header: Header, tracking: Tracking, open_server: Callable[[str
             raise
         return open_server(header.uri)
     return tracking
+
+
+def _to_be_named(error: LockgateError, uri: str) -> LockgateError:
+    """A login goes to a server that its user names, and to no other."""
+    if not isinstance(error, Unauthenticated):
+        return error
+    address = masked(uri)
+    return Unauthenticated(
+        f"the server at {address} wants a login: {error.message}",
+        hint=f"with a token for it: LOCKGATE_URI={shlex.quote(address)} lockgate runs flush",
+    )

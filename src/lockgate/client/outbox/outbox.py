@@ -7,12 +7,14 @@ A call that comes while a record cannot join the others (a signal handler's in t
 run another one has just ended) has a file for itself. A sender finds that as it finds what a killed process left.
 """
 
+import errno
 import itertools
 import logging
 import random
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -34,13 +36,16 @@ _LOOK_AGAIN_S = 0.5
 _JOIN_LIMIT_S = 2.0
 
 
-def outbox_folder(settings: Settings, state: Path | None, *, environ: Mapping[str, str], home: Path) -> Path:
-    """Where a process keeps its outbox: the setting, the project's state folder, or the user's."""
+def outbox_folder(
+    settings: Settings, state: Path | None, *, environ: Mapping[str, str], home: Path | None
+) -> Path | None:
+    """Where a process keeps its outbox: the setting, the project's state folder, or the user's; None without any."""
     if settings.outbox:
         return Path(settings.outbox).absolute()
     if state is not None:
         return state / "outbox"
-    return Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "lockgate" / "outbox"
+    user = environ.get("XDG_STATE_HOME") or (home and home / ".local" / "state")
+    return Path(user).absolute() / "lockgate" / "outbox" if user else None
 
 
 class Outbox:
@@ -177,10 +182,13 @@ class Outbox:
             return f"{self._limit >> 20} MB (the setting outbox_mb) wait to be sent"
         while self._last is None or not self._last.has_room(record):
             try:
-                self._begin_segment(size)
-            except OSError as error:
-                if not self._has_made_room(error, may_wait):
-                    return f"the disk of {self.folder} is full"
+                with _naming_no_room(self.folder):
+                    self._begin_segment(size)
+            except StorageFull as error:
+                if not may_wait or (not self.pending_bytes and self._last is None):
+                    raise
+                if not self._has_made_room():
+                    return f"the disk of {self.folder} takes no further file ({error.__cause__})"
         self._last.append(record)
         self._appended += size
         return ""
@@ -189,7 +197,7 @@ class Outbox:
         """In a file that is whole at once and nobody's: our sender finds it, or the next script's."""
         header = msgspec.structs.replace(self._header, begin=None) if self.has_sent else self._header
         name = f"{self._apart_name}-{next(self._apart_numbers):06}"  # in order: a tag may be set again
-        with naming_full_disk(self.folder):
+        with _naming_no_room(self.folder):
             segment = Segment.create(self.folder, name, header, room=len(record))
         segment.append(record)
         segment.close()
@@ -204,14 +212,8 @@ class Outbox:
         self._last = segment
         self._sender.segments.append(segment)
 
-    def _has_made_room(self, error: OSError, may_wait: bool) -> bool:
-        """By deleting what was sent. Raises StorageFull where there will be no room, and what is no matter of room."""
-        try:
-            with naming_full_disk(self.folder):
-                raise error
-        except StorageFull:
-            if not may_wait or (not self.pending_bytes and self._last is None):
-                raise
+    def _has_made_room(self) -> bool:
+        """By deleting what was sent."""
         if self.pending_bytes or self._sender.is_busy:
             return False
         self._sender.forget_sent()
@@ -219,8 +221,8 @@ class Outbox:
         return True
 
     def _wait_for_room(self, why: str) -> None:
-        if self._sender.stopped_by is not None:
-            raise self._sender.stopped_by
+        if (stopped := self._sender.stopped_by) is not None:
+            raise stopped
         if not self._has_warned:
             self._has_warned = True
             log.warning("%s: logging waits until there is room.", why)
@@ -235,10 +237,26 @@ class Outbox:
         kept = f"{self.pending_bytes:,} bytes of logged values remain in {self.folder}"
         if (stopped := self._sender.stopped_by) is not None:
             return InvalidInput(f"{kept}: {stopped.message}", hint=stopped.hint)
-        reason = self._sender.trouble.message if self._sender.trouble else "the server is slower than that."
+        trouble = self._sender.trouble
+        reason = trouble.message if trouble else "the server is slower than that."
         return DeadlineExceeded(
             f"{kept}, not sent within {timeout_s:g} s: {reason}", hint="lockgate runs flush sends them"
         )
+
+
+@contextmanager
+def _naming_no_room(folder: Path) -> Iterator[None]:
+    """Turns what deleting a sent file would help against into StorageFull: a full disk, and too many open files."""
+    try:
+        with naming_full_disk(folder):
+            yield
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise StorageFull(
+            f"no file in {folder} could be opened: {error.strerror}.",
+            hint="allow more with ulimit -n, or close files, connections and threads",
+        ) from error
 
 
 def _new_name(run_id: str) -> str:

@@ -5,9 +5,10 @@
 The file has its full size from the start and is mapped into memory, so appending is a copy: no system call, no full
 disk half-way, and no moment at which the sending thread could take the interpreter's lock from the training loop.
 What was copied belongs to the kernel: it survives kill -9 of every process, and a power cut may take the last moments.
-A kill in the middle of a copy leaves a record that its checksum gives away. `sent` is how far the server has
-acknowledged; it is set after the fact, so a crash makes a sender repeat at most one batch. It is copied whole, where
-`pack_into` writes zeros first: killed between the two, it would have made a later sender give up what is behind it.
+A kill in the middle of a copy leaves a record that its checksum gives away; a disk may do that to any other record,
+so reading goes on behind it, wherever the next whole one is. `sent` is how far the server has acknowledged; it is set
+after the fact, so a crash makes a sender repeat at most one batch. It is copied whole, where `pack_into` writes zeros
+first: killed between the two, it would have made a later sender give up what is behind it.
 
 Whoever has the file open holds its flock, which the kernel drops with its holder: no two processes send one segment.
 """
@@ -16,6 +17,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -76,6 +78,7 @@ class Segment:
             self._map.close()
             raise
         self.size = size or len(self._map)  # up to here there may be records
+        self._gaps: dict[int, int] = {}  # where it is damaged, and how many bytes
 
     @classmethod
     def create(cls, folder: Path, name: str, header: Header, *, room: int) -> "Segment":
@@ -109,16 +112,22 @@ class Segment:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unavailable(f"{path} cannot be read: {error.strerror}.", hint="whose file is it?") from error
+            raise _unreadable(path, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_nlink > 0:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise ValueError("a pipe or a device")
+            if found.st_nlink > 0:
                 return cls(path, fd, size=0)
         except BlockingIOError:
             pass
         except ValueError as error:
             os.close(fd)
             raise DataDamaged(f"{path} is not a segment of an outbox.", hint="move it away") from error
+        except OSError as error:
+            os.close(fd)
+            raise _unreadable(path, error) from error
         os.close(fd)  # another process has it, or deleted it between our open and our lock
         return None
 
@@ -148,15 +157,23 @@ class Segment:
         self.size = end
 
     def read(self) -> list[Item]:
-        """The next records behind `sent`; none where there is no whole one, or a damaged one comes next."""
-        sent = self._sent
-        found = _whole(self._map[sent : min(sent + _READ_BYTES, self.size)], sent)
-        if found:
+        """The next records behind `sent`, and behind what is damaged there; none where no whole one follows."""
+        found = self._read_from(self._sent)
+        if not found and (damaged := _before_next(self._written())):
+            self._gaps[self._sent] = damaged
+            found = self._read_from(self._sent + damaged)
+        return found
+
+    def _read_from(self, start: int) -> list[Item]:
+        found = _whole(self._map[start : min(start + _READ_BYTES, self.size)], start)
+        if found or start + _FRAME.size > self.size:
             return found
-        if sent + _FRAME.size > self.size:
-            return []
-        longer = sent + _FRAME.size + _FRAME.unpack_from(self._map, sent)[0]  # than what we read at once
-        return _whole(self._map[sent:longer], sent) if longer <= self.size else []
+        longer = start + _FRAME.size + _FRAME.unpack_from(self._map, start)[0]  # than what we read at once
+        return _whole(self._map[start:longer], start) if longer <= self.size else []
+
+    def _written(self) -> bytes:
+        """What is behind `sent`."""
+        return self._map[self._sent : self.size].rstrip(b"\0")
 
     def mark_sent(self, end: int) -> None:
         """Everything before `end` was acknowledged."""
@@ -165,7 +182,18 @@ class Segment:
 
     def torn_bytes(self) -> int:
         """What was written behind the last whole record, when all of those were sent."""
-        return len(self._map[self._sent : self.size].rstrip(b"\0"))
+        return len(self._written())
+
+    @property
+    def damaged_bytes(self) -> int:
+        """What was not read although whole records are behind it."""
+        return sum(self._gaps.values())
+
+    def set_aside(self) -> Path:
+        """Under a name that no sender looks for; what is returned."""
+        aside = self.path.with_suffix(".damaged")
+        self.path.rename(aside)
+        return aside
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -201,6 +229,24 @@ def _whole(data: bytes, offset: int) -> list[Item]:
             break
         found.append((payload, offset + at))
     return found
+
+
+def _before_next(data: bytes) -> int:
+    """How many bytes there are before a whole record that does not start at once; 0 where none follows.
+
+    Its length may be what is damaged, so it may be anywhere: a wrong place is given away by the checksum.
+    """
+    padded = memoryview(data + bytes(_FRAME.size))  # a record's last bytes may have been zeros
+    for at in range(1, len(data) - _FRAME.size):
+        length, checksum = _FRAME.unpack_from(padded, at)
+        end = at + _FRAME.size + length
+        if length and end <= len(padded) and zlib.crc32(padded[at + _FRAME.size : end]) == checksum:
+            return at
+    return 0
+
+
+def _unreadable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"{path} cannot be read: {error.strerror}.", hint="whose file is it?")
 
 
 def _read_start(data: mmap.mmap) -> tuple[Header, int, int]:

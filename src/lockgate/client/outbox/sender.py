@@ -2,17 +2,19 @@
 
 little to send    send it, and look again after 50 ms or when woken: a loop's steps go together, not one by one
 trouble           again after 0.2 s, doubled each time to 30 s at most, less up to half of it at random
-the run is gone   stop: the segments stay, and `stopped_by` says why
+the run is gone   the same, as it may be restored; until then `stopped_by` says why, to who would wait for nothing
 """
 
+import contextlib
 import logging
+import queue
 import random
 import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from lockgate.client.outbox.delivery import Refusal, RunClosed, deliver
+from lockgate.client.outbox.delivery import NoRole, Refusal, RunClosed, deliver
 from lockgate.client.outbox.leftovers import Kept, deliver_leftovers
 from lockgate.client.outbox.segment import Segment
 from lockgate.client.tracking import Tracking
@@ -24,6 +26,7 @@ log = logging.getLogger("lockgate.outbox")
 _IDLE_S = 0.05
 _FULL_BYTES = 1 << 18  # about a request of as many values as it takes
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_LONGEST_ASKED_PAUSE_S = 300.0  # by the server: a day is a mistake, and more seconds than a clock has are possible
 _REFUSALS_KEPT = 20
 
 
@@ -37,7 +40,6 @@ class Sender:
         self.acknowledged = 0  # bytes of records
         self.apart: deque[Path] = deque()  # records of this run that have a file for themselves, by the outbox
         self.apart_sent = 0  # how many of them
-        self.stopped_by: LockgateError | None = None
         self.trouble: LockgateError | None = None  # why the last attempt failed
         self.refusals: list[Refusal] = []
         self.refused = 0
@@ -48,7 +50,7 @@ class Sender:
         self._clock = clock
         self._rng = rng
         self._moved = threading.Condition()
-        self._wake = threading.Event()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event's lock would deadlock signal handlers
         self._is_ending = False
         self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="lockgate-outbox", daemon=True)
@@ -58,15 +60,25 @@ class Sender:
 
     def wake(self) -> None:
         """Try now."""
-        self._wake.set()
+        self._wake.put(None)
+
+    @property
+    def stopped_by(self) -> LockgateError | None:
+        """What will not pass by waiting, as far as the last attempt knows."""
+        error = self.trouble
+        return error if isinstance(error, RunClosed | DataDamaged) and not isinstance(error, NoRole) else None
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
-        """Whether it came true, looked at whenever something was acknowledged. Ends early where sending stopped."""
+        """Whether it came true, looked at whenever something was acknowledged.
+
+        Ends early where an attempt that ends meanwhile says that waiting does not help.
+        """
+        known = self.stopped_by
         deadline = None if timeout_s is None else self._clock.monotonic() + timeout_s
         with self._moved:
             while not condition():
                 left = None if deadline is None else deadline - self._clock.monotonic()
-                if self.stopped_by is not None or (left is not None and left <= 0):
+                if self.stopped_by not in (None, known) or (left is not None and left <= 0):
                     return False
                 self._moved.wait(left)
         return True
@@ -81,7 +93,7 @@ class Sender:
         False where that takes longer, and the segments are still in use.
         """
         self._is_ending = True
-        self._wake.set()
+        self.wake()
         self._thread.join(timeout_s)
         return not self.is_running
 
@@ -124,9 +136,6 @@ class Sender:
                 self._send_apart()
                 attempts, pause = 0, _IDLE_S
                 self.trouble = None
-            except (RunClosed, DataDamaged) as error:
-                self._stop_because(error)
-                return
             except LockgateError as error:
                 attempts += 1
                 pause = self._pause_after(attempts, error)
@@ -134,8 +143,10 @@ class Sender:
                 log.exception("values could not be sent; they are kept, and sent again")
                 attempts += 1
                 pause = self._pause_after(attempts, Unavailable(f"{type(error).__name__}: {error}"))
-            self._wake.wait(pause)
-            self._wake.clear()
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=pause)
+                while True:
+                    self._wake.get_nowait()
         try:
             self.forget_sent()
             if not self.segments:
@@ -181,14 +192,13 @@ class Sender:
             log.error("refused: %s", refusal)
 
     def _pause_after(self, attempts: int, error: LockgateError) -> float:
-        if self.trouble is None:
-            log.warning("values cannot be sent, training goes on and they are kept: %s", error.message)
-        self.trouble = error
-        pause = min(_FIRST_PAUSE_S * (1 << min(attempts - 1, 10)), _LONGEST_PAUSE_S) * self._rng.uniform(0.5, 1.0)
-        return max(pause, error.retry_after_s) if isinstance(error, TooManyRequests) else pause
-
-    def _stop_because(self, error: LockgateError) -> None:
-        log.error("nothing more is sent: %s", error)
+        before, was_stopped = self.trouble, self.stopped_by is not None
         with self._moved:
-            self.stopped_by = error
+            self.trouble = error
             self._moved.notify_all()
+        if before is None or (self.stopped_by is not None and not was_stopped):
+            log.warning("values cannot be sent, training goes on and they are kept: %s", error)
+        pause = min(_FIRST_PAUSE_S * (1 << min(attempts - 1, 10)), _LONGEST_PAUSE_S) * self._rng.uniform(0.5, 1.0)
+        if isinstance(error, TooManyRequests):
+            pause = max(pause, min(error.retry_after_s, _LONGEST_ASKED_PAUSE_S))
+        return pause

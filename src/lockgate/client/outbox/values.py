@@ -11,6 +11,7 @@ from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
 
 _LONGEST_NAME = 250
+_LONGEST_SHOWN = 300
 _NAMES_REMEMBERED = 10_000
 _FLOATS, _TEXTS = frozenset({float}), frozenset({str})
 _known_names: set[str] = set()
@@ -33,9 +34,9 @@ def numbers(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _number(name: str, value: Any) -> float:  # anything with __float__
     if not isinstance(value, str | bytes):
-        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
+        with contextlib.suppress(Exception):  # a class of the user's fails in its own way
             return float(value)
-    raise InvalidInput(f"the value of metric {name!r} is not a number: {value!r}.")
+    raise InvalidInput(f"the value of metric {name!r} is not a number: {_shown(value)}.")
 
 
 def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
@@ -47,7 +48,10 @@ def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
 
 def text_of(what: str, value: Scalar) -> str:
     """Raises InvalidInput where no server could keep it."""
-    text = str(value)
+    try:
+        text = str(value)
+    except Exception as error:  # a class of the user's fails in its own way, and int with more than 4300 digits
+        raise InvalidInput(f"{what} cannot be written as text: {_shown(value)}.") from error
     if not _can_be_written(text):
         raise InvalidInput(f"{what} is no valid text: {text[:300]!r}.")
     return text
@@ -67,7 +71,7 @@ def _can_be_written(text: str) -> bool:
 def _require_names(named: Mapping[str, object]) -> None:
     for name in named:
         if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not _can_be_written(name):
-            raise InvalidInput(f"a name is a text of 1 to {_LONGEST_NAME} characters, not {str(name)[:300]!r}.")
+            raise InvalidInput(f"a name is a text of 1 to {_LONGEST_NAME} characters, not {_shown(name)}.")
     if len(_known_names) > _NAMES_REMEMBERED:
         _known_names.clear()
     _known_names.update(named)
@@ -77,11 +81,19 @@ def whole(step: Any) -> int:  # anything with __index__
     """A step as an int of Python's own."""
     try:
         number = index(step)
-    except TypeError:
-        raise InvalidInput(f"a step is a whole number, not {step!r}.") from None
+    except Exception as error:  # a class of the user's fails in its own way
+        raise InvalidInput(f"a step is a whole number, not {_shown(step)}.") from error
     if not -(2**63) <= number < 2**63:
-        raise InvalidInput(f"the step {number} does not fit 64 bits.")
+        raise InvalidInput(f"the step {_shown(number)} does not fit 64 bits.")
     return number
+
+
+def _shown(value: object) -> str:
+    """Short, for a message, whatever it is."""
+    shown = f"<{type(value).__name__}>"
+    with contextlib.suppress(Exception):  # as of `str` above
+        shown = repr(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
 def parts(values: dict[str, T]) -> Iterator[dict[str, T]]:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from lockgate.client.tracking import Tracking
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.connect import connect
-from lockgate.errors import DataDamaged, InvalidInput, NotFound, Unavailable
+from lockgate.errors import DataDamaged, InvalidInput, NotFound, Unauthenticated, Unavailable
 
 
 def leave(folder: Path, name: str, header: Header, *records: Record) -> Path:
@@ -162,6 +163,55 @@ def test_torn_end_is_mentioned_and_what_is_before_it_arrives(
     assert deliver_leftovers(folder, client.tracking).sent == [path]
     assert [item.step for item in client.tracking.metric_history(run_id, "m")] == [1]
     assert "were not written whole" in caplog.text
+
+
+def test_damage_in_the_middle_costs_what_is_damaged_and_is_told(client: Client, run_id: str, folder: Path) -> None:
+    records = [Metrics(1, step, {"m": 1.0}) for step in range(100)]
+    path = leave(folder, f"{run_id}-aa-000000", Header(run_id, ""), *records)
+    data = bytearray(path.read_bytes())
+    data[len(data.rstrip(b"\0")) // 2] ^= 0x40
+    path.write_bytes(data)
+    found = deliver_leftovers(folder, client.tracking)
+    assert (found.sent, found.kept) == ([path], [])
+    assert len(client.tracking.metric_history(run_id, "m")) == 99
+    aside = path.with_suffix(".damaged")
+    assert list(folder.iterdir()) == [aside]
+    assert aside.read_bytes()[16:] == bytes(data)[16:]
+    assert f"damaged bytes in the middle of {path.name}" in found.refused[0].what
+    assert str(aside) in found.refused[0].error.message
+    assert deliver_leftovers(folder, client.tracking) == ([], [], [])
+
+
+def test_record_that_cannot_be_read_keeps_back_none_before_it(client: Client, run_id: str, folder: Path) -> None:
+    newer = Segment.create(folder, f"{run_id}-aa-000000", Header(run_id, ""), room=1000)
+    newer.append(frame(encode(Metrics(1, 1, {"m": 1.0}))))
+    newer.append(frame(b"\xc1"))
+    newer.close()
+    assert [type(kept.error) for kept in deliver_leftovers(folder, client.tracking).kept] == [DataDamaged]
+    assert len(client.tracking.metric_history(run_id, "m")) == 1
+
+
+def test_server_that_wants_a_login_is_to_be_named(client: Client, folder: Path, make_line) -> None:
+    far = "f" * 32
+    leave(folder, f"{far}-aa-000000", Header(far, "http://far/a b"), Metrics(1, 1, {"m": 1.0}))
+    line = make_line(Unauthenticated("this server asks for a login."))
+    (kept,) = deliver_leftovers(folder, client.tracking, open_server=lambda uri: line.tracking).kept
+    assert kept.error.message == "the server at http://far/a b wants a login: this server asks for a login."
+    assert kept.error.hint == "with a token for it: LOCKGATE_URI='http://far/a b' lockgate runs flush"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_keeps_back_no_other(client: Client, run_id: str, folder: Path, kind: str) -> None:
+    odd = folder / f"{run_id}-aa-000000.segment"
+    folder.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("/dev/zero")
+    leave(folder, f"{run_id}-bb-000000", Header(run_id, ""), Metrics(1, 1, {"m": 1.0}))
+    (kept,) = deliver_leftovers(folder, client.tracking).kept
+    assert (kept.path, type(kept.error)) == (odd, DataDamaged)
+    assert len(client.tracking.metric_history(run_id, "m")) == 1
 
 
 def test_file_that_cannot_be_read_keeps_back_no_other(client: Client, run_id: str, folder: Path) -> None:

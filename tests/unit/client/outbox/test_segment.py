@@ -121,6 +121,34 @@ def test_damaged_record_is_not_read_and_is_counted(tmp_path: Path, flipped: int)
     segment.close()
 
 
+@pytest.mark.parametrize("flipped", [0, 2, 3, 4, 8, 300])  # length, checksum, first and later byte of the record
+def test_what_is_behind_a_damaged_record_is_read(tmp_path: Path, flipped: int) -> None:
+    damaged = b"damaged" + bytes(1000)
+    path = written(tmp_path, b"whole", damaged, b"behind", b"last\0")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"damaged") - 8
+    data[start + flipped] ^= 0x40
+    path.write_bytes(data)
+    segment = adopted(path)
+    assert read_all(segment) == [b"whole", b"behind", b"last\0"]
+    assert (segment.damaged_bytes, segment.torn_bytes()) == (8 + len(damaged), 0)
+    segment.close()
+
+
+def test_what_is_behind_a_page_that_was_never_written_is_read(tmp_path: Path) -> None:
+    records = [f"{number:06}".encode() * 20 for number in range(200)]
+    path = written(tmp_path, *records)
+    data = bytearray(path.read_bytes())
+    data[8192:12288] = bytes(4096)  # of a map, a power cut may take any
+    path.write_bytes(data)
+    segment = adopted(path)
+    found = read_all(segment)
+    assert found == [record for record in records if record in data]
+    assert len(found) > 150
+    assert segment.damaged_bytes >= 4096
+    segment.close()
+
+
 def test_segment_has_one_holder(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path, "a-b-000000", HEADER, room=100)
     assert Segment.adopt(segment.path) is None

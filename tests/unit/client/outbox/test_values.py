@@ -27,7 +27,47 @@ def test_what_is_no_number_is_refused_with_its_name(value: Any) -> None:
         numbers({"fine": 1.0, "loss": value})
 
 
-@pytest.mark.parametrize("name", ["", "x" * 251, 3, None, b"x", "\ud800"])
+HUGE = pytest.param(10**5000, id="huge")  # more digits than int writes
+
+
+class Broken:
+    """Fails in its own way wherever it is asked."""
+
+    def __float__(self) -> float:
+        raise AttributeError("no float")
+
+    def __index__(self) -> int:
+        raise KeyError("no index")
+
+    def __str__(self) -> str:
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param(10**5000, "<int>", id="huge"),
+        pytest.param(Broken(), "<Broken>", id="broken"),
+        pytest.param("x" * 999, "'xxx", id="long"),
+    ],
+)
+def test_value_that_is_refused_is_shown_shortly_whatever_it_is(value: Any, shown: str) -> None:
+    for check in (lambda: numbers({"loss": value}), lambda: whole(value)):
+        with pytest.raises(InvalidInput) as error:
+            check()
+        assert shown in error.value.message
+        assert len(error.value.message) < 400
+
+
+@pytest.mark.parametrize("value", [HUGE, Broken()])
+def test_param_without_a_text_is_refused_with_its_name(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="the value of 'depth' cannot be written as text: <"):
+        texts({"depth": value})
+
+
+@pytest.mark.parametrize("name", ["", "x" * 251, 3, None, b"x", "\ud800", HUGE])
 def test_name_that_cannot_be_stored_is_refused(name: Any) -> None:
     for check in (numbers, texts):
         with pytest.raises(InvalidInput, match="1 to 250 characters"):
