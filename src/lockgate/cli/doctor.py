@@ -225,7 +225,8 @@ def _at_revision(where: "Where", revision: str) -> Finding:
 def check_server(app: "App") -> Finding:
     """That the server of the setting `uri` answers, and takes the token."""
     try:
-        name = app.client.access.who_am_i().name
+        with app.client as client:
+            name = client.access.who_am_i().name
     except LockgateError as error:
         return _failed("server", error, "correct the settings uri and token")
     return Finding("server", "ok", f"it answers {name}")
