@@ -10,12 +10,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from sqlalchemy import Engine, create_engine, text
 
 from lockgate.clock import FakeClock
+from lockgate.entities import MonitorWindow
 from lockgate.metadata.database import Database
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import default_experiment, open_database
@@ -259,3 +261,29 @@ def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"b{secrets.token_hex(4)}"
     urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{bucket}", method="PUT")).close()
     return f"s3://{bucket}/some/where"
+
+
+@pytest.fixture
+def make_window() -> Callable[..., MonitorWindow]:
+    def make(window_id: str, *, model: str = "churn", environment: str = "production", **changes: Any) -> MonitorWindow:
+        return MonitorWindow(
+            window_id=window_id,
+            model=model,
+            environment=environment,
+            version=1,
+            start_at=1,
+            end_at=2,
+            rows=1,
+            labelled_rows=0,
+            error_rate=0.0,
+            latency_ms_p50=None,
+            latency_ms_p99=None,
+            drift=(),
+            quality=(),
+            performance={},
+            alerts=(),
+            created_at=3,
+            **changes,
+        )
+
+    return make

@@ -119,7 +119,7 @@ def _clients(app: App) -> "list[Client]":
     """
     import msgspec
 
-    from lockgate.config import Resolved
+    from lockgate.config import masked
     from lockgate.connect import connect
     from lockgate.errors import InvalidInput
     from lockgate.server.context import DATABASE_NAME
@@ -133,7 +133,7 @@ def _clients(app: App) -> "list[Client]":
     for client in clients:
         _require_all_seen(client)
     if any((app.store.root / "files").glob("??/*")) and not any(_knows(client, model) for client in clients):
-        asked = Resolved("", elsewhere or str(state / DATABASE_NAME), "").shown
+        asked = masked(elsewhere or str(state / DATABASE_NAME))
         raise InvalidInput(
             f"{asked} knows no run and no version of {model!r}; what {app.store.root} holds would be deleted.",
             hint="set LOCKGATE_URI or LOCKGATE_DATABASE to where they are recorded; lockgate config shows what is set",

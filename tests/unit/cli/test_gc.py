@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
-from lockgate.entities import MonitorWindow
 from lockgate.errors import InvalidInput
 from lockgate.wire.mlflow import experiments, logged_models, runs
 
@@ -94,28 +93,10 @@ def test_content_that_deleted_runs_name_is_kept_until_they_can_no_longer_be_rest
     assert sorted(json.loads(call(app, "--deleted-before", "1", "--json"))["content"]["deleted"]) == sorted(names[:2])
 
 
-def test_content_that_windows_name_is_kept_whatever_became_of_their_environment(app: App) -> None:
+def test_content_that_windows_name_is_kept_whatever_became_of_their_environment(app: App, make_window) -> None:
     app.client.registry.ensure_model("churn")
     profile = old_content(app, b"a profile")
-    window = MonitorWindow(
-        window_id="w",
-        model="churn",
-        environment="an earlier name of production",
-        version=1,
-        start_at=1,
-        end_at=2,
-        rows=1,
-        labelled_rows=0,
-        error_rate=0.0,
-        latency_ms_p50=None,
-        latency_ms_p99=None,
-        drift=(),
-        quality=(),
-        performance={},
-        alerts=(),
-        profile=profile,
-        created_at=3,
-    )
+    window = make_window("w", environment="an earlier name of production", profile=profile)
     app.client.monitoring.record_window(window)
     assert json.loads(call(app, "--json"))["content"]["deleted"] == []
 

@@ -143,24 +143,26 @@ def test_logged_model_tells_of_no_hidden_model_that_it_is_registered_as(team, bo
         assert "payroll" not in str(found)
 
 
-def test_window_of_a_hidden_model_is_not_answered_to_who_knows_its_id(team, bob: str) -> None:
-    team.client.monitoring.record_window(a_window("zzz", "w1", profile="d" * 64))
-    status, answer = team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(a_window("a", "w1")))
+def test_window_of_a_hidden_model_is_not_answered_to_who_knows_its_id(team, bob: str, make_window) -> None:
+    team.client.monitoring.record_window(make_window("w1", model="zzz", profile="d" * 64))
+    status, answer = team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(make_window("w1", model="a")))
     assert (status, answer["message"]) == (403, "'bob' needs the role contributor on what was asked for and has none.")
-    assert team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(a_window("a", "w2")))[0] == 200
+    assert team.ask(bob, "POST", f"{OWN}/monitoring/record-window", body_of(make_window("w2", model="a")))[0] == 200
 
 
 @pytest.mark.parametrize("named_by", ["release", "window"])
-def test_profile_of_a_hidden_model_is_not_shown_to_who_knows_its_digest(team, bob: str, named_by: str) -> None:
+def test_profile_of_a_hidden_model_is_not_shown_to_who_knows_its_digest(
+    team, bob: str, named_by: str, make_window
+) -> None:
     theirs, new = "d" * 64, "e" * 64
     if named_by == "release":
         team.client.registry.create_release(a_release("zzz", "c" * 64, theirs))
     else:
-        team.client.monitoring.record_window(a_window("zzz", "w1", profile=theirs))
+        team.client.monitoring.record_window(make_window("w1", model="zzz", profile=theirs))
     paths = f"{OWN}/registry/create-release", f"{OWN}/monitoring/record-window"
 
     def name(profile: str) -> list[int]:
-        named = body_of(a_release("a", "b" * 64, profile)), body_of(a_window("a", "w2", profile=profile))
+        named = body_of(a_release("a", "b" * 64, profile)), body_of(make_window("w2", model="a", profile=profile))
         return [team.ask(bob, "POST", path, asked)[0] for path, asked in zip(paths, named, strict=True)]
 
     assert name(theirs) == [403, 403]
@@ -185,28 +187,6 @@ def a_release(model: str, digest: str, profile: str) -> Release:
         created_by="ann",
         flavor="sklearn",
         profile=profile,
-    )
-
-
-def a_window(model: str, window_id: str, profile: str | None = None) -> MonitorWindow:
-    return MonitorWindow(
-        window_id=window_id,
-        model=model,
-        environment="production",
-        version=1,
-        start_at=1,
-        end_at=2,
-        rows=1,
-        labelled_rows=0,
-        error_rate=0.0,
-        latency_ms_p50=None,
-        latency_ms_p99=None,
-        drift=(),
-        quality=(),
-        performance={},
-        alerts=(),
-        profile=profile,
-        created_at=3,
     )
 
 
