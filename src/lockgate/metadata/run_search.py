@@ -31,8 +31,6 @@ FEW = 5000
 _LONG, _MANY = 2, 40
 _SAMPLE = 200
 _SAMPLE_START = "5"
-# An estimate from so many is not believed to more than a factor of this.
-_DOUBT = 2
 
 
 class _Likely(NamedTuple):
@@ -84,8 +82,8 @@ def _gathered(
     """The whole condition, said so that indexes lead to few runs; None where it is shorter to walk."""
     worth = max(int(min(few, likely.steps)), few // 10)
     is_long = likely.steps > _LONG * few
-    if likely.found > _DOUBT * worth and not is_long:
-        return None  # the scope and each comparison leave at least as many: counting would come to the same
+    if likely.found > worth and not is_long:
+        return None  # the scope and each comparison leave as many; where few more, both ways are about as short
     leading, within = scope.condition(may_lead=True), scope.condition(may_lead=False)
     indexed = [(comparison, ids) for comparison in required(tree) if (ids := leading_to(comparison)) is not None]
     in_scope, *counts = _counts(connection, [select(runs.c.run_id).where(leading), *(ids for _, ids in indexed)], worth)

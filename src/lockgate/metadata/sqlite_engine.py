@@ -16,7 +16,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, FromClause, create_engine, event, make_url
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
@@ -59,8 +60,16 @@ def make_engine(path: Path) -> Engine:
         pool_size=8,
         max_overflow=24,
     )
+    engine.dialect.statement_compiler = _Compiler
     event.listen(engine, "connect", _set_up)
     return engine
+
+
+class _Compiler(SQLiteCompiler):
+    """Writes the hints of a query (INDEXED BY), which SQLAlchemy leaves out for SQLite."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 class Driver(sqlite3.Connection):

@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -154,19 +155,16 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("case", PLANS)
-@pytest.mark.parametrize("few", [0, 5000])
-def test_no_statement_scans_a_table(five_runs: Database, case: str, few: int) -> None:
-    """What an index can serve is never read whole; an index may be walked, for it is left when the page is full."""
-    if five_runs.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
-    filter_, order = PLANS[case]
+def plans_of(
+    database: Database, filter_: str, order: tuple[str, ...], *, experiment_ids: Sequence[int] = (0,), few: int = 0
+) -> list[str]:
+    """The steps of all statements of a search on SQLite."""
     said: list[tuple[str, object]] = []
-    event.listen(five_runs.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
-    with five_runs.read() as connection:
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+    with database.read() as connection:
         search_runs(
             connection,
-            experiment_ids=[0, 1] if "several" in case else [0],
+            experiment_ids=experiment_ids,
             filter_=filter_,
             order_by=order,
             view="ACTIVE_ONLY",
@@ -176,10 +174,31 @@ def test_no_statement_scans_a_table(five_runs: Database, case: str, few: int) ->
         )
         driver = connection.connection.driver_connection
         assert driver is not None
-        plans = [row[3] for text, values in list(said) for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+        return [row[3] for text, values in list(said) for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+
+
+@pytest.mark.parametrize("case", PLANS)
+@pytest.mark.parametrize("few", [0, 5000])
+def test_no_statement_scans_a_table(five_runs: Database, case: str, few: int) -> None:
+    """What an index can serve is never read whole; an index may be walked, for it is left when the page is full."""
+    if five_runs.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
+    filter_, order = PLANS[case]
+    plans = plans_of(five_runs, filter_, order, experiment_ids=[0, 1] if "several" in case else [0], few=few)
     assert plans
     harmless = ("INDEX", "anon", "CONSTANT ROW")  # a walk, what was limited before, a statement without a table
     assert [step for step in plans if step.startswith("SCAN") and not any(word in step for word in harmless)] == []
+
+
+@pytest.mark.parametrize("operator", ["= 'odd'", "IN ('odd', 'even')"])
+def test_walk_checks_a_text_where_the_runs_of_its_value_lie_together(five_runs: Database, operator: str) -> None:
+    """Not by the primary key, in which each run is on a page of its own."""
+    if five_runs.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
+    plans = plans_of(five_runs, f"tags.parity {operator}", ("metrics.auc DESC",))
+    checks = [step for step in plans if step.startswith("SEARCH run_tags")]
+    assert [step for step in checks if step.endswith("ix_run_tags_key_value (key=? AND value=? AND run_id=?)")]
+    assert [step for step in checks if "PRIMARY KEY" in step] == []
 
 
 MANY = 2000  # so few that a planner with statistics would rather sort them than walk
