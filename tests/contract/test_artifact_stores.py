@@ -17,9 +17,13 @@ from lockgate.server.artifacts.store import ArtifactInfo, ArtifactStore, Part
 LATE_MS = 2**53
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
+@pytest.fixture(params=["folder", "memory", "local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    places = {"folder": lambda: str(tmp_path / "artifacts"), "memory": lambda: f"memory://{secrets.token_hex(4)}"}
+    places = {
+        "folder": lambda: str(tmp_path / "artifacts"),
+        "memory": lambda: f"memory://{secrets.token_hex(4)}",
+        "local": lambda: f"local://{tmp_path}/artifacts",  # a filesystem of fsspec that has folders
+    }
     place = places.get(request.param, lambda: request.getfixturevalue("s3_url"))
     return open_artifacts(place(), default=tmp_path)
 
@@ -143,6 +147,22 @@ def test_deleted_folder_is_gone_with_all_it_held(store: ArtifactStore) -> None:
         store.open("0/ab")
 
 
+def test_deleted_name_is_no_pattern(store: ArtifactStore) -> None:
+    kept = ["0/a1.txt", "0/b", "0/d1/x"]
+    odd = ["0/*", "0/?", "0/a[1].txt", "0/d[1]/[x]/y", "0/d[1]/x"]
+    for name in (*kept, *odd):
+        put(store, name, b"x")
+    assert not store.delete("0/[ab]*")
+    assert not store.delete("*")
+    for name in ("0/*", "0/?", "0/a[1].txt", "0/d[1]/[x]", "0/d[1]"):
+        assert store.delete(name), name
+        assert not store.delete(name), name
+    assert names(store, "0") == ["0/a1.txt", "0/b", "0/d1"]
+    assert names(store, "0/d1") == ["0/d1/x"]
+    put(store, "0/d[1]", b"now a file")
+    assert get(store, "0/d[1]") == b"now a file"
+
+
 def test_leftovers_of_uploads_that_never_ended_are_cleaned(store: ArtifactStore) -> None:
     abandoned = [store.begin(name) for name in ("0/a", "0/b")]
     for upload in abandoned:
@@ -240,6 +260,22 @@ def test_file_beside_a_folder_of_its_name_is_listed(store: ArtifactStore) -> Non
     with suppress(LockgateError):
         upload.commit(blake3(b"x").hexdigest())
     assert set(names(store, "0")) == {"0/a"}
+
+
+@pytest.mark.parametrize("store", ["folder", "memory", "local"], indirect=True)
+@pytest.mark.parametrize(("path", "meanwhile"), [("0/m", "0/m/x"), ("0/m/x", "0/m")])
+def test_upload_whose_name_was_taken_meanwhile_is_refused_and_leaves_nothing(
+    store: ArtifactStore, path: str, meanwhile: str
+) -> None:
+    upload = store.begin(path)
+    upload.write(b"late")
+    put(store, meanwhile, b"first")
+    with pytest.raises(InvalidInput):
+        upload.commit(blake3(b"late").hexdigest())
+    upload.abort()
+    assert get(store, meanwhile) == b"first"
+    assert [*names(store, "0"), *names(store, "0/m")] == (["0/m", "0/m/x"] if meanwhile == "0/m/x" else ["0/m"])
+    assert store.clean(before_ms=LATE_MS) == 0
 
 
 def test_s3_gives_no_url_for_what_it_would_not_take(s3: ArtifactStore) -> None:

@@ -127,3 +127,36 @@ def test_no_listing_leaves_the_root(server: RunningServer, outside: Path, path: 
     status, body = ask(server.port, "GET", f"{ROOT}?path={quote(path, safe='')}", None)
     assert status in (200, 400), body
     assert len(SECRET) not in [item.get("file_size") for item in json.loads(body).get("files", ())]
+
+
+@pytest.fixture(scope="module")
+def run_id(server: RunningServer) -> str:
+    answer = ask(server.port, "POST", "/api/2.0/mlflow/runs/create", b"{}")[1]
+    found: str = json.loads(answer)["run"]["info"]["run_id"]
+    return found
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=paths)
+@example(path="..")
+@example(path="a:b/../../../link/new")
+@example(path="C:/new")
+@example(path="/new")
+@example(path="0:/../x")
+def test_no_path_of_a_run_leaves_the_run(server: RunningServer, outside: Path, run_id: str, path: str) -> None:
+    def beside() -> set[Path]:
+        return {found for found in outside.rglob("*") if found.is_file() and run_id not in found.parts} - {
+            outside / "state" / f"lockgate.db{end}" for end in ("", "-wal", "-shm")
+        }
+
+    before, contents = beside(), everything_outside(outside)
+    asked = quote(path, safe="")
+    upload = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={run_id}&path={asked}"
+    status, body = ask(server.port, "POST", upload, b"new")
+    assert status in (200, 400), body
+    assert (beside(), everything_outside(outside)) == (before, contents)
+    stored, body = ask(server.port, "GET", f"/get-artifact?run_id={run_id}&path={asked}", None)
+    assert (stored, body) == (200, b"new") if status == 200 else stored in (400, 404), body
+    listed, body = ask(server.port, "GET", f"/api/2.0/mlflow/artifacts/list?run_id={run_id}&path={asked}", None)
+    assert listed in (200, 400), body
+    assert len(SECRET) not in [item.get("file_size") for item in json.loads(body).get("files", ())]

@@ -11,6 +11,8 @@ from lockgate.cli.app import App
 if TYPE_CHECKING:
     from lockgate.client.client import Client
     from lockgate.store.actions import Actions
+    from lockgate.store.gc import Collected
+    from lockgate.wire.purge import Purged
 
 # Results of one stage that are kept: going back to the inputs of the last few runs stays free.
 RESULTS_A_STAGE = 5
@@ -71,10 +73,15 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
         stats = open_stats(app.folder.state, app.clock)
         stats.prune()
         stats.save()
-        _clean_uploads(app)
     if as_json:
         print_json({"dry_run": dry_run, "results": len(forgotten), "content": done, "purged": purged})
-        return
+    else:
+        _print_done(done, purged, results=len(forgotten), dry_run=dry_run)
+    if not dry_run:
+        _clean_uploads(app)  # last: when the store fails, what was done has been said
+
+
+def _print_done(done: "Collected", purged: "Purged | None", *, results: int, dry_run: bool) -> None:
     verb = "would be deleted" if dry_run else "deleted"
     if purged is not None:
         click.echo(
@@ -88,7 +95,7 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
                 f"{len(purged.elsewhere)} folders are not kept by Lockgate and are yours to delete:{shown}{more}"
             )
     click.echo(
-        f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {len(forgotten)} old results {verb}; "
+        f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {results} old results {verb}; "
         f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."
     )
 

@@ -59,7 +59,7 @@ class LocatedFiles:
 def run_file(ctx: Context, given: Mapping[str, str]) -> str:
     """Where to ask for a file of a run. Raises PermissionDenied before anything is said of where that is."""
     path = _required(given, "path")
-    require_name(path)
+    require_name(path, is_below=True)
     asked = OfRun(run_id=given.get("run_id") or _required(given, "run_uuid"))
     require_for(viewer(of_run), ctx, asked)
     return files.run_location(ctx, asked.id).path_of(path)
@@ -68,7 +68,7 @@ def run_file(ctx: Context, given: Mapping[str, str]) -> str:
 def uploaded_file(ctx: Context, given: Mapping[str, str]) -> str:
     """MLflow's pages name the run by `run_uuid` alone."""
     asked, path = OfRun(run_id=_required(given, "run_uuid")), _required(given, "path")
-    require_name(path)
+    require_name(path, is_below=True)
     try:
         return files.run_location(ctx, asked.id).path_of(path)
     except InvalidInput:  # which says where the files are; else the proxy asks for the right, and audits a refusal
@@ -78,7 +78,7 @@ def uploaded_file(ctx: Context, given: Mapping[str, str]) -> str:
 
 def model_file(ctx: Context, given: Mapping[str, str]) -> str:
     path = _required(given, "artifact_file_path")
-    require_name(path)
+    require_name(path, is_below=True)
     require_for(viewer(of_logged_model), ctx, OneLoggedModel(model_id=given["model_id"]))
     return files.model_location(ctx, given["model_id"]).path_of(path)
 

@@ -18,7 +18,7 @@ from lockgate.server import files
 from lockgate.server.admitted import admitted, require_for
 from lockgate.server.answer import Answer, answer_struct, error_body
 from lockgate.server.artifacts.downloads import attachment, content_type
-from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable
+from lockgate.server.artifacts.store import ABANDONED_MS, ArtifactInfo, OpenArtifact, Readable, Replaced
 from lockgate.server.artifacts.upload import CheckedUpload, announced
 from lockgate.server.context import Context
 from lockgate.server.login import FRESH_S
@@ -87,6 +87,11 @@ class ArtifactProxy:
         length = headers.get("content-length", "")
         if "content-range" in headers:  # RFC 9110, 14.5: it would be taken for the whole file
             raise InvalidInput(f"a part of {path!r} cannot be stored by itself.", hint="send it without Content-Range")
+        for condition in ("if-match", "if-none-match", "if-unmodified-since"):  # it would be stored all the same
+            if condition in headers:
+                raise InvalidInput(
+                    f"{path!r} cannot be stored under a condition.", hint=f"send it without {condition.title()}"
+                )
 
         def begin() -> CheckedUpload:
             return files.begin_upload(
@@ -122,34 +127,63 @@ class ArtifactProxy:
         *,
         with_body: bool,
     ) -> None:
-        found = await self._off(lambda: files.open_file(context, path))
-        try:
+        for is_last in (False, True):
+            found = await self._off(lambda: files.open_file(context, path))
             try:
-                part = _wanted(asked, found) if with_body else None  # a range is for GET only (RFC 9110, 14.2)
-            except OutsideOfFile as error:
-                size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
-                await Answer(error_body(error.code, error.message), error.http_status, size).send(send)
-                return
-            headers = _headers(path, found, part)
-            await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
-            if with_body:
-                await self._send_bytes(found.content, part or range(found.info.size_bytes), receive, send, standing)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            await self._off(found.content.close)
+                is_whole = await self._send_open(found, path, asked, receive, send, standing, with_body=with_body)
+            except Replaced:
+                if is_last:
+                    raise
+                continue
+            finally:
+                await self._off(found.content.close)
+            if is_whole:  # last of all: who has it all finds it counted
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+
+    async def _send_open(
+        self,
+        found: OpenArtifact,
+        path: str,
+        asked: dict[str, str],
+        receive: Receive,
+        send: Send,
+        standing: "_Standing",
+        *,
+        with_body: bool,
+    ) -> bool:
+        """Whether only the end is missing. Raises a LockgateError only as long as nothing is sent."""
+        try:
+            part = _wanted(asked, found) if with_body else None  # a range is for GET only (RFC 9110, 14.2)
+        except OutsideOfFile as error:
+            size = [(b"content-range", f"bytes */{found.info.size_bytes}".encode())]
+            await Answer(error_body(error.code, error.message), error.http_status, size).send(send)
+            return False
+        wanted = part or range(found.info.size_bytes if with_body else 0)
+        # A store that gives nothing is found out while there can be another status.
+        if wanted.start:
+            await self._off(partial(found.content.seek, wanted.start))
+        first = await self._off(partial(found.content.read, min(len(wanted), _PIECE))) if wanted else b""
+        headers = _headers(path, found, part)
+        await send({"type": "http.response.start", "status": 206 if part else 200, "headers": headers})
+        try:
+            await self._send_bytes(found.content, first, len(wanted), receive, send, standing)
+        except LockgateError as error:
+            log.warning("the download of %r was cut off: %s", path, error.message)
+            return False  # without the end, so that the connection ends
+        return True
 
     async def _send_bytes(
-        self, content: Readable, part: range, receive: Receive, send: Send, standing: "_Standing"
+        self, content: Readable, piece: bytes, left: int, receive: Receive, send: Send, standing: "_Standing"
     ) -> None:
-        if part.start:
-            await self._off(lambda: content.seek(part.start))
-        left = len(part)
+        """`left` bytes, of which `piece` are the first."""
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
-            while left and not gone.done() and (piece := await self._off(partial(content.read, min(left, _PIECE)))):
+            while piece and not gone.done():
                 left -= len(piece)
                 await standing.require_still()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = await self._off(partial(content.read, min(left, _PIECE))) if left else b""
         finally:
             gone.cancel()
 

@@ -26,7 +26,7 @@ def version_file(ctx: Context, given: Mapping[str, str]) -> str:
             raise InvalidInput(f"Missing value for required parameter '{key}'.")
     wanted = OneModelVersion(name=name, version=version)
     require_for(viewer(of_name), ctx, wanted)  # before anything is said of where the files are
-    require_safe(path)
+    require_safe(path, is_below=True)
     with ctx.read() as connection:
         row = get_version(connection, wanted.name, version_number(wanted.version))
         location = version_location(connection, row)

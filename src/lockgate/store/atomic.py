@@ -29,7 +29,8 @@ def naming_full_disk(target: Path) -> Iterator[None]:
             raise
         raise StorageFull(
             f"{target} could not be written: {os.strerror(error.errno or 0)}. What was there before is unchanged.",
-            hint="free some space (lockgate gc deletes stored content that nothing refers to), then repeat the command",
+            hint="free some space there (in a project lockgate gc deletes stored content that nothing refers to; for "
+            "temporary files TMPDIR names another folder), then repeat the command",
         ) from error
 
 

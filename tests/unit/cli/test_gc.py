@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
-from lockgate.errors import InvalidInput
+from lockgate.errors import InvalidInput, LockgateError
 from lockgate.wire.mlflow import experiments, logged_models, runs
 
 DAY_S = 86_400
@@ -130,6 +130,26 @@ def test_folders_that_lockgate_does_not_keep_are_named(app: App) -> None:
     assert len(named) == 20
     assert set(named) <= {f"s3://bucket/x/{run_id}" for run_id in deleted}
     assert "  and 5 more (--json)" in said
+
+
+def test_what_was_done_is_said_before_the_store_fails(
+    app: App, tmp_path: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = experiments.CreateExperiment(name="churn", artifact_location="s3://elsewhere/x")
+    number = app.client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+    run_id = app.client.tracking.create_run(number)
+    delete(app, run_id)
+    app.clock.sleep(2 * DAY_S)
+    monkeypatch.setenv("LOCKGATE_ARTIFACTS", "s3://no-such-bucket/x")
+    app = App(start=tmp_path, clock=app.clock)
+    gone = old_content(app, b"of nobody")
+    result = CliRunner().invoke(gc, ["--deleted-before", "1"], obj=app)
+    assert isinstance(result.exception, LockgateError)
+    assert f"yours to delete:\n  s3://elsewhere/x/{run_id}\n1 objects" in result.output
+    assert not app.store.path_of(gone).exists()
+    result = CliRunner().invoke(gc, ["--json"], obj=app)
+    assert isinstance(result.exception, LockgateError)
+    assert json.loads(result.output)["content"]["deleted"] == []
 
 
 def test_records_stay_where_the_folder_that_has_their_files_is_not_the_one_that_is_set(

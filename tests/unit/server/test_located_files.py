@@ -45,7 +45,26 @@ def test_file_of_a_logged_model_is_listed_and_served(asked, model_id: str) -> No
     assert asked.ask("GET", f"{folders}?artifact_directory_path=../..")[0] == 400
 
 
-@pytest.mark.parametrize("path", ["", "..", "../../other/artifacts/f", "/etc/passwd", "%252e%252e/x", "a%00b", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "..",
+        "../../other/artifacts/f",
+        "/etc/passwd",
+        "%252e%252e/x",
+        "a%00b",
+        "/",
+        "C:/x",
+        "c%3A/x",
+        "C%253A/x",
+        "C:",
+        "C:%5Cx",
+        "file:///etc/passwd",
+        "a:b/../../x",
+        "a:b/%2e%2e/x",
+    ],
+)
 def test_path_that_leaves_what_it_belongs_to_is_refused(asked, run_id: str, model_id: str, path: str) -> None:
     for method, url in (
         ("GET", f"/get-artifact?run_id={run_id}&path={path}"),
@@ -54,6 +73,54 @@ def test_path_that_leaves_what_it_belongs_to_is_refused(asked, run_id: str, mode
     ):
         status, answer, _ = asked.ask(method, url, b"x" if method == "POST" else None)
         assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+@pytest.mark.parametrize("path", ["a:b.txt", "acc:0.9/x.txt", "C:x", ".partial/x", "s3://b/x"])
+def test_name_with_a_colon_is_a_name_below_a_run_or_a_logged_model(
+    asked, run_id: str, model_id: str, path: str
+) -> None:
+    folder = path.rpartition("/")[0]
+    stored = path.replace("//", "/")
+    assert asked.ask("POST", f"{UI}/upload-artifact?run_uuid={run_id}&path={path}", b"x")[0] == 200
+    assert asked.ask("GET", f"/get-artifact?run_id={run_id}&path={path}")[:2] == (200, b"x")
+    _, listed, _ = asked.ask("GET", f"{MLFLOW}/artifacts/list?run_id={run_id}&path={folder}")
+    assert listed["files"] == [{"path": stored, "is_dir": False, "file_size": 1}]
+    root = f"/api/2.0/mlflow-artifacts/artifacts/0/models/{model_id}/artifacts"
+    assert asked.ask("PUT", f"{root}/{stored}", b"y")[0] == 200
+    files = f"{UI}/logged-models/{model_id}/artifacts/files?artifact_file_path={path}"
+    assert asked.ask("GET", files)[:2] == (200, b"y")
+    folders = f"{MLFLOW}/logged-models/{model_id}/artifacts/directories?artifact_directory_path={folder}"
+    assert asked.ask("GET", folders)[1]["files"] == listed["files"]
+
+
+@pytest.mark.parametrize(
+    "location", ["mlflow-artifacts:/team%20b", "mlflow-artifacts:/team b", "mlflow-artifacts:/100%/team%20b"]
+)
+def test_files_are_looked_for_where_mlflows_client_writes_them(asked, location: str) -> None:
+    """Which makes an address of the location, of which HTTP decodes the percents."""
+    requests = pytest.importorskip("requests", reason="what MLflow's client sends with")
+    body = json.dumps({"name": "x", "artifact_location": location}).encode()
+    experiment = asked.ask("POST", f"{MLFLOW}/experiments/create", body)[1]["experiment_id"]
+    body = json.dumps({"experiment_id": experiment}).encode()
+    info = asked.ask("POST", f"{MLFLOW}/runs/create", body)[1]["run"]["info"]
+    address = f"{asked.url}/api/2.0/mlflow-artifacts/artifacts{info['artifact_uri'].removeprefix('mlflow-artifacts:')}"
+    assert requests.put(f"{address}/f.txt", data=b"x").status_code == 200
+    assert asked.ask("GET", f"/get-artifact?run_id={info['run_id']}&path=f.txt")[:2] == (200, b"x")
+    _, listed, _ = asked.ask("GET", f"{MLFLOW}/artifacts/list?run_id={info['run_id']}")
+    assert [file["path"] for file in listed["files"]] == ["f.txt"]
+    assert listed["root_uri"] == info["artifact_uri"]
+    asked.ask("POST", f"{MLFLOW}/runs/delete", json.dumps({"run_id": info["run_id"]}).encode())
+    body = json.dumps({"before": 2**62}).encode()
+    assert asked.ask("POST", "/api/lockgate/1/tracking/purge", body)[1]["folders"] == 1
+    assert list(asked.context.artifacts.root.rglob("f.txt")) == []
+
+
+@pytest.mark.parametrize("location", ["mlflow-artifacts:/.partial/z", "mlflow-artifacts://host/%2epartial"])
+def test_location_in_which_nothing_could_be_stored_is_refused(asked, location: str) -> None:
+    body = json.dumps({"name": "x", "artifact_location": location}).encode()
+    status, answer, _ = asked.ask("POST", f"{MLFLOW}/experiments/create", body)
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "'.partial' is kept for uploads" in answer["message"]
 
 
 def test_what_is_not_there_is_not_found(asked, run_id: str) -> None:

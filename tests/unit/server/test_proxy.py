@@ -17,12 +17,13 @@ from blake3 import blake3
 
 from lockgate.config import Settings
 from lockgate.entities import Release
+from lockgate.errors import Unavailable
 from lockgate.metadata.releases import create_release
 from lockgate.server.app import make_app
 from lockgate.server.artifacts.folder import ArtifactFolder, FileUpload
 from lockgate.server.artifacts.open import open_artifacts
 from lockgate.server.artifacts.s3 import S3Artifacts
-from lockgate.server.artifacts.store import ArtifactInfo, OpenArtifact
+from lockgate.server.artifacts.store import ArtifactInfo, OpenArtifact, Replaced
 from lockgate.server.local import LocalTransport
 from lockgate.server.run import serve_in_thread
 
@@ -251,6 +252,63 @@ def test_download_ends_when_its_client_goes(context) -> None:
     app.close()
 
 
+class Failing(io.RawIOBase):
+    """Gives `pieces`, of which an error is raised."""
+
+    def __init__(self, *pieces: bytes | Exception) -> None:
+        self.pieces = list(pieces)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return offset
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self.pieces.pop(0)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+
+class Opens(ArtifactFolder):
+    """One file after the other, each of 4 bytes."""
+
+    files: tuple[io.RawIOBase, ...] = ()
+
+    def open(self, path: str) -> OpenArtifact:
+        first, *rest = self.files
+        self.files = tuple(rest)
+        return OpenArtifact(ArtifactInfo(4, "etag", None), first)
+
+
+def test_store_that_gives_nothing_of_a_file_is_answered_with_the_reason(asked) -> None:
+    artifacts = Opens(asked.context.artifacts.root)
+    app = make_app(msgspec.structs.replace(asked.context, artifacts=artifacts))
+    with serve_in_thread(app) as server:
+        there = dataclasses.replace(asked, port=server.port)
+        for headers in ({}, {"Range": "bytes=1-2"}):
+            artifacts.files = (Failing(Unavailable("S3 refuses access to '0/f'.")),)
+            status, answer, _ = there.ask("GET", f"{ROOT}/0/f", headers=headers)
+            assert (status, answer["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert answer["message"] == "S3 refuses access to '0/f'."
+        artifacts.files = (Failing(Replaced("0/f")), Failing(b"once", b""))
+        assert there.ask("GET", f"{ROOT}/0/f")[:2] == (200, b"once")  # there is another one by now
+        artifacts.files = (Failing(Replaced("0/f")), Failing(Replaced("0/f")))
+        assert there.ask("GET", f"{ROOT}/0/f")[0] == 503
+    app.close()
+
+
+def test_download_that_the_store_breaks_off_is_cut_with_one_line_and_no_traceback(asked, caplog) -> None:
+    artifacts = Opens(asked.context.artifacts.root)
+    artifacts.files = (Failing(b"12", Unavailable("S3 took too long.")),)
+    app = make_app(msgspec.structs.replace(asked.context, artifacts=artifacts))
+    with serve_in_thread(app) as server, pytest.raises(http.client.IncompleteRead):
+        dataclasses.replace(asked, port=server.port).ask("GET", f"{ROOT}/0/f")
+    app.close()
+    assert [line for line in caplog.messages if "0/f" in line] == [
+        "the download of '0/f' was cut off: S3 took too long."
+    ]
+    assert "Traceback" not in caplog.text
+
+
 def test_leftovers_of_a_killed_server_go_when_one_starts_a_day_later(context) -> None:
     partial = context.artifacts.partial
     partial.mkdir(parents=True)
@@ -387,6 +445,14 @@ def test_part_of_a_file_does_not_take_its_place(asked) -> None:
     status, answer, _ = asked.ask("PUT", f"{ROOT}/0/f", b"ab", headers={"Content-Range": "bytes 2-3/10"})
     assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"0123456789"
+
+
+@pytest.mark.parametrize("name", ["If-None-Match", "If-Match", "If-Unmodified-Since"])
+def test_file_is_not_stored_under_a_condition_that_nobody_looks_at(asked, name: str) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"before")
+    status, answer, _ = asked.ask("PUT", f"{ROOT}/0/f", b"after", headers={name: "*"})
+    assert (status, answer["hint"]) == (400, f"send it without {name}")
+    assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"before"
 
 
 def test_name_that_is_no_text_is_refused(asked) -> None:

@@ -43,6 +43,11 @@ def test_a_file_comes_from_where_the_version_is(asked, versions, name: str, vers
     assert ask(asked, name=name, version=version, path="MLmodel") == (200, b"flavors: {}")
 
 
+def test_a_name_with_a_colon_is_a_name_below_a_version(asked, versions, tmp_path: Path) -> None:
+    files.store_file(versions, "0/run/artifacts/model/w:0/x.bin", tmp_path / "model" / "MLmodel")
+    assert ask(asked, name="m", version="1", path="w:0/x.bin") == (200, b"flavors: {}")
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -53,6 +58,7 @@ def test_a_file_comes_from_where_the_version_is(asked, versions, name: str, vers
         ({"name": "m", "version": "1", "path": "../../../lockgate.db"}, (400, "INVALID_PARAMETER_VALUE")),
         ({"name": "m", "version": "1", "path": "%2e%2e/x"}, (400, "INVALID_PARAMETER_VALUE")),
         ({"name": "m", "version": "1", "path": "/etc/passwd"}, (400, "INVALID_PARAMETER_VALUE")),
+        ({"name": "m", "version": "1", "path": "C:/windows"}, (400, "INVALID_PARAMETER_VALUE")),
         ({"name": "m", "version": "1"}, (400, "INVALID_PARAMETER_VALUE")),
         ({"version": "1", "path": "MLmodel"}, (400, "INVALID_PARAMETER_VALUE")),
         ({"name": "m", "version": "x", "path": "MLmodel"}, (400, "INVALID_PARAMETER_VALUE")),

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from lockgate.entities import Content
 from lockgate.errors import DataDamaged, InvalidInput, NotFound, StorageFull
-from lockgate.store.atomic import write_atomically
+from lockgate.store.atomic import naming_full_disk, write_atomically
 from lockgate.store.store import Store
 
 
@@ -248,6 +249,12 @@ def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path) -> No
     with pytest.raises(OSError):
         write_atomically(tmp_path / "folder", b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "x"]
+
+
+def test_a_full_disk_is_left_by_what_frees_it(tmp_path: Path) -> None:
+    with pytest.raises(StorageFull) as full, naming_full_disk(tmp_path / "lockgate-copy-x" / "file"):
+        raise OSError(errno.ENOSPC, "no space")
+    assert full.value.hint is not None and "lockgate gc" in full.value.hint and "TMPDIR" in full.value.hint
 
 
 def test_storage_full_says_that_a_retry_helps() -> None:

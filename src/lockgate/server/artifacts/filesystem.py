@@ -9,13 +9,14 @@ import hashlib
 import io
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import has_magic
 from operator import itemgetter
 from typing import Any
 
-from lockgate.errors import InvalidInput, LockgateError, NotFound, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_name, require_safe
-from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
+from lockgate.errors import InvalidInput, LockgateError, NotFound, NotImplementedHere, StorageFull, Unavailable
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_free, require_name, require_safe
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Replaced
 
 _READ_AHEAD = 8 << 20  # bytes in one request to the store
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")  # what stores call their clock
@@ -49,17 +50,11 @@ class FilesystemArtifacts:
 
     def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "MovedUpload":
         """Raises InvalidInput for a folder, and for what lies below a file."""
-        steps = require_name(path).parts
-        target = self._key(path)
         partial = f"{self._root}/{PARTIAL_FOLDER}/{secrets.token_hex(8)}"
         with _naming(path):
-            if self._filesystem.isdir(target):
-                raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
-            for i in range(1, len(steps)):
-                if self._filesystem.isfile(self._key("/".join(steps[:i]))):
-                    raise InvalidInput(f"{path!r} lies below a file, not a folder.")
+            self.free_key(path)
             self._filesystem.makedirs(f"{self._root}/{PARTIAL_FOLDER}", exist_ok=True)
-        return MovedUpload(self._filesystem, path, partial=partial, target=target)
+        return MovedUpload(self, self._filesystem, path, partial)
 
     def open(self, path: str) -> OpenArtifact:
         key = self._key(path)
@@ -93,10 +88,35 @@ class FilesystemArtifacts:
         require_name(path)
         try:
             with _naming(path):
-                self._filesystem.rm(self._key(path), recursive=True)
+                self._remove(self._key(path))
         except NotFound:
             return False
         return True
+
+    def free_key(self, path: str) -> str:
+        """Where a file may be written: not below another one and not in place of a folder. Raises InvalidInput."""
+        steps = require_name(path).parts
+        key = self._key(path)
+        above = (self._key("/".join(steps[:i])) for i in range(1, len(steps)))
+        require_free(
+            path, is_folder=self._filesystem.isdir(key), is_below_file=any(map(self._filesystem.isfile, above))
+        )
+        return key
+
+    def _remove(self, key: str) -> None:
+        """`rm` takes a name with `*`, `?` or `[` for all that it fits, so what has one goes a file at a time."""
+        if not has_magic(key):
+            self._filesystem.rm(key, recursive=True)
+            return
+        if is_file := self._filesystem.isfile(key):
+            self._filesystem.rm_file(key)
+        found = self._filesystem.find(key, withdirs=True, detail=True)
+        if not found and not is_file:
+            raise FileNotFoundError(key)
+        for name in sorted(found, reverse=True):  # what a folder holds before the folder
+            is_folder = found[name].get("type") == "directory"
+            with suppress(FileNotFoundError):  # many a folder is no more than a part of the names of its files
+                (self._filesystem.rmdir if is_folder else self._filesystem.rm_file)(name)
 
     def clean(self, *, before_ms: int) -> int:
         """Leftovers whose store tells no time stay."""
@@ -106,9 +126,9 @@ class FilesystemArtifacts:
                 for entry in self._filesystem.ls(f"{self._root}/{PARTIAL_FOLDER}", detail=True):
                     written_ms = self._filesystem.modified(entry["name"]).timestamp() * 1000
                     if written_ms < before_ms:
-                        self._filesystem.rm(entry["name"])
+                        self._filesystem.rm_file(entry["name"])
                         cleaned += 1
-        except (NotFound, NotImplementedError):
+        except (NotFound, NotImplementedHere):
             return cleaned
         return cleaned
 
@@ -117,13 +137,14 @@ class FilesystemArtifacts:
 
 
 class MovedUpload:
-    """`store.Upload` that writes to `partial` and moves it to `target`."""
+    """`store.Upload` that writes to `partial` and moves it to where the file belongs."""
 
-    def __init__(self, filesystem: Any, path: str, *, partial: str, target: str) -> None:  # fsspec has no annotations
+    # fsspec has no type annotations
+    def __init__(self, store: FilesystemArtifacts, filesystem: Any, path: str, partial: str) -> None:
+        self._store = store
         self._filesystem = filesystem
         self._path = path
         self._partial = partial
-        self._target = target
         with _naming(path):
             self._file = filesystem.open(partial, "wb")
 
@@ -132,24 +153,26 @@ class MovedUpload:
             self._file.write(data)
 
     def commit(self, digest: str) -> ArtifactInfo:
+        """Raises InvalidInput where its name has become a folder's meanwhile, or lies below a file."""
         with _naming(self._path):
             self._file.close()
-            self._filesystem.makedirs(self._target.rpartition("/")[0], exist_ok=True)
-            self._filesystem.mv(self._partial, self._target)
-            info = self._filesystem.info(self._target)
+            target = self._store.free_key(self._path)  # into a folder `mv` would move it under the name that it has now
+            self._filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._filesystem.mv(self._partial, target)
+            info = self._filesystem.info(target)
         return ArtifactInfo(info["size"], _etag(info), None)
 
     def abort(self) -> None:
         try:
             with _naming(self._path):
                 self._file.close()
-                self._filesystem.rm(self._partial)
+                self._filesystem.rm_file(self._partial)
         except NotFound:
             return
 
 
 class _Ranges(io.RawIOBase):
-    """A file of the store, read by ranges. Raises Unavailable where it was replaced between the first and the last."""
+    """A file of the store, read by ranges. Raises Replaced where it was replaced between the first and the last."""
 
     def __init__(self, filesystem: Any, key: str, info: ArtifactInfo) -> None:  # fsspec has no type annotations
         self._filesystem = filesystem
@@ -172,10 +195,13 @@ class _Ranges(io.RawIOBase):
         if end <= self._at:
             return 0
         with _naming(self._key):
-            data = self._filesystem.cat_file(self._key, start=self._at, end=end)
+            try:
+                data = self._filesystem.cat_file(self._key, start=self._at, end=end)
+            except FileExistsError as error:  # gcsfs' word for a condition that does not hold
+                raise Replaced(self._key) from error
             # Before the last bytes are handed out: a reader who lacks them knows that the file is not whole.
             if end == self._info.size_bytes and _etag(self._filesystem.info(self._key)) != self._info.etag:
-                raise Unavailable(f"{self._key!r} was replaced while it was read.", hint="read it again")
+                raise Replaced(self._key)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
@@ -196,6 +222,13 @@ def _naming(path: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"the store for artifacts is full: {path!r} was not stored.") from error
         raise Unavailable(f"the store for artifacts failed at {path!r}: {error}.") from error
+    except NotImplementedError as error:
+        raise NotImplementedHere(
+            f"the store for artifacts cannot do this to {path!r}.",
+            hint="set artifacts to a place that can be written, listed and deleted from",
+        ) from error
+    except Exception as error:  # each package has errors of its own for what its store says
+        raise Unavailable(f"the store for artifacts failed at {path!r}: {type(error).__name__}: {error}.") from error
 
 
 def _etag(info: dict[str, Any]) -> str:  # what `info` holds differs from store to store

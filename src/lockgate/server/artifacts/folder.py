@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lockgate.errors import Conflict, InvalidInput, NotFound, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_name, require_safe
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_free, require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
 
 # The digest lies beside the bytes, so that it moves and vanishes with them.
@@ -43,12 +43,9 @@ class ArtifactFolder:
         require_name(path)
         target = self._resolve(path)
         with _naming(path):
-            if target.is_dir():
-                raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
             # Said now and not after the last byte; the rename would fail as well.
             nearest = next(parent for parent in target.parents if parent.exists())
-            if not nearest.is_dir():
-                raise InvalidInput(f"{path!r} lies below a file, not a folder.")
+            require_free(path, is_folder=target.is_dir(), is_below_file=not nearest.is_dir())
             self.partial.mkdir(parents=True, exist_ok=True)
             return FileUpload(path, target, self.partial / secrets.token_hex(8))
 

@@ -1,5 +1,6 @@
 """The setting `artifacts` -> the store it names."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,11 @@ def open_artifacts(url: str, *, default: Path) -> ArtifactStore:
     head, is_url, _ = url.partition("://")
     if not parts.scheme and (not is_url or "/" in head):  # `arrow_hdfs` is a scheme to fsspec and none to urlsplit
         return ArtifactFolder(Path(url).expanduser())
+    if not is_url and "::" not in url and parts.scheme != "file":  # fsspec would make a folder of that name
+        raise InvalidInput(
+            f"the setting artifacts is {masked(url)!r}, which is neither an address nor a path.",
+            hint=f"write {parts.scheme}://..., or ./{url} for a folder of that name",
+        )
     if parts.query or parts.fragment:
         raise InvalidInput(
             f"the setting artifacts is {masked(url)!r}: an address without `?` and `#` was expected.",
@@ -37,6 +43,10 @@ def open_artifacts(url: str, *, default: Path) -> ArtifactStore:
 
         if not parts.netloc:
             raise InvalidInput(f"the setting artifacts is {url!r}; write s3://BUCKET/PREFIX.")
+        if find_spec("s3fs") is None:
+            raise InvalidInput(
+                f"the setting artifacts is {url!r}, which needs the package s3fs.", hint="pip install 'lockgate[s3]'"
+            )
         return S3Artifacts(parts.netloc, parts.path.strip("/"))
     from lockgate.server.artifacts.filesystem import open_filesystem
 

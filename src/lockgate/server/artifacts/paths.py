@@ -5,6 +5,7 @@ front. `a/./b` and `a//b` are ways to write `a/b`. What was percent-encoded once
 its decoded form as well, because something behind us may decode it again.
 """
 
+import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -16,12 +17,16 @@ PARTIAL_FOLDER = ".partial"  # where uploads grow until they are whole; nobody s
 _LONGEST_NAME = 255
 _LONGEST_PATH = 1024
 _SHOWN = 200
+_DRIVE = re.compile("[a-z]:|file:", re.IGNORECASE)  # which MLflow refuses below a run as well
 # The last two are no characters, and XML, in which S3 is told what to delete, cannot name them.
 _NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\", "\ufffe", "\uffff"}
 
 
-def require_safe(path: str) -> PurePosixPath:
-    """A relative path without tricks, in its one spelling; the root for an empty one. Raises InvalidInput."""
+def require_safe(path: str, *, is_below: bool = False) -> PurePosixPath:
+    """A relative path without tricks, in its one spelling; the root for an empty one. Raises InvalidInput.
+
+    One that `is_below` a folder of ours may begin with what only at the root is a scheme or a folder of our own.
+    """
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
@@ -35,26 +40,36 @@ def require_safe(path: str) -> PurePosixPath:
         return safe
     decoded = str(safe)
     while True:
-        if not _is_plain(decoded):
+        if not _is_plain(decoded, is_below=is_below):
             raise InvalidInput(f"the path {path[:_SHOWN]!r} is not a plain relative path.")
         if (again := unquote(decoded)) == decoded:
             break
         decoded = again
-    if safe.parts[0] == PARTIAL_FOLDER:
+    if safe.parts[0] == PARTIAL_FOLDER and not is_below:
         raise InvalidInput(f"the name {PARTIAL_FOLDER!r} is kept for uploads that are not complete.")
     return safe
 
 
-def require_name(path: str) -> PurePosixPath:
-    """The same for what must name something below the root. Raises InvalidInput."""
-    safe = require_safe(path)
+def require_name(path: str, *, is_below: bool = False) -> PurePosixPath:
+    """The same for what must name something below the root, or below the folder. Raises InvalidInput."""
+    safe = require_safe(path, is_below=is_below)
     if not safe.parts:
         raise InvalidInput("an artifact needs a name.")
     return safe
 
 
-def _is_plain(path: str) -> bool:
+def require_free(path: str, *, is_folder: bool, is_below_file: bool) -> None:
+    """Raises InvalidInput where no file can be written, as on a disk."""
+    if is_below_file:
+        raise InvalidInput(f"{path!r} lies below a file, not a folder.")
+    if is_folder:
+        raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
+
+
+def _is_plain(path: str, *, is_below: bool) -> bool:
     steps = path.rstrip("/").split("/")
     return (
-        not any(step in ("", ".", "..") for step in steps) and ":" not in steps[0] and _NEVER_IN_A_NAME.isdisjoint(path)
+        not any(step in ("", ".", "..") for step in steps)
+        and not (_DRIVE.fullmatch(steps[0]) if is_below else ":" in steps[0])
+        and _NEVER_IN_A_NAME.isdisjoint(path)
     )

@@ -6,28 +6,41 @@ fails. Downloads are ranged reads that S3 refuses once the object has changed. s
 retries; the operations are S3's own, because paging, parts and metadata are what fsspec's common ground lacks.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
-from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
+from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge, Unavailable
 from lockgate.server.artifacts.downloads import attachment
-from lockgate.server.artifacts.paths import require_name, require_safe
-from lockgate.server.artifacts.s3_errors import Answer, naming_s3_errors
+from lockgate.server.artifacts.paths import require_free, require_name, require_safe
+from lockgate.server.artifacts.s3_errors import Answer, KeysRefused, naming_s3_errors
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Part, PartUrls
+
+T = TypeVar("T")
 
 _DIGEST = "lockgate-blake3"  # the object's metadata that holds its digest
 _PART = 8 << 20  # bytes held in memory for each upload under way; S3 wants 5 MiB at least
+_LARGEST_PART = 512 << 20  # what one upload may hold in memory, whatever size it announces
 _READ_AHEAD = 8 << 20
 _MOST_PARTS = 10_000  # S3's limit
 _PAGE = 1000  # S3's limit for one listing and one deletion
 _LONGEST_KEY = 1024
-_MOST_FOLDERS = 10_000  # that are remembered
 # For one attempt: after about half a minute it is known that there is no answer.
 _CONNECT_LIMIT_S = 5.0
 _READ_LIMIT_S = 10.0
 _ATTEMPTS = 3
+_SLOWEST = 256 << 10  # bytes a second; nothing else ends a call whose bytes the store does not take
+_COMPLETION_S = 600.0  # S3 puts large files together for minutes, and says that it is still there meanwhile
+_KEYS_S = 60.0  # how often keys that are refused are read again
+# What S3 says and a login page of a proxy, which answers 200 as well, does not.
+_SAID = {"create_multipart_upload": "UploadId"} | dict.fromkeys(
+    ("head_object", "put_object", "upload_part", "complete_multipart_upload"), "ETag"
+)
 
 
 class S3Artifacts:
@@ -40,19 +53,33 @@ class S3Artifacts:
         *,
         connect_limit_s: float = _CONNECT_LIMIT_S,
         read_limit_s: float = _READ_LIMIT_S,
+        slowest: int = _SLOWEST,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`slowest` is how many bytes a second S3 must take and give at least."""
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._limits = {"connect_timeout": connect_limit_s, "read_timeout": read_limit_s}
-        self._folders: set[str] = set()  # keys that are no files, as far as this process knows
+        self._slowest = slowest
+        self._monotonic = monotonic
+        self._keys_until = monotonic()  # before that they are not read again
 
     @property
     def direct(self) -> "S3Artifacts":
         return self
 
     def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "S3Upload":
-        """A digest that is announced is kept with an object of any size, another only with one of a single part."""
+        """A digest that is announced is kept with an object of any size, another only with one of a single part.
+
+        Raises PayloadTooLarge where so much memory as its parts would need is not given to one upload.
+        """
         part = max(_PART, -(-(size_bytes or 0) // _MOST_PARTS))
+        if part > _LARGEST_PART:
+            raise PayloadTooLarge(
+                f"{path!r} is announced with {size_bytes} bytes; {_MOST_PARTS} parts of {_LARGEST_PART >> 20} MiB are "
+                "the most that passes through this server into S3.",
+                hint="split it, or send it past the server: /api/2.0/mlflow-artifacts/mpu/create",
+            )
         return S3Upload(self, path, self._free_key(path), part_bytes=part, digest=digest)
 
     def open(self, path: str) -> OpenArtifact:
@@ -66,24 +93,29 @@ class S3Artifacts:
         """In the order of S3's keys; `token` is S3's own."""
         folder = require_safe(path)
         prefix = self._prefix + "".join(f"{step}/" for step in folder.parts)
-        more = {"ContinuationToken": token} if token else {}
-        try:
-            answer = self.call("list_objects_v2", path, Prefix=prefix, Delimiter="/", MaxKeys=min(limit, _PAGE), **more)
-        except InvalidInput as error:
-            raise InvalidInput(f"{token!r} is not a page token of this listing.") from error
-        names = [(item["Prefix"].removeprefix(prefix).rstrip("/"), None) for item in answer.get("CommonPrefixes", ())]
-        names += [(item["Key"].removeprefix(prefix), item["Size"]) for item in answer.get("Contents", ())]
+        names: list[tuple[str, int | None]] = []
+        while True:
+            more: dict[str, Any] = {"ContinuationToken": token} if token else {}
+            at_most = min(limit - len(names), _PAGE)
+            try:
+                answer = self.call("list_objects_v2", path, Prefix=prefix, Delimiter="/", MaxKeys=at_most, **more)
+            except InvalidInput as error:
+                raise InvalidInput(f"{token!r} is not a page token of this listing.") from error
+            folders = answer.get("CommonPrefixes", ())
+            names += [(item["Prefix"].removeprefix(prefix).rstrip("/"), None) for item in folders]
+            names += [(item["Key"].removeprefix(prefix), item["Size"]) for item in answer.get("Contents", ())]
+            token = answer.get("NextContinuationToken", "")
+            if not token or len(names) >= limit:
+                break
         names.sort(key=itemgetter(0))  # by name alone: other tools may keep a file and a folder of one name
         # An empty name is the marker that some tools leave for a folder.
-        files = tuple(ArtifactFile(str(folder / name), size) for name, size in names if name)
-        return ArtifactPage(files, answer.get("NextContinuationToken", ""))
+        return ArtifactPage(tuple(ArtifactFile(str(folder / name), size) for name, size in names if name), token)
 
     def delete(self, path: str) -> bool:
         """A folder goes a thousand objects at a time: who looks meanwhile sees what is left."""
         key = self._key(path)
-        self._folders.clear()
         keys = [*self._keys_below(path, f"{key}/")]
-        if self._is_file(path, key):
+        if self._ask(path, lambda filesystem: self._is_file(filesystem, key)):
             keys.append(key)
         for start in range(0, len(keys), _PAGE):
             batch = [{"Key": key} for key in keys[start : start + _PAGE]]
@@ -95,7 +127,7 @@ class S3Artifacts:
     def clean(self, *, before_ms: int) -> int:
         """Abort multipart uploads, ours and those of clients, that nobody has ended."""
         cleaned = 0
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {}
         while True:
             answer = self.call("list_multipart_uploads", "", Prefix=self._prefix, **more)
             for upload in answer.get("Uploads", ()):
@@ -131,39 +163,71 @@ class S3Artifacts:
             raise InvalidInput("an upload has at least one part.")
         listed = [{"PartNumber": part.number, "ETag": part.etag} for part in sorted(parts)]
         try:
-            self.call(
-                "complete_multipart_upload",
-                path,
-                Key=self._key(path),
-                UploadId=upload_id,
-                MultipartUpload={"Parts": listed},
-            )
+            self.complete_upload(path, self._key(path), upload_id, listed)
         except NotFound as error:
             raise NotFound(f"there is no upload {upload_id!r} for {path!r}.") from error
 
     def abort_parts(self, path: str, upload_id: str) -> None:
         self.abort_upload(self._key(path), upload_id)
 
-    def call(self, operation: str, path: str, **arguments: Any) -> Answer:  # botocore's operations have no types
-        """One operation of S3 on our bucket. Raises the LockgateError for what S3 says."""
-        with naming_s3_errors(path, self._bucket):
-            answer: Answer = self._filesystem.call_s3(operation, Bucket=self._bucket, **arguments)
+    def call(
+        self,
+        operation: str,
+        path: str,
+        *,
+        more_s: float = 0.0,
+        **arguments: Any,  # botocore's operations have no types
+    ) -> Answer:
+        """One operation of S3 on our bucket, which may take `more_s` more than another. Raises the LockgateError for
+        what S3 says.
+        """
+
+        def ask(filesystem: Any) -> Awaitable[Answer]:  # s3fs has no type annotations
+            answer: Awaitable[Answer] = filesystem._call_s3(operation, Bucket=self._bucket, **arguments)
             return answer
 
-    def read(self, path: str, key: str, start: int, end: int, etag: str) -> bytes:
-        """The bytes from `start` up to `end`. Raises Unavailable where the object is no longer the one of `etag`."""
-        from fsspec.asyn import sync
+        answer = self._ask(path, ask, more_s=more_s + len(arguments.get("Body", b"")) / self._slowest)
+        if _SAID.get(operation, "ResponseMetadata") not in answer:
+            raise Unavailable(
+                f"what answers for S3 at {path!r} in the bucket {self._bucket!r} does not say what S3 says.",
+                hint="look at AWS_ENDPOINT_URL, and at the proxies on the way there",
+            )
+        return answer
 
-        async def fetch() -> bytes:
+    def read(self, path: str, key: str, start: int, end: int, etag: str) -> bytes:
+        """The bytes from `start` up to `end`. Raises Replaced where the object is no longer the one of `etag`."""
+
+        async def fetch(filesystem: Any) -> bytes:  # s3fs has no type annotations
             wanted = {"Range": f"bytes={start}-{end - 1}", "IfMatch": f'"{etag}"'}
-            answer = await self._filesystem._call_s3("get_object", Bucket=self._bucket, Key=key, **wanted)
+            answer = await filesystem._call_s3("get_object", Bucket=self._bucket, Key=key, **wanted)
             async with answer["Body"] as body:
                 data: bytes = await body.read()
             return data
 
-        with naming_s3_errors(path, self._bucket):
-            found: bytes = sync(self._filesystem.loop, fetch)
-            return found
+        data = self._ask(path, fetch, more_s=(end - start) / self._slowest)
+        if len(data) != end - start:
+            raise Unavailable(f"S3 gave {len(data)} of the {end - start} bytes of {path!r} that were asked for.")
+        return data
+
+    def complete_upload(self, path: str, key: str, upload_id: str, parts: Sequence[Mapping[str, Any]]) -> str:
+        """Make the file visible; its ETag. `parts` are what S3 has said of them."""
+        try:
+            answer = self.call(
+                "complete_multipart_upload",
+                path,
+                more_s=_COMPLETION_S,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+            )
+            etag: str = answer["ETag"].strip('"')
+            return etag
+        except (NotFound, Unavailable):
+            # The answer alone may be lost, and when it is asked for again the upload forgotten.
+            with suppress(LockgateError):
+                if (etag := self.open(path).info.etag) == _etag_of(parts):
+                    return etag
+            raise
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Nothing happens where it has ended already."""
@@ -181,29 +245,29 @@ class S3Artifacts:
     def _free_key(self, path: str) -> str:
         """Where a file may be written: not below another one and not in place of a folder, as on a disk.
 
-        S3 would keep both. It costs a request, and another one for each folder of which this process does not know yet.
+        S3 would keep both. It costs a request for each step, all at the same time; nothing is remembered, because other
+        servers write as well.
         """
         key = self._key(path)
-        for folder in require_name(path).parents:
-            if folder.parts and (parent := self._key(str(folder))) not in self._folders:
-                if self._is_file(path, parent):
-                    raise InvalidInput(f"{path!r} lies below a file, not a folder.")
-                if len(self._folders) >= _MOST_FOLDERS:
-                    self._folders.clear()
-                self._folders.add(parent)
-        if self.call("list_objects_v2", path, Prefix=f"{key}/", MaxKeys=1).get("Contents"):
-            raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
+        above = [self._key(str(folder)) for folder in require_name(path).parents if folder.parts]
+
+        async def look(filesystem: Any) -> "tuple[Answer, *tuple[bool, ...]]":  # s3fs has no type annotations
+            inside = filesystem._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=f"{key}/", MaxKeys=1)
+            return tuple(await asyncio.gather(inside, *(self._is_file(filesystem, parent) for parent in above)))
+
+        inside, *files = self._ask(path, look)
+        require_free(path, is_folder=bool(inside.get("Contents")), is_below_file=any(files))
         return key
 
-    def _is_file(self, path: str, key: str) -> bool:
+    async def _is_file(self, filesystem: Any, key: str) -> bool:  # s3fs has no type annotations
         try:
-            self.call("head_object", path, Key=key)
-        except NotFound:
+            await filesystem._call_s3("head_object", Bucket=self._bucket, Key=key)
+        except FileNotFoundError:
             return False
         return True
 
     def _keys_below(self, path: str, prefix: str) -> Iterator[str]:
-        more: dict[str, str] = {}
+        more: dict[str, Any] = {}
         while True:
             answer = self.call("list_objects_v2", path, Prefix=prefix, **more)
             yield from (item["Key"] for item in answer.get("Contents", ()))
@@ -212,18 +276,38 @@ class S3Artifacts:
             more = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _url(self, operation: str, expires_s: int, **arguments: Any) -> str:  # botocore's operations have no types
-        path = f"{self._bucket}/{arguments.pop('Key')}"
-        with naming_s3_errors(path, self._bucket):
-            url: str = self._filesystem.url(path, expires=expires_s, client_method=operation, **arguments)
+        async def sign(filesystem: Any) -> str:  # not s3fs' own `url`, which reads `?versionId=` out of a name
+            await filesystem.set_session()
+            client = await filesystem.get_s3(self._bucket)
+            wanted = {"Bucket": self._bucket, **arguments}
+            url: str = await client.generate_presigned_url(operation, Params=wanted, ExpiresIn=expires_s)
             return url
+
+        return self._ask(arguments["Key"], sign)
+
+    def _ask(self, path: str, question: Callable[[Any], Awaitable[T]], *, more_s: float = 0.0) -> T:
+        """What S3 answers to a question about `path`. Raises the LockgateError for what it says, and Unavailable where
+        it takes `more_s` more than three attempts without any bytes.
+        """
+        from fsspec.asyn import sync
+
+        filesystem = self._filesystem
+        try:
+            with naming_s3_errors(path, self._bucket):
+                limit_s = _ATTEMPTS * sum(self._limits.values()) + more_s
+                answer: T = sync(filesystem.loop, question, filesystem, timeout=limit_s)
+                return answer
+        except KeysRefused:
+            if self._monotonic() >= self._keys_until:  # where they come from there may be others by now
+                self._keys_until = self._monotonic() + _KEYS_S
+                vars(self).pop("_filesystem", None)
+            raise
 
     @cached_property
     def _filesystem(self) -> Any:  # s3fs has no type annotations
-        """Connects at the first call."""
-        try:
-            import s3fs
-        except ImportError as error:
-            raise InvalidInput("artifacts in S3 need the package s3fs.", hint="pip install 'lockgate[s3]'") from error
+        """Connects, and reads the keys, at the first call."""
+        import s3fs
+
         # Signature version 4 also for URLs: it is what every region and every other store understands.
         config = {"signature_version": "s3v4", "retries": {"total_max_attempts": _ATTEMPTS}, **self._limits}
         filesystem = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=config)
@@ -259,17 +343,12 @@ class S3Upload:
             answer = self._store.call(
                 "put_object", self._path, Key=self._key, Body=bytes(self._buffer), Metadata=self._metadata
             )
+            etag = answer["ETag"].strip('"')
         else:
             self._send_part(bytes(self._buffer))
-            answer = self._store.call(
-                "complete_multipart_upload",
-                self._path,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )
+            etag = self._store.complete_upload(self._path, self._key, self._upload_id, self._parts)
         self._buffer.clear()
-        return ArtifactInfo(size, answer["ETag"].strip('"'), self._metadata.get(_DIGEST))
+        return ArtifactInfo(size, etag, self._metadata.get(_DIGEST))
 
     def abort(self) -> None:
         self._buffer.clear()
@@ -321,3 +400,12 @@ class _S3Reader:
 
     def close(self) -> None:
         self._ahead = memoryview(b"")
+
+
+def _etag_of(parts: Sequence[Mapping[str, Any]]) -> str:
+    """The ETag that S3 gives the whole of `parts`, where theirs are MD5; no ETag otherwise."""
+    try:
+        digests = [bytes.fromhex(part["ETag"].strip('"')) for part in parts]
+    except ValueError:
+        return ""
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(parts)}"

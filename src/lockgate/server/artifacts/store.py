@@ -10,6 +10,8 @@ Three implementations pass one contract suite (`tests/contract/test_artifact_sto
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from lockgate.errors import Unavailable
+
 ABANDONED_MS = 86_400_000  # an upload that began longer ago than this and has not ended never will
 
 
@@ -39,8 +41,18 @@ class ArtifactInfo(NamedTuple):
     digest: str | None
 
 
+class Replaced(Unavailable):
+    """There is another file of that name by now."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path!r} was replaced while it was read.", hint="read it again")
+
+
 class Readable(Protocol):
-    """The bytes of one file as they were when it was opened, however long the reading takes."""
+    """The bytes of one file as they were when it was opened, however long the reading takes.
+
+    Raises Replaced where the store no longer has them.
+    """
 
     def read(self, size: int, /) -> bytes: ...
 

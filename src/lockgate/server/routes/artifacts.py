@@ -78,7 +78,7 @@ def presign_upload(ctx: Context, request: wire.PresignUpload) -> wire.PresignedU
     else:
         location = files.model_location(ctx, request.model_id)
     direct, path = _direct(ctx, location, request.path, "upload")
-    require_name(basename(request.path))
+    require_name(basename(request.path), is_below=True)
     files.require_writable(path)
     _tell(ctx)
     return wire.PresignedUrl(presigned_url=direct.upload_url(path, expires_s=_lifetime(request.expiration)))
@@ -117,7 +117,7 @@ def _tell(ctx: Context) -> None:
 
 
 def _list_below(ctx: Context, location: files.Location, path: str, token: str) -> wire.RunArtifacts:
-    require_safe(path)
+    require_safe(path, is_below=True)
     page = files.list_page(ctx, location.path_of(path), limit=_PAGE, token=token)
     return wire.RunArtifacts(
         root_uri=location.uri,
@@ -137,7 +137,7 @@ def _infos(found: Iterable[ArtifactFile], folder: PurePosixPath) -> tuple[wire.F
 
 def _direct(ctx: Context, location: files.Location, path: str, way: str) -> tuple[DirectAccess, str]:
     """Raises InvalidInput, as MLflow does, where all files go through the server."""
-    require_safe(path)
+    require_safe(path, is_below=True)
     target = location.path_of(path)
     direct = files.direct_access(ctx, target)
     if direct is None:
@@ -154,7 +154,7 @@ def _direct_parts(
     """And where the client's local file goes. Raises NotImplementedHere, PermissionDenied for released content."""
     if ctx.artifacts.direct is None:
         raise NotImplementedHere(wire.NO_PARTS)
-    path = f"{request.artifact_path.rstrip('/')}/{require_name(basename(request.path))}"
+    path = f"{request.artifact_path.rstrip('/')}/{require_name(basename(request.path), is_below=True)}"
     files.require_writable(path)
     _tell(ctx)
     return ctx.artifacts.direct, path

@@ -1,6 +1,7 @@
 """Files of runs and models. Their bytes stream through the artifact proxy and are no messages."""
 
 import re
+from urllib.parse import unquote
 
 from lockgate.wire.mlflow.runs import OfRun
 from lockgate.wire.operation import Empty, Message, Operation, mlflow
@@ -15,6 +16,7 @@ DIGEST_HEADER = "x-lockgate-digest"  # BLAKE3 of the whole file, 64 hexadecimal 
 NO_PARTS = "Multipart upload is not supported for the current artifact repository"
 NO_PRESIGNED_DOWNLOAD = "Multipart download is not supported for the current artifact repository"
 _PROXIED = re.compile(r"mlflow-artifacts:(?://[^/]*)?/*")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def proxied_path(uri: str) -> str | None:
@@ -22,8 +24,17 @@ def proxied_path(uri: str) -> str | None:
 
     >>> proxied_path("mlflow-artifacts:/0/files"), proxied_path("mlflow-artifacts://models:5000/0/files")
     ('0/files', '0/files')
+
+    MLflow's client makes an address of it as it is, of which HTTP decodes the percents; a client encodes them before
+    where one of them is no escape.
+
+    >>> proxied_path("mlflow-artifacts:/team%20b/files"), proxied_path("mlflow-artifacts:/100%/team%20b")
+    ('team b/files', '100%/team%20b')
     """
-    return _PROXIED.sub("", uri, count=1).strip("/") if uri.startswith(PROXY_SCHEME) else None
+    if not uri.startswith(PROXY_SCHEME):
+        return None
+    path = _PROXIED.sub("", uri, count=1).strip("/")
+    return path if _STRAY_PERCENT.search(path) else unquote(path)
 
 
 class FileInfo(Message, frozen=True, kw_only=True):

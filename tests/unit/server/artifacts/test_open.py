@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,27 @@ def test_other_address_is_left_to_fsspec(tmp_path: Path) -> None:
         ("gcs://bucket", "needs another package"),
         ("arrow_hdfs://host/x", "the setting artifacts is"),  # or it would be a folder of that name
         ("reference://", "the setting artifacts is"),  # whose package raises what it likes
+        ("gs:/bucket/x", "write gs://..., or ./gs:/bucket/x for a folder"),  # a slash was forgotten
+        ("abfs:container/x", "write abfs://..."),
+        ("memory:x", "write memory://..."),
     ],
 )
 def test_setting_that_names_no_place_is_refused_with_the_way_out(tmp_path: Path, url: str, says: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         open_artifacts(url, default=tmp_path)
     assert says in str(refused.value)
+
+
+def test_s3_without_its_package_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("s3fs", "aiobotocore", "botocore"):
+        monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
+    with pytest.raises(InvalidInput, match=r"the setting artifacts is 's3://b/x', which needs the package s3fs") as no:
+        open_artifacts("s3://b/x", default=tmp_path)
+    assert no.value.hint == "pip install 'lockgate[s3]'"
+
+
+def test_address_in_an_address_is_left_to_fsspec(tmp_path: Path) -> None:
+    assert isinstance(open_artifacts("dir::memory://x", default=tmp_path), FilesystemArtifacts)
 
 
 def test_address_that_fsspec_asks_in_vain_is_unavailable(tmp_path: Path) -> None:
