@@ -11,8 +11,9 @@ from lockgate.cli.app import App
 def migrate(app: App, as_json: bool) -> None:
     """Bring the project's database to this version of Lockgate.
 
-    Stop everything that uses the project first. A copy of SQLite's file is kept beside it. Of PostgreSQL take a backup
-    yourself beforehand (pg_dump); should the upgrade fail, the database stays as it was.
+    Stop everything that uses the project first: it refuses while others have the database open. A copy of SQLite's file
+    is kept beside it. Of PostgreSQL take a backup yourself beforehand (pg_dump); should the upgrade fail, the database
+    stays as it was.
 
     \b
     Example: lockgate migrate

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from lockgate.entities import Grant
-from lockgate.errors import Conflict
+from lockgate.errors import Conflict, Unavailable
 from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.schema import HEAD, VERSION
 from lockgate.metadata.tables import access_revision, grants, tokens, users
 
 INSTALLATION = "*"  # the pattern of a grant that is not about some models, and what it is a grant on
@@ -44,8 +45,21 @@ class Directory(NamedTuple):
 
 
 def read_revision(connection: Connection) -> int:
-    """How often users, grants or tokens have been changed."""
-    return connection.scalar(select(access_revision.c.revision).where(access_revision.c.only == _ONLY)) or 0
+    """How often users, grants or tokens have been changed.
+
+    Raises Unavailable where the database was migrated: whoever is still running knows nothing of its tables.
+    """
+    # One question for both, because every server asks it every second.
+    query = select(VERSION.c.version_num, access_revision.c.revision).outerjoin(
+        access_revision, access_revision.c.only == _ONLY
+    )
+    schema, revision = connection.execute(query).first() or ("", 0)
+    if schema != HEAD:
+        raise Unavailable(
+            "the database was migrated; restart this server.",
+            hint=f"with a Lockgate that knows its revision {schema}; this one is for {HEAD}",
+        )
+    return revision or 0
 
 
 def read_directory(connection: Connection) -> Directory:

@@ -1,21 +1,31 @@
 """Bringing a database to this version: every missing revision in one transaction, all of them or none.
 
-Of SQLite's file a copy is made first. PostgreSQL's backups are its administrator's, and a transaction that fails leaves
-nothing behind there either.
+Nobody else may have it open: who was made for the old tables knows nothing of the new ones. Of SQLite's file a copy is
+made first. PostgreSQL's backups are its administrator's, and a transaction that fails leaves nothing behind there
+either.
 """
 
+import errno
+import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
-from lockgate.errors import Conflict, NotFound, StorageFull
-from lockgate.metadata.database import DECISION, Where, open_engine, storage_errors
+from lockgate.errors import Conflict, NotFound, PermissionDenied, StorageFull, Unavailable
+from lockgate.metadata.database import DECISION, Where, describe, open_engine, storage_errors
 from lockgate.metadata.schema import HEAD, current_revision, is_known, newer_error, require_unicode
+
+_NAME = "lockgate migrate"  # to PostgreSQL, so that two at once do not take each other for a server
+_LEAVING_S = 2.0  # who was just stopped may take a moment
+_STOP = "stop every server, command and script that uses it, then repeat"
 
 
 class Migration(NamedTuple):
@@ -30,11 +40,12 @@ def migrate(where: Where, *, at_ms: int) -> Migration:
     """Upgrade the database at `where` to `HEAD`.
 
     Raises NotFound where there is no such file, Unavailable where PostgreSQL does not let us in, Conflict where the
-    database is newer than this Lockgate. When anything fails it is what it was before; a copy is left in any case.
+    database is newer than this Lockgate, somebody else has it open, or what is not ours hangs on its tables. When
+    anything fails it is what it was before.
     """
     if isinstance(where, Path) and not where.is_file():
         raise NotFound(f"there is no database {where}.", hint="lockgate run makes one")
-    engine = open_engine(where)
+    engine = open_engine(where if isinstance(where, Path) else where.update_query_dict({"application_name": _NAME}))
     try:
         with storage_errors(where):
             revision = current_revision(engine)
@@ -42,12 +53,26 @@ def migrate(where: Where, *, at_ms: int) -> Migration:
                 return Migration(revision, HEAD, None)
             if revision is not None and not is_known(revision):
                 raise newer_error(where, revision)
-            backup = None
             if isinstance(where, Path):
+                engine.dispose()  # or we would be who has it open
                 backup = where.with_name(f"{where.name}.{revision or 'empty'}-{at_ms}.backup")
                 _copy(where, backup)
-            run_migrations(engine)
+            else:
+                _require_alone(engine, where)
+                backup = None
+            try:
+                run_migrations(engine)
+            except Exception:
+                if backup is not None:
+                    backup.unlink()  # nothing has changed, so it is of no use
+                raise
         return Migration(revision, HEAD, backup)
+    except DBAPIError as error:  # and no outage: a view, or a table whose name we need
+        reason = "; ".join(str(error.orig).strip().splitlines()[:2])
+        raise Conflict(
+            f"{describe(where)} cannot be upgraded: {reason}. Nothing was changed.",
+            hint="drop or rename what is not Lockgate's own in it, such as views, then repeat",
+        ) from error
     finally:
         engine.dispose()
 
@@ -59,14 +84,22 @@ def run_migrations(engine: Engine, *, to: str = HEAD) -> None:
 
     with _script_directory() as script:
 
-        def missing(revision: Any, context: Any) -> Any:  # alembic's own types are private
-            return script._upgrade_revs(to, revision)
+        def missing(revisions: Any, context: Any) -> Any:  # alembic's own types are private
+            if len(revisions) > 1:
+                found = " and ".join(sorted(revisions))
+                raise Conflict(
+                    f"the table alembic_version names {found}; one revision was expected. Nothing was changed.",
+                    hint="delete the row that is not Lockgate's from it, then repeat",
+                )
+            return script._upgrade_revs(to, revisions)
 
         with engine.connect().execution_options(**DECISION) as connection, connection.begin():
             require_unicode(connection)
             if connection.dialect.name == "sqlite":
                 # Some builds overwrite what is dropped, and keep all of that in memory until then.
                 connection.exec_driver_sql("PRAGMA secure_delete = FAST")
+            else:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # which a role may have for its questions
             context = MigrationContext.configure(connection, opts={"fn": missing})
             with Operations.context(context):
                 context.run_migrations()
@@ -97,15 +130,76 @@ def _require_consistent(connection: Connection) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
     if broken is not None:
         raise Conflict(f"the migration would leave table {broken[0]} pointing at rows that are not there.")
+    for (view,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+        quoted = view.replace('"', '""')
+        connection.exec_driver_sql(f'SELECT 1 FROM "{quoted}" LIMIT 0')  # SQLite lets it name a table that is gone
+
+
+def _require_alone(engine: Engine, where: URL) -> None:
+    """Raises Conflict where others of Lockgate are connected to PostgreSQL's database."""
+    others = text(
+        "SELECT count(*), ' from ' || host(client_addr) AS place FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name IN ('lockgate', :own) GROUP BY place ORDER BY place"
+    ).bindparams(own=where.query.get("application_name", "lockgate"))
+    limit = time.monotonic() + _LEAVING_S
+    while True:
+        with engine.connect() as connection, connection.begin():  # another one: PostgreSQL looks once in each
+            found = connection.execute(others).all()
+        if not found:
+            return
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.05)
+    counted = ", ".join(f"{count}{place or ''}" for count, place in found)
+    raise Conflict(
+        f"{describe(where)} is in use by Lockgate; connections: {counted}.",
+        hint=f"{_STOP}; whose client is gone can be ended: SELECT * FROM pg_stat_activity",
+    )
 
 
 def _copy(path: Path, backup: Path) -> None:
-    """A consistent copy through SQLite, which knows what is still in the write-ahead log."""
+    """A consistent copy through SQLite, which knows what is still in the write-ahead log.
+
+    It has its name when it is whole. Raises Conflict where somebody else has the file open.
+    """
+    if not os.access(path, os.W_OK):
+        raise PermissionDenied(f"{path} may not be written by this user.", hint="come as the user who owns it")
+    part = backup.with_name(f"{backup.name}.part")
     try:
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
-            source.backup(target)
-    except sqlite3.OperationalError as error:
-        backup.unlink(missing_ok=True)
-        if "full" in str(error):
+        with closing(_open_alone(path)) as source:
+            for left in path.parent.glob(f"{path.name}.*.backup.part*"):  # by who was killed: nobody else copies now
+                left.unlink()
+            os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
+            with closing(sqlite3.connect(part)) as target:
+                source.backup(target)
+            whose = path.stat()
+            with suppress(PermissionError):  # then it stays with us alone
+                os.chown(part, whose.st_uid, whose.st_gid)
+                part.chmod(whose.st_mode & 0o777)
+            part.replace(backup)
+    except (OSError, sqlite3.Error) as error:
+        for left in path.parent.glob(f"{part.name}*"):
+            left.unlink()
+        if "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
             raise StorageFull(f"the disk is full: no copy of {path} could be made, so nothing was changed.") from error
+        if isinstance(error, OSError):
+            raise Unavailable(f"no copy of {path} could be made beside it: {error.strerror}.") from error
         raise
+
+
+def _open_alone(path: Path) -> sqlite3.Connection:
+    """It has the whole file, which SQLite gives to nobody while another connection to it is open, idle or not."""
+    limit = time.monotonic() + _LEAVING_S
+    while True:
+        source = sqlite3.connect(path, timeout=0)
+        try:
+            source.execute("PRAGMA locking_mode = EXCLUSIVE")
+            source.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return source
+        except sqlite3.OperationalError as error:
+            source.close()  # for it keeps a part of the lock, and of two that try neither would get all of it
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if time.monotonic() > limit:
+                raise Conflict(f"{path} is open in another process.", hint=_STOP) from error
+        time.sleep(random.uniform(0, 0.05))

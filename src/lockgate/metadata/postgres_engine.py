@@ -29,7 +29,7 @@ from sqlalchemy import URL, Column, Connection, Engine, String, create_engine, e
 from sqlalchemy.dialects.postgresql.base import PGDDLCompiler
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
-from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, PermissionDenied, StorageFull, Unavailable
 from lockgate.metadata.modes import Mode, Raced
 
 log = logging.getLogger("lockgate.metadata")
@@ -95,7 +95,12 @@ def make_engine(url: URL) -> Engine:
 
 def begin(connection: Connection, mode: Mode) -> None:
     """Begin a transaction; a decision has its turn. Raises OperationalError where others keep it long."""
-    execute(connection, _BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
+    try:
+        execute(connection, _BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
+    except DBAPIError:
+        if not is_alive(connection):
+            connection.invalidate()  # or SQLAlchemy would fail to roll it back, and log that with its traceback
+        raise
 
 
 def execute(connection: Connection, statement: str, values: Sequence[Any] = (), *, prepare: bool | None = None) -> Any:
@@ -139,6 +144,8 @@ def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None
         return InvalidInput(f"{_UNSTORABLE[state]} for the database to keep.")
     if not state and "NUL (0x00)" in reason:
         return InvalidInput("a text has a NUL character, which cannot be stored.")
+    if state == "42501" and opening is not None:
+        return PermissionDenied(f"{opening} cannot be used: {reason}.", hint="come as the user who owns its tables")
     if state.startswith(_ABSENT) or error.connection_invalidated or (not state and isinstance(error, OperationalError)):
         if opening is not None:
             hint = "check that it runs and that the setting database is right"

@@ -30,7 +30,7 @@ KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # ever
 
 OURS = ("alembic_version", releases.name)  # among the tables of every database of Lockgate
 # Alembic's own table, as it makes it.
-_VERSION = Table(
+VERSION = Table(
     "alembic_version",
     MetaData(),
     Column("version_num", String(32), nullable=False),
@@ -74,7 +74,7 @@ def current_revision(engine: Engine) -> str | None:
             return None
         revision: str | None = None
         if tables.issuperset(OURS):  # other programs have the one as well, and may have a revision of the same name
-            revision = connection.scalar(select(_VERSION.c.version_num))
+            revision = connection.scalar(select(VERSION.c.version_num))
         if revision is None or not revision.isdigit():
             raise foreign_error(engine.url.database)
         return revision
@@ -86,8 +86,8 @@ def _create(engine: Engine, now_ms: int) -> str:
         if not inspect(connection).has_table("alembic_version"):
             require_unicode(connection)
             metadata.create_all(connection, checkfirst=False)
-            connection.execute(CreateTable(_VERSION))
-            connection.execute(insert(_VERSION), {"version_num": HEAD})
+            connection.execute(CreateTable(VERSION))
+            connection.execute(insert(VERSION), {"version_num": HEAD})
             connection.execute(insert(experiments), default_experiment(now_ms))
     return HEAD
 

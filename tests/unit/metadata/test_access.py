@@ -3,12 +3,14 @@
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from lockgate.entities import Grant
-from lockgate.errors import Conflict
+from lockgate.errors import Conflict, Unavailable
 from lockgate.metadata import access, tokens, users
 from lockgate.metadata.audit import append_audit, list_audit
 from lockgate.metadata.database import Database, repeat_when_raced
+from lockgate.metadata.schema import HEAD, VERSION
 
 ADMIN = Grant(pattern="*", role="admin")
 DAY_MS = 86_400_000
@@ -52,6 +54,15 @@ def test_revision_counts_every_change_and_nothing_else(database: Database, write
     with pytest.raises(Conflict), write() as tx:
         users.add_user(tx, "bob", password="", granted=[])
     assert revision() == len(changes)
+
+
+def test_database_that_was_migrated_meanwhile_is_refused(write) -> None:
+    with write() as tx:
+        tx.connection.execute(update(VERSION).values(version_num="9999"))
+        with pytest.raises(Unavailable, match="migrated; restart this server") as refused:
+            access.read_revision(tx.connection)
+        tx.connection.execute(update(VERSION).values(version_num=HEAD))
+    assert "knows its revision 9999" in (refused.value.hint or "")
 
 
 def test_two_admins_cannot_remove_each_other(database: Database, write) -> None:

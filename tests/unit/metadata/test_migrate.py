@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, MetaData, insert, select
 
-from lockgate.errors import Conflict, NotFound
+from lockgate.errors import Conflict, NotFound, PermissionDenied
 from lockgate.metadata import migrate as module
 from lockgate.metadata.database import DECISION, Where, open_engine
 from lockgate.metadata.metrics import history
@@ -32,6 +34,64 @@ def test_older_database_is_copied_and_upgraded(tmp_path: Path) -> None:
     assert done.backup == tmp_path / "a.db.empty-5.backup"
     assert done.backup.is_file()
     open_database(path).close()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A file at an earlier revision."""
+    path = tmp_path / "a.db"
+    make_old(path)
+    return path
+
+
+def make_old(where: Where) -> None:
+    engine = open_engine(where)
+    run_migrations(engine, to="0005")
+    engine.dispose()
+
+
+def revision_of(where: Where) -> str | None:
+    engine = open_engine(where)
+    revision = current_revision(engine)
+    engine.dispose()
+    return revision
+
+
+def change(where: Where, sql: str) -> None:
+    engine = open_engine(where)
+    with engine.connect().execution_options(**DECISION) as connection, connection.begin():
+        connection.exec_driver_sql(sql)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_copy_may_be_read_by_who_may_read_the_database(old: Path, mode: int) -> None:
+    old.chmod(mode)
+    backup = migrate(old, at_ms=5).backup
+    assert backup is not None
+    assert backup.stat().st_mode & 0o777 == mode
+
+
+CUT_SHORT = """
+import pathlib, resource, signal, sys
+from lockgate.metadata.migrate import migrate
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL if sys.argv[2] == "killed" else signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+migrate(pathlib.Path(sys.argv[1]), at_ms=4)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "refused"])
+def test_copy_that_is_cut_short_does_not_look_like_one_and_does_not_stay(old: Path, how: str) -> None:
+    assert old.stat().st_size > 100_000
+    process = subprocess.run([sys.executable, "-c", CUT_SHORT, str(old), how], capture_output=True, check=False)
+    assert process.returncode != 0
+    left = {path.name for path in old.parent.iterdir() if "backup" in path.name}
+    assert not [name for name in left if name.endswith(".backup")]
+    assert bool(left) == (how == "killed")
+    assert revision_of(old) == "0005"
+    assert migrate(old, at_ms=5).to_revision == HEAD
+    assert [path.name for path in old.parent.iterdir() if "backup" in path.name] == ["a.db.0005-5.backup"]
 
 
 def first_rows(connection: Connection, *, fill: bool = False) -> dict[str, dict[str, Any]]:
@@ -118,6 +178,82 @@ def test_histories_are_those_of_their_runs_after_the_upgrade_that_numbers_them(e
     database.close()
 
 
+def test_database_that_others_have_open_is_left_alone_until_they_have_stopped(empty: Where) -> None:
+    make_old(empty)
+    server = open_engine(empty)
+    server.connect().close()  # it is idle, and keeps the connection for its next request
+    with pytest.raises(Conflict, match=r"in use by Lockgate; connections: 1\.|is open in another process") as refused:
+        migrate(empty, at_ms=5)
+    assert refused.value.hint is not None
+    assert refused.value.hint.startswith("stop every server")
+    assert revision_of(empty) == "0005"
+    threading.Timer(0.2, server.dispose).start()
+    assert migrate(empty, at_ms=6).to_revision == HEAD
+
+
+def test_server_by_a_name_of_the_users_own_is_found_as_well(new_postgres_url: str) -> None:
+    where = parse_address(f"{new_postgres_url}&application_name=records")
+    make_old(where)
+    server = open_engine(where)
+    server.connect().close()
+    with pytest.raises(Conflict, match="in use"):
+        migrate(where, at_ms=5)
+    server.dispose()
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("CREATE VIEW mine AS SELECT value FROM metrics", "old_metrics"),
+        ("CREATE TABLE old_metrics (x INTEGER)", "already"),
+    ],
+)
+def test_what_is_the_users_own_and_in_the_way_is_said(empty: Where, sql: str, reason: str) -> None:
+    make_old(empty)
+    change(empty, sql)
+    with pytest.raises(Conflict, match=rf"(?s)cannot be upgraded: .*{reason}.*Nothing was changed") as refused:
+        migrate(empty, at_ms=5)
+    assert "views" in (refused.value.hint or "")
+    assert revision_of(empty) == "0005"
+    if isinstance(empty, Path):
+        assert not list(empty.parent.glob("*backup*"))
+
+
+def test_revision_of_another_program_beside_ours_is_said(empty: Where) -> None:
+    make_old(empty)
+    change(empty, "INSERT INTO alembic_version VALUES ('0003')")
+    with pytest.raises(Conflict, match="alembic_version names 0003 and 0005; one"):
+        migrate(empty, at_ms=5)
+
+
+HURRIED = """
+CREATE FUNCTION hurry() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF current_setting('statement_timeout') <> '0' THEN
+        RAISE EXCEPTION 'too slow' USING ERRCODE = 'query_canceled';
+    END IF;
+END $$;
+CREATE EVENT TRIGGER hurry ON ddl_command_start EXECUTE FUNCTION hurry();
+"""
+
+
+def test_limit_that_questions_of_the_database_have_does_not_end_an_upgrade(postgres: Any) -> None:
+    where = parse_address(postgres.create_database())
+    make_old(where)
+    postgres.execute(f"ALTER DATABASE {where.database} SET statement_timeout = '10s'")
+    postgres.execute(HURRIED, database=where.database)
+    assert migrate(where, at_ms=5).to_revision == HEAD
+
+
+def test_user_who_does_not_own_the_tables_is_told(postgres: Any) -> None:
+    where = parse_address(postgres.create_database())
+    make_old(where)
+    postgres.execute("CREATE ROLE guest LOGIN")
+    postgres.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO guest", database=where.database)
+    with pytest.raises(PermissionDenied, match="must be owner of table") as refused:
+        migrate(where.set(username="guest"), at_ms=5)
+    assert refused.value.hint == "come as the user who owns its tables"
+
+
 def test_failed_upgrade_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.db"
     sqlite3.connect(path).close()
@@ -131,6 +267,7 @@ def test_failed_upgrade_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         migrate(path, at_ms=5)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    assert list(tmp_path.glob("*backup*")) == []
 
 
 def test_newer_database_is_not_touched(tmp_path: Path) -> None:
@@ -170,23 +307,23 @@ def test_failed_upgrade_changes_nothing_on_postgresql(new_postgres_url: str, mon
     engine.dispose()
 
 
-def test_two_that_migrate_at_once_do_it_once(new_postgres_url: str) -> None:
-    where = parse_address(new_postgres_url)
+def test_two_that_migrate_at_once_do_it_once(empty: Where) -> None:
+    make_old(empty)
     start = threading.Barrier(2)
     done: list[Migration] = []
 
-    def run() -> None:
+    def run(at_ms: int) -> None:
         start.wait()
-        done.append(migrate(where, at_ms=5))
+        done.append(migrate(empty, at_ms=at_ms))
 
-    threads = [threading.Thread(target=run) for _ in range(2)]
+    threads = [threading.Thread(target=run, args=(at_ms,)) for at_ms in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert {item.to_revision for item in done} == {HEAD}
     assert len(done) == 2
-    open_database(where).close()
+    open_database(empty).close()
 
 
 def test_newer_database_of_postgresql_is_not_touched(postgres: Any) -> None:

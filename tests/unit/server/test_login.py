@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from lockgate.client.http import HttpTransport
 from lockgate.clock import FakeClock
 from lockgate.entities import Grant
 from lockgate.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
 from lockgate.metadata import users
+from lockgate.metadata.schema import HEAD, VERSION
 from lockgate.server.app import make_app
 from lockgate.server.files import open_file, store_file
 from lockgate.server.login import FAILURES_PER_ADDRESS, FRESH_S, REMEMBERED_S, Login
@@ -144,6 +146,24 @@ def test_guesses_at_a_password_are_slowed_down_by_user(team) -> None:
     assert team.log_in("eve", PASSWORD)[0] == 200
     team.pass_time(6)
     assert team.log_in("bob", PASSWORD)[0] == 200
+
+
+def test_server_whose_database_was_migrated_asks_to_be_restarted(asked) -> None:
+    created = asked.ask("POST", "/api/2.0/mlflow/runs/create", b'{"experiment_id": "0"}')[1]
+    metric = {"run_id": created["run"]["info"]["run_id"], "key": "a", "value": 1, "timestamp": 1, "step": 1}
+    logged = "POST", "/api/2.0/mlflow/runs/log-metric", json.dumps(metric).encode()
+    assert asked.ask(*logged)[0] == 200
+    with asked.context.database.write(at=1, by="migrate") as tx:
+        tx.connection.execute(update(VERSION).values(version_num="9999"))
+    try:
+        asked.context.clock.sleep(FRESH_S)
+        for request in (("GET", WHO), logged, ("GET", "/")):
+            status, answer, _ = asked.ask(*request)
+            assert (status, answer["message"]) == (503, "the database was migrated; restart this server.")
+        assert [asked.ask("GET", path)[0] for path in ("/health", "/metrics")] == [200, 200]
+    finally:
+        with asked.context.database.write(at=1, by="migrate") as tx:
+            tx.connection.execute(update(VERSION).values(version_num=HEAD))
 
 
 def test_who_is_logged_in_stays_so_while_others_guess(team) -> None:
