@@ -1,6 +1,7 @@
 """The released mlflow client on what Lockgate's registry adds: prompts, copies, folders, and gates that hold."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 from lockgate.config import Settings  # noqa: E402
 from lockgate.entities import Approval, Check, Content, Release, Verdict  # noqa: E402
 from lockgate.server import courier  # noqa: E402
-from lockgate.testing.receiver import Receiver  # noqa: E402
+from lockgate.testing.receiver import Received, Receiver  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the client's own warnings are not ours to fix
 
@@ -401,7 +402,7 @@ def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, ser
     events = [
         *("registered_model.created", "model_version.created", "model_version_tag.set", "model_version_tag.deleted"),
         *("model_version_alias.created", "model_version_alias.deleted", "prompt.created", "prompt_version.created"),
-        *("prompt_alias.created", "prompt_tag.set", "prompt_version_tag.set"),
+        *("prompt_alias.created", "prompt_tag.set", "prompt_tag.deleted", "prompt_version_tag.set"),
     ]
     webhook = client.create_webhook("all", receiver.url, events, description="d", secret="s")
     assert {str(event) for event in client.get_webhook(webhook.webhook_id).events} == set(events)
@@ -417,11 +418,13 @@ def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, ser
     client.delete_registered_model_alias("m", "best")
     client.set_registered_model_tag("m", "no", "event")  # only prompts tell of these
     mlflow.genai.register_prompt("greet", "Hello {{name}}")
-    for webhook_id in courier.waiting(served.context):
-        while courier.deliver(served.context, webhook_id):
-            pass
-    heard = receiver.take_all()
+    # The client tags a new prompt with its experiment in a thread of its own.
+    for thread in threading.enumerate():
+        if thread.name.startswith("link_prompt_to_experiment"):
+            thread.join()
+    heard = all_told(served, receiver)
     assert [item.event for item in heard].count("model_version_alias.created") == 2
+    assert "prompt_tag.set" in {item.event for item in heard}
     told = {item.event: item.message["data"] for item in heard}
     assert told["registered_model.created"] == {"name": "m", "tags": {"a": "1"}, "description": "d"}
     assert told["model_version.created"] == {
@@ -439,6 +442,21 @@ def test_webhooks_of_mlflow_are_told_what_mlflow_tells(client: MlflowClient, ser
     assert told["prompt.created"]["name"] == "greet"
     assert "mlflow.prompt.is_prompt" not in told["prompt.created"]["tags"]
     assert told["prompt_version.created"]["template"] == "Hello {{name}}"
+
+    # An alias that is not there is gone as well; a version is a prompt's by its own mark, a tag by its model's.
+    client.delete_registered_model_alias("m", "best")
+    client.create_model_version("greet", "s3://b/x", tags={"mlflow.prompt.text": "Hi"})
+    client.delete_prompt_tag("greet", "mlflow.prompt.is_prompt")
+    gone, made = all_told(served, receiver)
+    assert (gone.event, gone.message["data"]) == ("model_version_alias.deleted", {"name": "m", "alias": "best"})
+    assert (made.event, made.message["data"]["tags"]) == ("model_version.created", {"mlflow.prompt.text": "Hi"})
+
+
+def all_told(served, receiver: Receiver) -> list[Received]:
+    for webhook_id in courier.waiting(served.context):
+        while courier.deliver(served.context, webhook_id):
+            pass
+    return receiver.take_all()
 
 
 def test_webhooks_are_listed_changed_and_deleted(client: MlflowClient, served, receiver: Receiver) -> None:

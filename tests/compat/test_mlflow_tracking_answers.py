@@ -98,6 +98,7 @@ RUN, OF = {"run_id": "<run>"}, {"experiment_id": "<experiment>"}
         ("experiments/set-experiment-tag", {"experiment_id": "x", "key": "a", "value": "v"}, BAD),
         ("experiments/delete-experiment-tag", {**OF, "key": "none"}, MISSING),
         ("experiments/delete-experiment-tag", OF, BAD),
+        ("experiments/delete-experiment-tag", {**OF, "key": ""}, BAD),
         ("experiments/delete-experiment-tag", {"experiment_id": "99999", "key": "a"}, MISSING),
         ("experiments/delete-experiment-tag", {"experiment_id": "x", "key": "a"}, BAD),
         ("experiments/delete", {"experiment_id": "99999"}, MISSING),
@@ -495,23 +496,47 @@ def test_param_of_a_logged_model_is_said_once(ask: Ask, model_id: str) -> None:
     assert (status, answer["error_code"]) == BAD
     assert f"The param 'depth' of logged model {model_id} is '3' and cannot become '4'" in answer["message"]
     assert ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"] == said
-    ask("DELETE", f"logged-models/{model_id}", {})
-    assert verdict(ask("POST", path, {"params": said})) == MISSING
 
 
-def test_param_of_a_logged_model_may_be_called_anything_and_is_cut_as_that_of_a_run(ask: Ask, model_id: str) -> None:
+def test_deleted_logged_model_is_finished_and_described_as_any_other(ask: Ask, model_id: str) -> None:
+    """A script that still trains must not fail because somebody has deleted what it logs to."""
+    path = f"logged-models/{model_id}"
+    ask("DELETE", path, {})
+    body = {"model_id": model_id, "status": "LOGGED_MODEL_READY"}
+    assert ask("PATCH", path, body)[1]["model"]["info"]["status"] == "LOGGED_MODEL_READY"
+    assert ask("POST", f"{path}/params", {"params": [{"key": "p", "value": "1"}]}) == (200, {})
+    assert ask("PATCH", f"{path}/tags", {"tags": [{"key": "t", "value": "1"}, {"key": "u", "value": "1"}]}) == (200, {})
+    assert ask("DELETE", f"{path}/tags/u", {}) == (200, {})
+    kept = ask("GET", path, {"allow_deleted": "true"})[1]["model"]
+    assert kept["info"]["tags"] == [{"key": "t", "value": "1"}]
+    assert kept["data"]["params"] == [{"key": "p", "value": "1"}]
+    assert verdict(ask("GET", path, {})) == MISSING
+
+
+def test_param_of_a_logged_model_may_be_called_anything(ask: Ask, model_id: str) -> None:
     path = f"logged-models/{model_id}/params"
     for key, expected in (("", BAD), ("a//b", OK), ("a?", OK), ("k" * 251, BAD)):
         assert verdict(ask("POST", path, {"params": [{"key": key, "value": "1"}]})) == expected, key
     assert verdict(ask("POST", path, {"params": [{"key": "n", "value": 5}]})) == BAD
     assert verdict(ask("POST", path, {"params": [{"key": "n", "value": "5"}] * 2})) == BAD
-    for length in (6001, 6005):  # what is cut is compared as it is kept
-        assert verdict(ask("POST", path, {"params": [{"key": "k" * 250, "value": "x" * length}]})) == OK
-    *_, kept = ask("GET", f"logged-models/{model_id}", {})[1]["model"]["data"]["params"]
-    assert kept == {"key": "k" * 250, "value": "x" * 6000}
 
 
-def test_param_and_tag_that_are_too_long_are_cut(ask: Ask, run: str) -> None:
+def test_what_is_said_of_a_logged_model_is_kept_at_any_length(ask: Ask, model_id: str) -> None:
+    path = f"logged-models/{model_id}"
+    params, tags = [{"key": "k" * 250, "value": "x" * 70_000}], [{"key": "t", "value": "y" * 80_000}]
+    assert verdict(ask("POST", f"{path}/params", {"params": params})) == OK
+    assert verdict(ask("PATCH", f"{path}/tags", {"tags": tags})) == OK
+    model = ask("GET", path, {})[1]["model"]
+    assert (model["data"]["params"], model["info"]["tags"]) == (params, tags)
+
+
+def test_tag_that_a_run_is_created_with_is_kept_at_any_length(ask: Ask, experiment: str) -> None:
+    note = {"key": "mlflow.note.content", "value": "x" * 80_000}
+    data = ask("POST", "runs/create", {"experiment_id": experiment, "tags": [note]})[1]["run"]["data"]
+    assert note in data["tags"]
+
+
+def test_param_and_tag_of_a_run_that_are_too_long_are_cut(ask: Ask, run: str) -> None:
     ask("POST", "runs/log-parameter", {"run_id": run, "key": "p", "value": "x" * 6001})
     assert verdict(ask("POST", "runs/log-parameter", {"run_id": run, "key": "p", "value": "x" * 6005})) == OK
     ask("POST", "runs/set-tag", {"run_id": run, "key": "t", "value": "x" * 8001})

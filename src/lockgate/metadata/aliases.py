@@ -42,15 +42,16 @@ def set_alias(tx: Tx, name: str, alias: str, version: int, *, reason: str = "") 
     return True
 
 
-def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> None:
-    """Nothing happens where the model has no such alias. Raises NotFound where there is no such model."""
+def delete_alias(tx: Tx, name: str, alias: str, *, reason: str = "") -> bool:
+    """True where the model had such an alias. Raises NotFound where there is no such model."""
     get_model(tx.connection, name)
     before = find_alias(tx.connection, name, alias)
     if before is None:
-        return
+        return False
     tx.connection.execute(delete(aliases).where(aliases.c.name == name, aliases.c.alias == alias))
     _record(tx, name, alias, before, None, reason)
     _restage(tx, name, alias, before, None)
+    return True
 
 
 def delete_version(tx: Tx, name: str, version: int) -> None:

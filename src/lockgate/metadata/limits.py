@@ -1,6 +1,6 @@
 """What may be stored: names and lengths, with the limits and in the words of MLflow's server.
 
-A param or tag that is too long is cut, as MLflow's server does it; everything else that is too long is refused.
+A param or tag of a run that is too long is cut, as MLflow's server does it; all else that is too long is refused.
 """
 
 import json
@@ -62,18 +62,19 @@ def _problem(key: str, what: str) -> str | None:
 
 
 def require_text(text: str, limit: int, path: str) -> str:
-    """The text. Raises InvalidInput for one that is too long, or has a NUL, which PostgreSQL cannot store."""
+    """The text. Raises InvalidInput for one that is too long or has a NUL."""
     if len(text) > limit:
         raise InvalidInput(f"'{path}' exceeds the maximum length of {limit} characters: it has {len(text)}.")
-    return _without_nul(text, path)
+    return without_nul(text, path)
 
 
 def cut_text(text: str, limit: int, path: str) -> str:
     """The text, or its beginning. Raises InvalidInput for one with a NUL."""
-    return _without_nul(text[:limit], path)
+    return without_nul(text[:limit], path)
 
 
-def _without_nul(text: str, path: str) -> str:
+def without_nul(text: str, path: str) -> str:
+    """The text. Raises InvalidInput for one with a NUL, which PostgreSQL cannot store."""
     if "\0" in text:
         raise InvalidInput(f"'{path}' has a NUL character, which cannot be stored.")
     return text

@@ -71,7 +71,7 @@ def get_logged_model(connection: Connection, model_id: str, *, allow_deleted: bo
 
 
 def finalize_logged_model(tx: Tx, model_id: str, status: str) -> None:
-    row = get_logged_model(tx.connection, model_id)
+    row = get_logged_model(tx.connection, model_id, allow_deleted=True)
     _update(tx, model_id, status=status)
     append_event(tx, "model.logged", model_id, {"status": status, "run_id": row["source_run_id"], "name": row["name"]})
 
@@ -84,19 +84,19 @@ def delete_logged_model(tx: Tx, model_id: str) -> None:
 
 def log_logged_model_params(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput. Raises NotFound."""
-    get_logged_model(tx.connection, model_id)
+    get_logged_model(tx.connection, model_id, allow_deleted=True)
     say_once(tx, logged_model_params, "logged model", model_id, values)
 
 
 def set_logged_model_tags(tx: Tx, model_id: str, values: Mapping[str, str]) -> None:
     """Set or overwrite. Raises NotFound, or InvalidInput for what cannot be stored."""
-    get_logged_model(tx.connection, model_id)
+    get_logged_model(tx.connection, model_id, allow_deleted=True)
     say_again(tx, logged_model_tags, model_id, values)
 
 
 def delete_logged_model_tag(tx: Tx, model_id: str, key: str) -> None:
     """Raises NotFound where the model has no such tag."""
-    get_logged_model(tx.connection, model_id)
+    get_logged_model(tx.connection, model_id, allow_deleted=True)
     t = logged_model_tags.c
     removed = tx.connection.execute(delete(logged_model_tags).where(t.model_id == model_id, t.key == key))
     if not removed.rowcount:

@@ -14,7 +14,14 @@ from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.patterns import fits_any
-from lockgate.metadata.tables import model_versions, registered_model_tags, registered_models, releases, rollouts
+from lockgate.metadata.tables import (
+    aliases,
+    model_versions,
+    registered_model_tags,
+    registered_models,
+    releases,
+    rollouts,
+)
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -107,10 +114,9 @@ def set_model_tag(tx: Tx, name: str, key: str, value: str) -> None:
 def delete_model_tag(tx: Tx, name: str, key: str) -> None:
     """Nothing happens where there is no such tag. Raises NotFound where there is no such model."""
     get_model(tx.connection, name)
-    was_prompt = is_prompt(tx.connection, name)
     t = registered_model_tags.c
     tx.connection.execute(delete(registered_model_tags).where(t.name == name, t.key == key))
-    if was_prompt:
+    if is_prompt(tx.connection, name):
         enqueue(tx, "prompt_tag.deleted", {"name": name, "key": key})
 
 
@@ -135,6 +141,8 @@ def delete_model(tx: Tx, name: str) -> None:
     """With its versions and aliases. Raises Conflict where the model has releases or rollouts."""
     get_model(tx.connection, name)
     _require_unused(tx.connection, name, "deleted")
+    for alias, version in pairs_of(tx.connection, aliases, [name]).get(name, ()):
+        append_event(tx, "alias.moved", name, {"alias": alias, "from": version, "to": None, "reason": "model deleted"})
     tx.connection.execute(delete(registered_models).where(registered_models.c.name == name))
     append_event(tx, "model.deleted", name)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, insert
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.limits import KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH, cut_text, require_text
+from lockgate.metadata.limits import KEY_LENGTH, require_text, without_nul
 
 Owner = TypeVar("Owner", str, int)
 
@@ -30,7 +30,8 @@ def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str
     of his own fails the transaction with Raced, so that the next look finds it.
     """
     _require_keys(values)
-    values = {key: cut_text(value, PARAM_LENGTH, f"param {key}") for key, value in values.items()}
+    for key, value in values.items():
+        without_nul(value, f"param {key}")
     id_column = table.c[0].name
     query = f"SELECT key, value FROM {table.name} WHERE {id_column} = ? AND key IN ?"
     known = dict(driver.rows_among(tx.connection, query, owner, among=list(values)))
@@ -56,10 +57,7 @@ def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> No
     newest = statement.on_conflict_do_update(
         index_elements=[id_column, "key"], set_={"value": statement.excluded.value}
     )
-    rows = [
-        {id_column: owner, "key": key, "value": cut_text(value, TAG_LENGTH, f"tag {key}")}
-        for key, value in values.items()
-    ]
+    rows = [{id_column: owner, "key": key, "value": without_nul(value, f"tag {key}")} for key, value in values.items()]
     tx.connection.execute(newest, rows)
 
 

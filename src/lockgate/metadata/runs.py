@@ -10,7 +10,7 @@ from lockgate.metadata import driver
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
 from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.tables import params, run_tags, runs
@@ -28,7 +28,8 @@ def create_run(
 ) -> None:
     """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag.
 
-    As with MLflow's server, tags that a run is created with may be called what `set_run_tags` would refuse.
+    As with MLflow's server, tags that a run is created with may be called what `set_run_tags` would refuse, and are not
+    cut.
     """
     require_text(user_id, USER_LENGTH, "user_id")
     run_name = cut_text(run_name, TAG_LENGTH, "run_name")
@@ -128,16 +129,17 @@ def log_params(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """A param is said once: the same value again is fine, another one raises InvalidInput and nothing is written."""
     for key in values:
         require_key(key, "Param")
-    say_once(tx, params, "run", run_id, values)
+    say_once(tx, params, "run", run_id, {k: cut_text(v, PARAM_LENGTH, f"param {k}") for k, v in values.items()})
 
 
 def set_run_tags(tx: Tx, run_id: str, values: Mapping[str, str]) -> None:
     """Set or overwrite. `mlflow.runName` renames the run, but not to nothing."""
     for key in values:
         require_key(key, "Tag")
-    say_again(tx, run_tags, run_id, {key: value for key, value in values.items() if value or key != NAME_TAG})
-    if name := values.get(NAME_TAG):
-        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=name[:TAG_LENGTH]))
+    kept = {k: cut_text(v, TAG_LENGTH, f"tag {k}") for k, v in values.items() if v or k != NAME_TAG}
+    say_again(tx, run_tags, run_id, kept)
+    if name := kept.get(NAME_TAG):
+        tx.connection.execute(update(runs).where(runs.c.run_id == run_id).values(run_name=name))
 
 
 def delete_run_tag(tx: Tx, run_id: str, key: str) -> None:

@@ -22,7 +22,7 @@ from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, VERSION_LENGTHS, require_text
-from lockgate.metadata.models import PROMPT_MARKS, is_prompt, next_version, touch_model
+from lockgate.metadata.models import PROMPT_MARKS, is_prompt, marks_prompt, next_version, touch_model
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.tables import aliases, model_version_tags, model_versions
 from lockgate.metadata.tags import require_valid_tag
@@ -76,7 +76,7 @@ def create_version(
         _put_tag(tx, name, version, key, value)
     append_event(tx, "version.created", f"{name}@{version}", {"run_id": run_id})
     told: dict[str, object] = {"name": name, "version": str(version), "description": description or None}
-    if is_prompt(tx.connection, name):
+    if marks_prompt(given):  # as MLflow's server does: not the model's mark decides, but the version's own
         shown = {key: value for key, value in given.items() if key not in (*PROMPT_MARKS, PROMPT_TEXT_TAG)}
         enqueue(tx, "prompt_version.created", {**told, "template": given.get(PROMPT_TEXT_TAG), "tags": shown})
     else:

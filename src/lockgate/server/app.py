@@ -47,10 +47,13 @@ from lockgate.wire import webhooks
 from lockgate.wire.mlflow import webhooks as mlflow_webhooks
 from lockgate.wire.mlflow.artifacts import PROXY_PATH
 from lockgate.wire.operation import MLFLOW_PREFIX, MLFLOW_UI_PREFIX
+from lockgate.wire.series import LOG_SERIES
 
-# Enough to overlap reads with one write; more threads only fight for the interpreter.
+# Enough to keep the database busy; more threads only fight for the interpreter. Of their own for what reads, measures
+# and decides: a read waits for nobody, a measurement perhaps for its run, which somebody holds, and a decision for its
+# turn, and none of them may take the threads of the others meanwhile.
 _THREADS = 4
-# Of their own for what asks the store for artifacts: one that is slow must not hold up what only asks the database.
+# And for what asks the store for artifacts, which may be slow.
 _FILE_THREADS = 8
 _ASK_THE_STORE = frozenset(route.operation.name for route in (*artifacts.ROUTES, *purge.ROUTES))
 # And for what asks a receiver of webhooks: people try one now and then, and wait for nobody but each other.
@@ -76,14 +79,14 @@ class Api:
         self._context = context.configured(settings)
         self._login = Login(context.database, context.clock, local_user=context.user, local_key=local_key)
         self._max_body = settings.max_body_mb << 20
-        self._workers = Workers(_THREADS, name="lockgate-api")
+        self._readers = Workers(_THREADS, name="lockgate-read")
+        self._measurers = Workers(_THREADS, name="lockgate-measure")
+        self._deciders = Workers(_THREADS, name="lockgate-decide")
         self._file_workers = Workers(_FILE_THREADS, name="lockgate-files")
         self._try_workers = Workers(_TRY_THREADS, name="lockgate-try")
-        self._workers_of = dict.fromkeys(_ASK_THE_STORE, self._file_workers)
-        self._workers_of |= dict.fromkeys(_ASK_A_RECEIVER, self._try_workers)
         self._meter = Meter()
         self._fixed: dict[str, dict[str, AnyRoute]] = {}  # by path and method
-        at_once = AtOnce(self._context, self._login, self._workers, self._meter)
+        at_once = AtOnce(self._context, self._login, self._measurers, self._meter)
         self.beforehand: dict[tuple[bytes, bytes], Beforehand] = {}
         with_parameters: dict[str, dict[str, AnyRoute]] = {}
         for route in ROUTES:
@@ -183,9 +186,18 @@ class Api:
             context = await self.admit(scope)
         query = scope["query_string"]
         decode = partial(decode_request, route.operation, query=query, body=body, path_params=path_params)
-        request = decode() if len(body) < _LARGE_BODY else await self._workers.call(decode)
-        workers = self._workers_of.get(route.operation.name, self._workers)
+        workers = self._workers_for(route)
+        request = decode() if len(body) < _LARGE_BODY else await workers.call(decode)
         return Answer(await workers.call(answer_in_json, route, context, request))
+
+    def _workers_for(self, route: AnyRoute) -> Workers:
+        if route.operation.name in _ASK_THE_STORE:
+            return self._file_workers
+        if route.operation.name in _ASK_A_RECEIVER:
+            return self._try_workers
+        if route.operation.method == "GET" or route.need.role in (None, "viewer"):
+            return self._readers
+        return self._measurers if route.is_brief or route.operation is LOG_SERIES else self._deciders
 
     def _routed_to(self, path: str, by_method: Mapping[str, AnyRoute]) -> BaseRoute:
         async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,7 +212,8 @@ class Api:
         self._login.close()
         self._file_workers.close(limit_s=_OTHERS_END_LIMIT_S)
         self._try_workers.close(limit_s=_OTHERS_END_LIMIT_S)
-        self._workers.close()
+        for workers in (self._readers, self._measurers, self._deciders):
+            workers.close()
 
 
 class _AsgiEndpoint:

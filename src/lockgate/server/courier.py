@@ -18,8 +18,10 @@ What is sent has MLflow's form and signature, so that receivers written for MLfl
 import base64
 import hashlib
 import hmac
+import itertools
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -55,6 +57,8 @@ class Courier:
         self._stopping = threading.Event()
         self._look = threading.Event()  # before its time: something may be due
         self._free = threading.Semaphore(_SENDERS)
+        self._turns = itertools.count(1)
+        self._last_turns: defaultdict[str, int] = defaultdict(int)  # by receiver; who has had none is the first
         self._thread = threading.Thread(target=self._run, name="lockgate-courier", daemon=True)
 
     def start(self) -> "Courier":
@@ -78,7 +82,8 @@ class Courier:
             while not self._stopping.is_set():
                 self._look.clear()
                 due = self._try(lambda: waiting(self._context))
-                for webhook_id in due or ():
+                for webhook_id in sorted(due or (), key=self._last_turns.__getitem__):
+                    self._last_turns[webhook_id] = next(self._turns)
                     self._free.acquire()
                     senders.submit(self._serve, webhook_id)
                 if due is not None and clock.monotonic() >= tidy_at and not self._try(lambda: tidy(self._context)):

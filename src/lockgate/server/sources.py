@@ -58,7 +58,7 @@ def resolve_source(connection: Connection, request: CreateVersion) -> Source:
         raise _refusal(uri, "this server does not fetch from other servers; write mlflow-artifacts:/...")
     logged = logged_models.get_logged_model(connection, model_id) if model_id else None
     elsewhere = _elsewhere(uri, "model_id" if model_id else "run_id")
-    if scheme == "runs" and (logged is not None or uri.removeprefix("runs:/").partition("/")[0] != run_id):
+    if scheme == "runs" and (logged is not None or not run_id or _run_of(uri) != run_id):
         raise elsewhere
     if scheme in _KEPT_HERE:
         root = logged["artifact_uri"] if logged is not None else _run_root(connection, run_id)
@@ -137,6 +137,12 @@ def _require_plain(uri: str) -> None:
     parts = {*text.split("/"), *path.split("/")}
     if not path.strip("/ ") or "\x00" in text or parts & {".", ".."}:
         raise _refusal(uri, "write an absolute location without . and ..")
+
+
+def _run_of(uri: str) -> str:
+    """As clients read `runs:/RUN/path`: any number of slashes before the run, and no host."""
+    found = urlsplit(uri)
+    return "" if found.netloc else found.path.lstrip("/").partition("/")[0]
 
 
 def _run_root(connection: Connection, run_id: str) -> str | None:

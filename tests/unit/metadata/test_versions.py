@@ -30,6 +30,16 @@ def test_deleted_version_takes_its_aliases_along_and_history_says_so(write) -> N
     assert kinds.count("alias.moved") == 2
 
 
+def test_deleted_model_tells_the_end_of_its_aliases(write) -> None:
+    with write(at=9) as tx:
+        create_model(tx, "m")
+        set_alias(tx, "m", "x", create_version(tx, "m", source="s"))
+        delete_model(tx, "m")
+        moved, deleted = list_events(tx.connection, after=0, limit=100)[-2:]
+    assert (moved.kind, moved.subject, deleted.kind) == ("alias.moved", "m", "model.deleted")
+    assert moved.details == {"alias": "x", "from": 1, "to": None, "reason": "model deleted"}
+
+
 def test_approvals_follow_their_version(write) -> None:
     with write() as tx:
         create_model(tx, "m")

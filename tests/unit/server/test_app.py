@@ -1,7 +1,9 @@
+import http.client
 import json
 import logging
 import re
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -257,3 +259,18 @@ def test_metric_that_has_to_wait_for_another_writer_keeps_nobody_else_waiting(as
             assert statuses == []
     logging_one.join(20)
     assert statuses == [200]
+
+
+def test_who_waits_for_a_decision_of_others_keeps_no_reader_waiting(asked, context: Context) -> None:
+    """However many they are: each of them has a thread for as long as it waits."""
+    waiting = [http.client.HTTPConnection("127.0.0.1", asked.port, timeout=30) for _ in range(12)]
+    with context.write():
+        for connection in waiting:
+            connection.request("POST", f"{RUNS}/create", b"{}")
+        assert asked.ask("POST", f"{RUNS}/search", b'{"experiment_ids": ["0"]}')[0] == 200
+        assert asked.ask("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")[0] == 200
+    statuses = []
+    for connection in waiting:
+        with closing(connection), connection.getresponse() as answer:
+            statuses.append(answer.status)
+    assert statuses == [200] * 12

@@ -1,22 +1,25 @@
 """MLflow's experiments."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import experiment_search, experiments
 from lockgate.metadata.locations import absolute
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import LISTING, contributor, viewer
 from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiment_name, of_experiment_rename, of_new_experiment
 from lockgate.wire.mlflow import experiments as wire
+from lockgate.wire.mlflow.artifacts import proxied_path
 from lockgate.wire.operation import Empty
 
 
 def create_experiment(ctx: Context, request: wire.CreateExperiment) -> wire.ExperimentId:
+    _require_visible(request.artifact_location)
     with ctx.write() as tx:
         created = experiments.create_experiment(
             tx,
@@ -85,6 +88,16 @@ def search_experiments(ctx: Context, request: wire.SearchExperiments) -> wire.Ex
             seen=ctx.caller.seen,
         )
         return wire.ExperimentPage(experiments=_experiments(connection, page.rows), next_page_token=page.next_token)
+
+
+def _require_visible(location: str) -> None:
+    """Raises InvalidInput for the folder in which uploads grow: nothing could be stored there."""
+    if PurePosixPath(proxied_path(location) or "").parts[:1] == (PARTIAL_FOLDER,):
+        raise InvalidInput(
+            f"'artifact_location' is {location!r}; the folder {PARTIAL_FOLDER!r} is kept for uploads that are not "
+            "complete.",
+            hint="choose another folder",
+        )
 
 
 def _experiments(connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.Experiment, ...]:

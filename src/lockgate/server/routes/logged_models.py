@@ -111,7 +111,8 @@ def list_run_models(ctx: Context, request: wire.RunModels) -> wire.LoggedModelPa
 
 
 def _model(ctx: Context, connection: Connection, model_id: str) -> wire.LoggedModel:
-    return _models(ctx, connection, [logged_models.get_logged_model(connection, model_id)])[0]
+    """Also one that is deleted: a script that still says something of it is answered as any other."""
+    return _models(ctx, connection, [logged_models.get_logged_model(connection, model_id, allow_deleted=True)])[0]
 
 
 def _models(ctx: Context, connection: Connection, rows: Sequence[RowMapping]) -> tuple[wire.LoggedModel, ...]:

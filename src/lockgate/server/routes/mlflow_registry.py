@@ -97,7 +97,8 @@ def set_model_alias(ctx: Context, request: wire.SetModelAlias) -> Empty:
 
 def delete_model_alias(ctx: Context, request: wire.OneAlias) -> Empty:
     with ctx.write() as tx:
-        aliases.delete_alias(tx, request.name, request.alias)
+        if not aliases.delete_alias(tx, request.name, request.alias):
+            aliases.tell_alias(tx, request.name, request.alias, None)  # as MLflow's server does
     return Empty()
 
 

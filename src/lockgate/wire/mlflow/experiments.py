@@ -68,7 +68,7 @@ class SetExperimentTag(Message, frozen=True, kw_only=True):
 
 class DeleteExperimentTag(Message, frozen=True, kw_only=True):
     experiment_id: str
-    key: str
+    key: Text
 
 
 class SearchExperiments(Message, frozen=True, kw_only=True):

@@ -67,8 +67,9 @@ class RunData(Message, frozen=True, kw_only=True):
 class Dataset(Message, frozen=True, kw_only=True):
     name: str
     digest: str
-    source_type: str = ""
-    source: str = ""
+    # From factories, which are said also where they are empty, as MLflow's server does it.
+    source_type: str = msgspec.field(default_factory=str)
+    source: str = msgspec.field(default_factory=str)
     schema: str | None = None
     profile: str | None = None
 
