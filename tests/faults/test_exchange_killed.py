@@ -1,4 +1,4 @@
-"""kill -9 in the middle of an import, at several moments: the same command goes on, and nothing is there twice."""
+"""kill -9 and Ctrl-C in the middle of an import: the same command goes on, and nothing is there twice."""
 
 import signal
 import subprocess
@@ -22,7 +22,10 @@ RUNS = 25
 POINTS = 12_000  # more than one request takes
 # Says every step, so that the test can kill it at a step; the last line says whether all counts were equal.
 IMPORT = """
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from lockgate.client.http import HttpTransport
 from lockgate.clock import SystemClock
@@ -38,10 +41,23 @@ class Told:
     def advance(self, *, items=1, points=0):
         print(items, points, flush=True)
 
-url, state, database, way = sys.argv[1:]
+class Interrupted(HttpTransport):
+    # Presses Ctrl-C while a file is fetched; no file comes before the end.
+    def get_file(self, path, target):
+        if not asked:
+            asked.append(path)
+            os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(20)
+        super().get_file(path, target)
+    def end(self):
+        super().end()
+        ended.set()
+
+asked, ended = [], threading.Event()
+url, state, database, way, *interrupted = sys.argv[1:]
 with connect(Settings(database=database), state=Path(state), user="ann", clock=SystemClock()) as client:
     destination = (Lockgate if way == "import" else AnyServer)(client.transport)
-    source = Endpoint(HttpTransport(url, user="ann"), "the source")
+    source = Endpoint((Interrupted if interrupted else HttpTransport)(url, user="ann"), "the source")
     report = copy(source, Endpoint(client.transport, "the target"), destination, progress=Told(), jobs=2)
     print("equal" if report.is_equal else report, flush=True)
 """
@@ -77,8 +93,8 @@ def source(tmp_path: Path) -> Iterator[str]:
     context.close()
 
 
-def start(source: str, state: Path, database: str, way: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", IMPORT, source, str(state), database, way]
+def start(source: str, state: Path, database: str, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", IMPORT, source, str(state), database, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -107,3 +123,21 @@ def test_killed_copy_goes_on_without_doubles(source: str, tmp_path: Path, databa
         assert len(client.tracking.metric_history(long, "loss")) == POINTS
         page = client.transport.call(registry.SEARCH_VERSIONS, registry.SearchVersions(filter="name='churn'"))
         assert sorted(version.version for version in page.model_versions) == ["2", "4"]
+
+
+def test_ctrl_c_begins_no_further_run_and_the_same_command_goes_on(
+    source: str, tmp_path: Path, database_setting: str
+) -> None:
+    state = tmp_path / "target"
+
+    def runs_there() -> int:
+        with connect(Settings(database=database_setting), state=state, user="ann", clock=SystemClock()) as client:
+            return len(client.tracking.search_runs([client.tracking.ensure_experiment("many")], max_results=1000).runs)
+
+    with start(source, state, database_setting, "import", "interrupted") as process:
+        process.communicate()
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert 1 <= runs_there() <= 4  # two at a time, and what is handed over in between
+    with start(source, state, database_setting, "import") as process:
+        said, _ = process.communicate()
+    assert (said.splitlines()[-1], runs_there()) == ("equal", RUNS + 1)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lockgate.exchange.endpoint import Endpoint
 
 _JOBS = 8
+_OWN_TOKEN = "LOCKGATE_TOKEN=env:NAME says which variable has the token for the Lockgate server"
 
 
 @click.group("import")
@@ -65,6 +66,7 @@ def import_mlflow(app: App, uri: str, prefix: str, deleted: bool, jobs: int, as_
     _require_own_token(app)
     source = _open_source(app, uri, artifacts)
     with app.own_client as client, _progress(as_json) as progress:
+        _log_in(client.access.list_users)  # an admin's, as every write of the copy is
         target = Endpoint(client.transport, "Lockgate")
         report = copy(
             source,
@@ -100,6 +102,7 @@ def export_mlflow(app: App, uri: str, prefix: str, deleted: bool, jobs: int, as_
     _require_own_token(app)
     target = _open_server(app, uri)
     with app.own_client as client, _progress(as_json) as progress:
+        _log_in(client.access.who_am_i)
         source = Endpoint(client.transport, "Lockgate")
         report = copy(
             source,
@@ -158,8 +161,21 @@ def _require_own_token(app: App) -> None:
     if app.settings.uri and app.settings.token == Settings().token and "MLFLOW_TRACKING_TOKEN" in os.environ:
         raise InvalidInput(
             "MLFLOW_TRACKING_TOKEN is for the MLflow server here, and would be sent to the Lockgate server as well.",
-            hint="LOCKGATE_TOKEN=env:NAME says which variable has the token for the Lockgate server",
+            hint=_OWN_TOKEN,
         )
+
+
+def _log_in(ask: Callable[[], object]) -> None:
+    """Ask the Lockgate server for something, before anything else: what is missing there is said once and by its name.
+
+    Raises Unauthenticated, PermissionDenied.
+    """
+    from lockgate.errors import Unauthenticated
+
+    try:
+        ask()
+    except Unauthenticated as error:
+        raise Unauthenticated(error.message, hint=_OWN_TOKEN) from error
 
 
 def _progress(as_json: bool) -> "Bar | Lines":

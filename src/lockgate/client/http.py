@@ -85,6 +85,7 @@ class HttpTransport(Transport):
         elif password:
             self._headers["Authorization"] = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
         self._connections: dict[threading.Thread, http.client.HTTPConnection] = {}
+        self._has_ended = False
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
         path, body = _encode(operation, request)
@@ -112,6 +113,13 @@ class HttpTransport(Transport):
 
         with replacing(target) as partial:
             download(ask, partial)
+
+    def end(self) -> None:
+        self._has_ended = True
+        for connection in self._connections.copy().values():
+            if (sock := connection.sock) is not None:
+                with suppress(OSError):  # nobody waits for what is closed
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS: without a farewell, which is another thread's
 
     def close(self) -> None:
         while self._connections:
@@ -161,6 +169,8 @@ class HttpTransport(Transport):
         body: bytes | BufferedReader | None,
         headers: dict[str, str],
     ) -> http.client.HTTPResponse:
+        if self._has_ended:
+            raise Unavailable(f"nothing is asked of {self.uri} any more.")
         if isinstance(body, BufferedReader):
             body.seek(0)
         try:
@@ -231,7 +241,10 @@ class HttpTransport(Transport):
                 f"{said}, which leads to {place}.",
                 hint="give the address that the server itself answers at; a login page means that a token is missing",
             )
-        return Unavailable(f"{said}.", hint=f"is it a server of {self._kind}'s?")
+        whose = f"is it a server of {self._kind}'s?"
+        if answer.status == HTTPStatus.NOT_FOUND and self._kind == "Lockgate":
+            return InvalidInput(f"{said}.", hint=f"{whose} --uri or LOCKGATE_URI gives its address")
+        return Unavailable(f"{said}.", hint=whose)
 
 
 def _is_readable(sock: socket.socket) -> bool:

@@ -30,6 +30,10 @@ class Transport(Protocol):
         """Whether nothing is open that a child must not inherit."""
         return True
 
+    def end(self) -> None:
+        """From any thread: what waits for a distant server breaks off, and calls that begin later raise Unavailable."""
+        return
+
     def close(self) -> None:
         """Release connections; calls after it raise."""
         ...

@@ -23,6 +23,7 @@ class Place(NamedTuple):
 class Destination(Protocol):
     """What only one kind of server does."""
 
+    keeps_ids: bool  # of runs and logged models, each of which is there once then
     points_a_request: int
     takes_folders: bool  # in names of registered models: team/churn
 
@@ -44,6 +45,7 @@ class Destination(Protocol):
 class Lockgate:
     """Our own server: ids stay, and values of metrics travel in columns."""
 
+    keeps_ids = True
     points_a_request = VALUES_A_REQUEST
     takes_folders = True
 
@@ -96,6 +98,7 @@ class Lockgate:
 class AnyServer:
     """Any server of MLflow's protocol: it gives new ids, and takes a thousand values at once."""
 
+    keeps_ids = False
     points_a_request = 1000
     takes_folders = False
 

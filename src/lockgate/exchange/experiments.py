@@ -12,21 +12,20 @@ def ensure_experiment(book: Book, experiment: wire.Experiment) -> str:
 
     Raises Conflict for a name that something else has, and InvalidInput where somebody deleted the copy.
     """
-    name = book.prefix + experiment.name
-    origin = marks.dated(experiment.experiment_id, experiment.creation_time)
-    tags = (*marks.copied(experiment.tags), Tag(key=marks.ORIGIN, value=origin))
+    name, key = book.prefix + experiment.name, origin(experiment)
+    tags = (*marks.copied(experiment.tags), Tag(key=marks.ORIGIN, value=key))
     if book.prefix:
         tags = (*tags, Tag(key=marks.PREFIX, value=book.prefix))
     call = book.target.transport.call
     there = book.target.find_experiment(name)
-    if there is None or marks.origin_of(there.tags) != origin:
-        there = book.copies.get(origin, there)  # under the name that it had at the source before
+    if there is None or marks.origin_of(there.tags) != key:
+        there = book.copies.get(key, there)  # under the name that it had at the source before
     if there is None:
         return call(wire.CREATE_EXPERIMENT, wire.CreateExperiment(name=name, tags=tags)).experiment_id
-    if marks.origin_of(there.tags) != origin and not _is_untouched(book, there):
+    if marks.origin_of(there.tags) != key and not is_untouched(book, there):
         raise Conflict(
             f"{book.target.name} has an experiment {name!r} already, which is no copy of this one.",
-            hint=f"give the copies other names: --prefix {'other' if book.prefix else 'mlflow'}/",
+            hint="rename one of the two; then the same command copies it",
         )
     if there.lifecycle_stage != "active":
         if experiment.lifecycle_stage == "active" and not marks.was_deleted(there.tags):
@@ -48,13 +47,18 @@ def ensure_experiment(book: Book, experiment: wire.Experiment) -> str:
     return there.experiment_id
 
 
+def origin(experiment: wire.Experiment) -> str:
+    """What its copies say they are copies of."""
+    return marks.dated(experiment.experiment_id, experiment.creation_time)
+
+
 def find_copies(book: Book) -> dict[str, wire.Experiment]:
     """Those under this prefix that are at the target, by their origins."""
     found = book.target.iter_experiments()
     return {marks.origin_of(there.tags): there for there in found if marks.prefix_of(there.tags) == book.prefix}
 
 
-def _is_untouched(book: Book, there: wire.Experiment) -> bool:
+def is_untouched(book: Book, there: wire.Experiment) -> bool:
     """Like the experiment Default, which every server has."""
     pages = book.target.iter_runs(there.experiment_id)
     return there.lifecycle_stage == "active" and not there.tags and not any(pages)

@@ -7,12 +7,12 @@ from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from lockgate.client.transport import Transport
-from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound, PayloadTooLarge, Unavailable
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound, Unavailable
 from lockgate.exchange import answers
+from lockgate.exchange.refused import REFUSED
 from lockgate.wire.mlflow.artifacts import ListProxy
 
 _PROXIED = "mlflow-artifacts:"
-_OF_ONE_FILE = (InvalidInput, NotFound, PayloadTooLarge, DataDamaged)
 
 
 class Sizes(NamedTuple):
@@ -69,7 +69,7 @@ def copy_files(source: Files, destination: Files, refuse: Callable[[str, Lockgat
                         hint="the same command tries again; if it stays so, give the file a simpler name at the source",
                     )
                 destination.store(path, held)
-            except _OF_ONE_FILE as error:
+            except REFUSED as error:
                 refuse(f"file {path}", error)
     return Sizes(found, size_bytes)
 

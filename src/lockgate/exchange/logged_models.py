@@ -5,11 +5,11 @@ from math import isnan
 
 from msgspec.structs import replace
 
-from lockgate.errors import InvalidInput, NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
 from lockgate.exchange.files import Sizes, copy_files, open_files
+from lockgate.exchange.refused import REFUSED
 from lockgate.wire.mlflow import logged_models as wire
 from lockgate.wire.mlflow import runs
 from lockgate.wire.mlflow.experiments import Tag
@@ -58,7 +58,7 @@ def _copy(
     digest = _digest(model)
     if place and content and content.digest == digest:
         return place, content
-    refuse = book.refusing(f"logged model {info.model_id}")
+    refuse = book.parts_of(f"logged model {info.model_id}")
     call = book.target.transport.call
     tags = marks.copied(info.tags)
     if place is None:
@@ -71,7 +71,7 @@ def _copy(
     source, target = book.source.transport, book.target.transport
     try:
         sizes = copy_files(open_files(source, info.artifact_uri), open_files(target, place.artifact_uri), refuse)
-    except (InvalidInput, NotFound) as error:
+    except REFUSED as error:
         refuse("files", error)
         sizes = Sizes(0, 0)
     if info.status in _ENDED:

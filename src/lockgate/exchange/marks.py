@@ -16,7 +16,8 @@ INCOMPLETE = "null"  # the content of what was complete once
 PREFIX = "lockgate.copied.prefix"  # of an experiment, whose origin several copies may have, each under a prefix
 DELETED = "lockgate.copied.deleted"  # by the copy, not by somebody at the destination: true or false
 ALIASES = "lockgate.copied.aliases"  # of a registered model, to tell those of the copy from the target's own
-_OWN = (ORIGIN, CONTENT, PREFIX, DELETED, ALIASES)
+VERSIONS = "lockgate.copied.versions"  # of a registered model: the last number that its versions had, deleted ones too
+_OWN = (ORIGIN, CONTENT, PREFIX, DELETED, ALIASES, VERSIONS)
 
 # Written by servers themselves: a run's name, and where a logged model is registered.
 _OF_SERVERS = ("mlflow.runName", REGISTERED_AS)
@@ -60,6 +61,15 @@ def aliases_of(tags: tuple[Tag, ...]) -> frozenset[str]:
 
 def of_aliases(names: set[str]) -> Tag:
     return Tag(key=ALIASES, value=msgspec.json.encode(sorted(names)).decode())
+
+
+def last_version_of(tags: tuple[Tag, ...]) -> int:
+    """0 where none was copied."""
+    return int(next((tag.value for tag in tags if tag.key == VERSIONS), "0"))
+
+
+def of_last_version(number: int) -> Tag:
+    return Tag(key=VERSIONS, value=str(number))
 
 
 def content_of(tags: tuple[Tag, ...]) -> Content | None:

@@ -4,13 +4,17 @@ Servers number versions themselves. Where the source has deleted some, versions 
 says another number than their own, which is how they are known, also by a later attempt, and deleted at the end.
 """
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from lockgate.errors import Conflict, InvalidInput, NotFound
+from msgspec.structs import replace
+
+from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.files import Sizes, copy_files, open_files
+from lockgate.exchange.refused import REFUSED
 from lockgate.wire.mlflow import logged_models, registry, runs
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.mlflow.registry import ModelVersion, RegisteredModel
@@ -37,188 +41,213 @@ class _Source(NamedTuple):
 def copy_models(book: Book) -> None:
     """All of them; a version may be a copy of another model's, which then goes first."""
     waiting = {model.name: model for model in book.source.iter_models()}
-    book.names = frozenset(waiting)
-    book.model_copies = [model for model in book.target.iter_models() if marks.origin_of(model.tags)]
+    copies = _ensure_models(book, waiting)
+
+    def copy_with_origins(name: str) -> None:
+        model = waiting.pop(name)
+        versions = book.source.list_versions(model)
+        for version in versions:
+            if (origin := _registered_name(version.source)) in waiting:
+                copy_with_origins(origin)
+        book.read.update({"registered models": 1, "versions": len(versions), "aliases": len(model.aliases)})
+        tags = (model.tags, *(version.tags for version in versions))
+        book.read["tags"] += sum(len(marks.copied(some)) for some in tags)
+        if name in copies:
+            with book.refusing(f"model {name}"):
+                _copy_versions(book, copies[name], versions)
+                _copy_aliases(book, copies[name], model)
+        book.progress.advance()
+
     while waiting:
-        _copy_with_origins(book, next(iter(waiting)), waiting)
+        copy_with_origins(next(iter(waiting)))
 
 
-def _copy_with_origins(book: Book, name: str, waiting: dict[str, RegisteredModel]) -> None:
-    model = waiting.pop(name)
-    versions = book.source.list_versions(model)
-    for version in versions:
-        if (origin := _registered_name(version.source)) in waiting:
-            _copy_with_origins(book, origin, waiting)
-    _copy_model(book, model, versions)
-    book.progress.advance()
+def _ensure_models(book: Book, models: Mapping[str, RegisteredModel]) -> dict[str, RegisteredModel]:
+    """The copies as they are now, by the names that the models have at the source; without what is refused."""
+    before = find_model_copies(book, models.values())
+    holders = {copy.name: name for name, copy in before.items()}
+    found = {}
+    waiting = dict(models)
 
-
-def _copy_model(book: Book, model: RegisteredModel, versions: list[ModelVersion]) -> None:
-    book.read.update({"registered models": 1, "versions": len(versions), "aliases": len(model.aliases)})
-    tags = (model.tags, *(version.tags for version in versions))
-    book.read["tags"] += sum(len(marks.copied(some)) for some in tags)
-    try:
-        there = _ensure_model(book, model)
-    except InvalidInput as error:
-        if "/" in book.prefix + model.name and not book.destination.takes_folders:
-            error.hint = _NO_FOLDERS
-        book.refuse(f"model {model.name}", error)
-        return
-    book.models.add(there.name)
-    known = {int(version.version): version for version in book.target.list_versions(there)}
-    made = {number for number, version in known.items() if not _is_filler(version)}
-    for version in versions:
-        number = int(version.version)
+    def ensure(name: str) -> None:
+        model = waiting.pop(name)
+        if (holder := holders.get(book.prefix + name)) in waiting:
+            ensure(holder)  # it has another name at the source by now, and leaves this one
         try:
-            sizes = _copy_version(book, there.name, version, known[number] if number in made else None)
-        except (InvalidInput, NotFound) as error:
-            book.refuse(f"version {number} of {there.name}", error)
-            continue
-        made.add(number)
-        book.versions.add((there.name, version.version))
-        book.read.update({"artifact files": sizes.files, "artifact bytes": sizes.size_bytes})
-    call = book.target.transport.call
-    for filler in filter(_is_filler, book.target.list_versions(there)):
-        call(registry.DELETE_VERSION, registry.OneModelVersion(name=there.name, version=filler.version))
-    now = {alias.alias: alias.version for alias in there.aliases}
-    for alias in model.aliases:
-        if int(alias.version) not in made:
-            book.refuse(f"alias {alias.alias} of {there.name}", NotFound(f"its version {alias.version} is not there."))
-            continue
-        if now.get(alias.alias) != alias.version:
-            request = registry.SetModelAlias(name=there.name, alias=alias.alias, version=alias.version)
-            try:
-                call(registry.SET_MODEL_ALIAS, request)
-            except InvalidInput as error:
-                book.refuse(f"alias {alias.alias} of {there.name}", error)
-    _remove_gone_aliases(book, model, there)
+            found[name] = _ensure_model(book, model, before.get(name))
+        except REFUSED as error:
+            if "/" in book.prefix + name and not book.destination.takes_folders:
+                error.hint = _NO_FOLDERS
+            book.refuse(f"model {name}", error)
+
+    while waiting:
+        ensure(next(iter(waiting)))
+    return found
 
 
-def _remove_gone_aliases(book: Book, model: RegisteredModel, there: RegisteredModel) -> None:
-    """Those that an earlier copy brought; one that the target has of its own stays."""
-    call = book.target.transport.call
-    names = {alias.alias for alias in model.aliases}
-    before = marks.aliases_of(there.tags)
-    for alias in sorted(before & {alias.alias for alias in there.aliases} - names):
-        try:
-            call(registry.DELETE_MODEL_ALIAS, registry.OneAlias(name=there.name, alias=alias))
-        except (InvalidInput, Conflict) as error:
-            book.refuse(f"deletion of alias {alias} of {there.name}", error)
-            names.add(alias)
-    if before != names:
-        mark = marks.of_aliases(names)
-        with suppress(InvalidInput):  # too many for a tag: then those that are deleted later stay
-            call(registry.SET_MODEL_TAG, registry.SetModelTag(name=there.name, key=mark.key, value=mark.value))
+def find_model_copies(book: Book, models: Collection[RegisteredModel]) -> dict[str, RegisteredModel]:
+    """Those that are at the target, under this prefix, by the names that the models have at the source now.
+
+    The origin of a copy has the name and the time when the model was made: one whose name is gone there, or is another
+    model's by now, belongs to the model of its time.
+    """
+    there = {copy.name: copy for copy in book.target.iter_models() if marks.origin_of(copy.tags)}
+    found = {}
+    for model in models:
+        copy = there.get(book.prefix + model.name)
+        if copy and marks.origin_of(copy.tags).endswith(f"@{model.creation_timestamp}"):
+            found[model.name] = there.pop(copy.name)
+    renamed: dict[str, list[RegisteredModel]] = {}
+    for copy in there.values():
+        before, _, made_at = marks.origin_of(copy.tags).rpartition("@")
+        if copy.name == book.prefix + before:
+            renamed.setdefault(made_at, []).append(copy)
+    for model in models:
+        same = renamed.get(str(model.creation_timestamp), [])
+        if model.name not in found and len(same) == 1:  # two of one millisecond are told apart by nothing
+            found[model.name] = same.pop()
+    return found
 
 
-def _ensure_model(book: Book, model: RegisteredModel) -> RegisteredModel:
+def _ensure_model(book: Book, model: RegisteredModel, there: RegisteredModel | None) -> RegisteredModel:
     """The copy as it is now. Raises Conflict for a name that something else has."""
     name = book.prefix + model.name
     tags = (*marks.copied(model.tags), Tag(key=marks.ORIGIN, value=marks.dated(model.name, model.creation_timestamp)))
     call = book.target.transport.call
-    there = _find_model(book, name) or _rename_copy(book, model, name)
     if there is None:
         request = registry.CreateRegisteredModel(name=name, tags=tags, description=model.description)
-        call(answers.CREATE_MODEL, request)
-        return RegisteredModel(name=name, creation_timestamp=0, last_updated_timestamp=0, tags=tags)
-    if marks.origin_of(there.tags) != marks.origin_of(tags):
-        raise Conflict(
-            f"{book.target.name} has a registered model {name!r} already, which is no copy of this one.",
-            hint=f"give the copies other names: --prefix {'other' if book.prefix else 'mlflow'}-",
+        try:
+            call(answers.CREATE_MODEL, request)
+        except AlreadyExists as error:
+            raise Conflict(
+                f"{book.target.name} has a registered model {name!r} already, which is no copy of this one.",
+                hint="rename or delete one of the two; then the same command copies it",
+            ) from error
+        there = RegisteredModel(
+            name=name, creation_timestamp=0, last_updated_timestamp=0, tags=tags, description=model.description
         )
+    if there.name != name:
+        try:
+            call(answers.RENAME_MODEL, registry.RenameModel(name=there.name, new_name=name))
+        except (AlreadyExists, Conflict) as error:
+            raise Conflict(f"its copy is {there.name!r}, which cannot be renamed: {error}") from error
+        there = replace(there, name=name)
     for tag in set(tags) - set(there.tags):
-        call(registry.SET_MODEL_TAG, registry.SetModelTag(name=name, key=tag.key, value=tag.value))
+        _mark(book, there, tag)
     if there.description != model.description:
         call(answers.UPDATE_MODEL, registry.UpdateModel(name=name, description=model.description))
+    book.models.add(name)
     return there
 
 
-def _rename_copy(book: Book, model: RegisteredModel, name: str) -> RegisteredModel | None:
-    """The copy that had the name which the model had at the source before, under its new one.
+def _mark(book: Book, there: RegisteredModel, tag: Tag) -> None:
+    request = registry.SetModelTag(name=there.name, key=tag.key, value=tag.value)
+    book.target.transport.call(registry.SET_MODEL_TAG, request)
 
-    Its origin has that name and the time when the model was made. Raises InvalidInput where it cannot be renamed.
-    """
-    found = []
-    for there in book.model_copies:
-        before, _, made_at = marks.origin_of(there.tags).rpartition("@")
-        is_gone = before not in book.names and there.name == book.prefix + before
-        if is_gone and made_at == str(model.creation_timestamp):
-            found.append(there)
-    if len(found) != 1:
-        return None  # two of one millisecond are told apart by nothing
+
+def _copy_versions(book: Book, model: RegisteredModel, versions: list[ModelVersion]) -> None:
+    """Those that the target has then are in `book.versions`."""
     call = book.target.transport.call
-    try:
-        call(answers.RENAME_MODEL, registry.RenameModel(name=found[0].name, new_name=name))
-    except Conflict as error:
-        raise InvalidInput(f"its copy is {found[0].name!r}, which cannot be renamed: {error}") from error
-    origin = marks.dated(model.name, model.creation_timestamp)
-    call(registry.SET_MODEL_TAG, registry.SetModelTag(name=name, key=marks.ORIGIN, value=origin))
-    return _find_model(book, name)
+    known = {int(version.version): version for version in book.target.list_versions(model)}
+    before = marks.last_version_of(model.tags)
+    last = max([before, *known])  # deleted ones count: no server gives a number twice
+    for version in versions:
+        number, what = int(version.version), f"version {version.version} of {model.name}"
+        there = known.get(number)
+        if there and _is_filler(there):
+            there = None
+        with book.refusing(what):
+            if there:
+                _update_version(book, model.name, version, there)
+            elif number <= last or (last := _create_version(book, model.name, version)) != number:
+                raise Conflict(
+                    f"it cannot be made any more, as {book.target.name} has given the number {last}; it was deleted "
+                    "there, or could not be copied before.",
+                    hint="register it at the source once more: with a new number it comes",
+                )
+        if (model.name, version.version) in book.versions:
+            with book.refusing(f"stage of {what}"):
+                stage, stage_there = (found.current_stage or "None" if found else "None" for found in (version, there))
+                if stage != stage_there:
+                    staged = registry.TransitionStage(name=model.name, version=version.version, stage=stage)
+                    call(answers.TRANSITION_STAGE, staged)
+    if last > before:
+        _mark(book, model, marks.of_last_version(last))
+    for filler in filter(_is_filler, book.target.list_versions(model)):
+        call(registry.DELETE_VERSION, registry.OneModelVersion(name=model.name, version=filler.version))
 
 
-def _find_model(book: Book, name: str) -> RegisteredModel | None:
-    try:
-        return book.target.transport.call(answers.GET_MODEL, registry.ModelName(name=name)).registered_model
-    except NotFound:
-        return None
-
-
-def _copy_version(book: Book, name: str, version: ModelVersion, there: ModelVersion | None) -> Sizes:
-    """What was copied of files that lie in no run or logged model."""
+def _update_version(book: Book, name: str, version: ModelVersion, there: ModelVersion) -> None:
+    """Raises Conflict where something else has its number."""
     call = book.target.transport.call
-    place = registry.OneModelVersion(name=name, version=version.version)
-    tags = marks.copied(version.tags)
-    origin = marks.dated(version.version, version.creation_timestamp)
-    if there is None:
-        source, loose = _source_for(book, name, version)
-        digest = marks.digest_of(place)
-        content = marks.Content(digest, 0, *loose).tag()
-        _create(book, name, version, source, (*tags, content, Tag(key=marks.ORIGIN, value=origin)))
-    elif marks.origin_of(there.tags) != origin:
+    if marks.origin_of(there.tags) != marks.dated(version.version, version.creation_timestamp):
         raise Conflict(
-            f"{name} at {book.target.name} has a version {version.version} already, which is no copy of this one.",
-            hint="copy into other names with --prefix",
+            f"{book.target.name} has a version of this number already, which is no copy of this one.",
+            hint="register it at the source once more: with a new number it comes",
         )
-    else:
-        found = marks.content_of(there.tags)
-        loose = Sizes(found.files, found.size_bytes) if found else Sizes(0, 0)
-        for tag in set(tags) - set(there.tags):
-            request = registry.SetVersionTag(name=name, version=version.version, key=tag.key, value=tag.value)
-            call(registry.SET_VERSION_TAG, request)
-        if there.description != version.description:
-            described = registry.UpdateVersion(name=name, version=version.version, description=version.description)
-            call(answers.UPDATE_VERSION, described)
-    stage, stage_there = (found.current_stage or "None" if found else "None" for found in (version, there))
-    if stage != stage_there:
-        staged = registry.TransitionStage(name=name, version=version.version, stage=stage)
-        call(answers.TRANSITION_STAGE, staged)
-    return loose
+    found = marks.content_of(there.tags)
+    _count_version(book, name, version, Sizes(found.files, found.size_bytes) if found else Sizes(0, 0))
+    for tag in set(marks.copied(version.tags)) - set(there.tags):
+        request = registry.SetVersionTag(name=name, version=version.version, key=tag.key, value=tag.value)
+        call(registry.SET_VERSION_TAG, request)
+    if there.description != version.description:
+        described = registry.UpdateVersion(name=name, version=version.version, description=version.description)
+        call(answers.UPDATE_VERSION, described)
 
 
-def _create(book: Book, name: str, version: ModelVersion, source: _Source, tags: tuple[Tag, ...]) -> None:
-    wanted = int(version.version)
-    while True:
-        request = registry.CreateVersion(
-            name=name,
-            source=source.uri,
-            run_id=source.run_id,
-            model_id=source.model_id,
-            tags=tags,
-            run_link=version.run_link,
-            description=version.description,
-        )
+def _create_version(book: Book, name: str, version: ModelVersion) -> int:
+    """The number that it got; where that is another, what was made is a filler."""
+    source, loose = _source_for(book, name, version)
+    content = marks.Content(_digest(name, version.version), 0, *loose)
+    origin = Tag(key=marks.ORIGIN, value=marks.dated(version.version, version.creation_timestamp))
+    request = registry.CreateVersion(
+        name=name,
+        source=source.uri,
+        run_id=source.run_id,
+        model_id=source.model_id,
+        tags=(*marks.copied(version.tags), content.tag(), origin),
+        run_link=version.run_link,
+        description=version.description,
+    )
+    made = 0
+    while made < int(version.version):
         if source.is_loose:
             made = book.destination.create_loose_version(version, request)
         else:
             made = int(book.target.transport.call(answers.CREATE_VERSION, request).model_version.version)
-        if made == wanted:
-            return
-        if made > wanted:
-            raise Conflict(
-                f"{name} at {book.target.name} gives its next version the number {made}, so that there can be no "
-                f"version {wanted}.",
-                hint="copy into other names with --prefix",
-            )
+    if made == int(version.version):
+        _count_version(book, name, version, loose)
+    return made
+
+
+def _count_version(book: Book, name: str, version: ModelVersion, loose: Sizes) -> None:
+    """It is there, with what was copied of files that lie in no run or logged model."""
+    book.versions.add((name, version.version))
+    book.read.update({"artifact files": loose.files, "artifact bytes": loose.size_bytes})
+
+
+def _copy_aliases(book: Book, there: RegisteredModel, model: RegisteredModel) -> None:
+    call = book.target.transport.call
+    now = {alias.alias: alias.version for alias in there.aliases}
+    placed = set()
+    for alias in model.aliases:
+        with book.refusing(f"alias {alias.alias} of {there.name}"):
+            if (there.name, alias.version) not in book.versions:
+                raise NotFound(f"its version {alias.version} is not there.")
+            if now.get(alias.alias) != alias.version:
+                request = registry.SetModelAlias(name=there.name, alias=alias.alias, version=alias.version)
+                call(registry.SET_MODEL_ALIAS, request)
+            placed.add(alias.alias)
+    # Those that an earlier copy brought; one that the target has of its own stays.
+    before = marks.aliases_of(there.tags)
+    for gone in sorted(before & now.keys() - {alias.alias for alias in model.aliases}):
+        placed.add(gone)
+        with book.refusing(f"deletion of alias {gone} of {there.name}"):
+            call(registry.DELETE_MODEL_ALIAS, registry.OneAlias(name=there.name, alias=gone))
+            placed.remove(gone)
+    if before != placed:
+        with suppress(InvalidInput):  # too many for a tag: then those that are deleted later stay
+            _mark(book, there, marks.of_aliases(placed))
 
 
 def _source_for(book: Book, name: str, version: ModelVersion) -> tuple[_Source, Sizes]:
@@ -278,6 +307,12 @@ def _registered_name(source: str) -> str:
     return rest.rpartition("/")[0] if rest != source and "/" in rest else ""
 
 
+def _digest(name: str, number: str) -> str:
+    """Of what a version is at the target, which is not what it was copied from."""
+    return marks.digest_of(registry.OneModelVersion(name=name, version=number))
+
+
 def _is_filler(version: ModelVersion) -> bool:
-    origin = marks.origin_of(version.tags)
-    return bool(origin) and origin.partition("@")[0] != version.version
+    """Made for another number of its model. One that somebody copied there has the tags of another model's version."""
+    number, content = marks.origin_of(version.tags).partition("@")[0], marks.content_of(version.tags)
+    return number != version.version and content is not None and content.digest == _digest(version.name, number)

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from lockgate.client.tracking import Tracking
 from lockgate.clock import SystemClock
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import InvalidInput
 from lockgate.exchange import answers, marks
-from lockgate.exchange.book import Book, Refusals
+from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
 from lockgate.exchange.endpoint import Endpoint
 from lockgate.exchange.files import Files, OutsideFiles, Sizes, copy_files, open_files
+from lockgate.exchange.refused import REFUSED, Refusals
 from lockgate.wire.mlflow import artifacts
 from lockgate.wire.mlflow import runs as wire
 from lockgate.wire.mlflow.experiments import Tag
@@ -126,7 +127,7 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
         if known.is_deleted and run.info.lifecycle_stage == "active":
             raise InvalidInput(f"its copy {known.place.id} was deleted at {book.target.name}; restore that first.")
         return known.place, known.content
-    refuse = book.refusing(f"run {run.info.run_id}")
+    refuse = book.parts_of(f"run {run.info.run_id}")
     call = book.target.transport.call
     if known is None:
         place, there = _create_run(book, run, experiment_id)
@@ -138,8 +139,9 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
     _copy_params_and_tags(book, run, place, there, refuse)
     if run.inputs.dataset_inputs:
         try:
-            call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
-        except InvalidInput as error:
+            with book.naming_datasets:
+                call(wire.LOG_INPUTS, wire.LogInputs(run_id=place.id, datasets=run.inputs.dataset_inputs))
+        except REFUSED as error:
             refuse("datasets", error)
     points = _copy_points(book, run, place, refuse)
     sizes = _copy_files(book, run, place, refuse)
@@ -200,7 +202,7 @@ def _copy_files(book: Book, run: wire.Run, place: Place, refuse: Refusals) -> Si
     try:
         source = run_files(book.source, run)
         return copy_files(source, open_files(book.target.transport, place.artifact_uri), refuse)
-    except (InvalidInput, NotFound) as error:
+    except REFUSED as error:
         refuse("files", error)
         return Sizes(0, 0)
 
@@ -211,11 +213,11 @@ def _at_once_or_each(
     """A request is all or nothing: where one of the items is refused, each goes by itself."""
     try:
         send(items)
-    except InvalidInput:
+    except REFUSED:
         for item in items:
             try:
                 send([item])
-            except InvalidInput as error:
+            except REFUSED as error:
                 refuse(name(item), error)
 
 

@@ -92,7 +92,7 @@ def _count_models(book: Book, found: Counter[str]) -> None:
             continue
         found.update({"registered models": 1, "tags": len(marks.copied(model.tags)), "aliases": len(model.aliases)})
         for version in book.target.list_versions(model):
-            if marks.origin_of(version.tags):
+            if (version.name, version.version) in book.versions:
                 found.update({"versions": 1, "tags": len(marks.copied(version.tags))})
                 if version.source.startswith(f"{LOOSE_ROOT}/"):
                     sizes = count(open_files(book.target.transport, version.source))

@@ -19,7 +19,7 @@ from lockgate.cli.main import lockgate
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import InvalidInput, LockgateError, NotFound, PermissionDenied, Unauthenticated
 from lockgate.server.app import make_app
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
@@ -171,6 +171,29 @@ def test_one_token_is_not_sent_to_two_servers(
     result = invoke(project, "--uri", url, "import", "mlflow", "http://127.0.0.1:9")
     assert isinstance(result.exception, InvalidInput)
     assert "LOCKGATE_TOKEN" in str(result.exception)
+
+
+def test_what_is_missing_at_the_lockgate_server_is_said_before_anything_is_asked_of_the_other(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(tmp_path / "guarded", user="tester", clock=SystemClock())
+    access = Client(LocalTransport(context), SystemClock()).access
+    access.add_user("ada", role="admin")
+    access.add_user("bob", role="contributor", pattern="churn")
+    monkeypatch.setenv("OURS", access.create_token("bob").text)
+    app, nobody = make_app(context, settings=Settings()), "http://127.0.0.1:9"
+    with serve_in_thread(app) as running:
+        for command in ("import", "export"):
+            result = invoke(project, "--uri", running.url, command, "mlflow", nobody)
+            assert isinstance(result.exception, Unauthenticated)
+            assert result.exception.hint is not None and "LOCKGATE_TOKEN=env:NAME" in result.exception.hint
+        monkeypatch.setenv("LOCKGATE_TOKEN", "env:OURS")
+        result = invoke(project, "--uri", running.url, "import", "mlflow", nobody)
+        assert isinstance(result.exception, PermissionDenied)
+        assert "needs the role admin on this installation" in result.exception.message
+        assert result.exception.hint == "an admin gives it: lockgate users grant bob admin"
+    app.close()
+    context.close()
 
 
 @pytest.mark.parametrize(

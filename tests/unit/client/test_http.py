@@ -211,6 +211,15 @@ def test_server_that_is_none_of_ours_is_unavailable(answer: tuple[int, bytes]) -
         transport.close()
 
 
+def test_server_of_mlflow_is_a_wrong_address_and_none_to_wait_for() -> None:
+    with answering((404, b"<!doctype html><title>404 Not Found</title>")) as (uri, _):
+        transport = HttpTransport(uri, user="a")
+        with pytest.raises(InvalidInput, match="with status 404") as raised:
+            transport.call(LIST_EVENTS, ListEvents())
+        transport.close()
+    assert raised.value.hint == "is it a server of Lockgate's? --uri or LOCKGATE_URI gives its address"
+
+
 def test_request_that_a_proxy_finds_too_large_is_not_one_to_repeat() -> None:
     with answering((413, b"<html>too large")) as (uri, _):
         transport = HttpTransport(uri, user="a")

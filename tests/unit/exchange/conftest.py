@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from lockgate.client.client import Client
 from lockgate.client.http import HttpTransport
+from lockgate.client.transport import Transport
 from lockgate.clock import SystemClock
 from lockgate.config import Settings
 from lockgate.exchange.copy import Report, copy
@@ -45,13 +47,44 @@ Change = Callable[[Operation[Any, Any], Any, Any], Any]  # of (operation, reques
 class Otherwise(HttpTransport):
     """A server that answers some things as this project's never does."""
 
-    def __init__(self, uri: str, change: Change) -> None:
+    def __init__(self, uri: str, change: Change, ended: Event) -> None:
         super().__init__(uri, user="tester")
-        self._change = change
+        self._change, self._ended = change, ended
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
         answer: Res = self._change(operation, request, super().call(operation, request))
         return answer
+
+    def end(self) -> None:
+        super().end()
+        self._ended.set()
+
+
+Around = Callable[[Operation[Any, Any], Any, Any], Any]  # of (operation, request, the call itself) into the answer
+
+
+class Through(Transport):
+    """To a server, past something that may keep a call from it."""
+
+    def __init__(self, inner: Transport, around: Around) -> None:
+        self._inner, self._around = inner, around
+
+    def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        answer: Res = self._around(operation, request, self._inner.call)
+        return answer
+
+    def put_file(self, path: str, local: Path) -> None:
+        self._inner.put_file(path, local)
+
+    def get_file(self, path: str, target: Path) -> None:
+        self._inner.get_file(path, target)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def plainly(operation: Operation[Any, Any], request: Any, call: Any) -> Any:
+    return call(operation, request)
 
 
 def unchanged(operation: Operation[Any, Any], request: Any, answer: Any) -> Any:
@@ -66,23 +99,23 @@ class Sides:
     url: str
     source: Client
     target: Client
+    jobs: int = 3
+    ended: Event = field(default_factory=Event)  # set when a copy is over before its time
 
-    def copy(self, *, prefix: str = "", with_deleted: bool = False, change: Change = unchanged) -> Report:
-        transport = Otherwise(self.url, change)
-        destination: Destination
-        if self.way == "import":
-            destination = Lockgate(self.target.transport)
-        else:
-            destination = AnyServer(self.target.transport)
+    def copy(
+        self, *, prefix: str = "", with_deleted: bool = False, change: Change = unchanged, around: Around = plainly
+    ) -> Report:
+        transport, target = Otherwise(self.url, change, self.ended), Through(self.target.transport, around)
+        destination: Destination = Lockgate(target) if self.way == "import" else AnyServer(target)
         try:
             return copy(
                 Endpoint(transport, "the source"),
-                Endpoint(self.target.transport, "the target"),
+                Endpoint(target, "the target"),
                 destination,
                 progress=Quiet(),
                 prefix=prefix,
                 with_deleted=with_deleted,
-                jobs=3,
+                jobs=self.jobs,
             )
         finally:
             transport.close()

@@ -1,11 +1,21 @@
 from pathlib import Path
+from threading import Lock
+from time import sleep
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from lockgate.client.client import Client
-from lockgate.errors import AlreadyExists, Conflict
+from lockgate.errors import (
+    AlreadyExists,
+    Conflict,
+    GateFailed,
+    InvalidInput,
+    LockgateError,
+    PermissionDenied,
+    Unavailable,
+)
 from lockgate.exchange import answers, marks
 from lockgate.exchange.copy import Report
 from lockgate.wire.adoption import ADOPT_VERSION
@@ -162,11 +172,36 @@ def test_name_of_somebody_else_is_a_conflict_that_a_prefix_solves(sides: Any, fi
     with pytest.raises(Conflict, match="no copy of this one") as caught:
         sides.copy()
     assert "--prefix" in str(caught.value)
-    if kind == "model" and sides.way == "import":
-        return  # its runs are here by now, under the name without a prefix
     assert sides.copy(prefix="old/").is_equal
     assert set(copied_runs(sides.target, f"old/{SOME}")) == {"parent", "child"}
     assert versions(sides.target, "old/archive")["1"].source == "models:/old/churn/3"
+
+
+def test_all_names_that_something_else_has_are_told_before_anything_is_written(sides: Any, filled: Any) -> None:
+    sides.target.tracking.create_run(sides.target.tracking.ensure_experiment(SOME))
+    for name in ("churn", "greeting"):
+        sides.target.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name=name))
+    with pytest.raises(Conflict) as caught:
+        sides.copy()
+    assert f"experiment '{SOME}', registered model 'churn', registered model 'greeting'." in str(caught.value)
+    found = sides.target.transport.call(experiments.SEARCH_EXPERIMENTS, experiments.SearchExperiments()).experiments
+    assert not any(experiment.tags for experiment in found)
+    assert [model.name for model in sides.target.registry.list_models()] == ["churn", "greeting"]
+
+
+def test_names_that_are_taken_after_a_first_copy_are_refused_and_the_rest_comes(sides: Any, filled: Any) -> None:
+    sides.copy()
+    for client in (sides.source, sides.target):
+        client.tracking.create_run(client.tracking.ensure_experiment("later"))
+        client.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="boiler"))
+    sides.source.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="zeta"))
+    sides.source.tracking.create_run(filled.experiment, run_name="new")
+    report = sides.copy()
+    assert [line.partition(":")[0] for line in report.refused] == ["experiment later", "model boiler"]
+    assert counts(report)["experiments"] == (3, 2)
+    assert set(copied_runs(sides.target)) == {"parent", "child", "new"}
+    names = [model.name for model in sides.target.registry.list_models()]
+    assert names == ["archive", "boiler", "churn", "greeting", "zeta"]
 
 
 def test_default_with_runs_of_its_own_is_not_mixed(sides: Any, filled: Any) -> None:
@@ -444,3 +479,175 @@ def test_alias_that_is_deleted_at_the_source_goes_and_one_of_the_target_stays(si
     report = sides.copy()
     assert counts(report)["aliases"] == (0, 1)
     assert sides.target.registry.list_aliases("churn") == {"mine": 1}
+
+
+@pytest.mark.parametrize("number", ["1", "3"])
+def test_version_that_was_deleted_at_the_target_is_refused_and_nothing_is_made_for_it(
+    sides: Any, filled: Any, number: str
+) -> None:
+    sides.copy()
+    kept = {"1": "3", "3": "1"}[number]
+    sides.target.transport.call(registry.DELETE_VERSION, registry.OneModelVersion(name="churn", version=number))
+    for _ in range(2):
+        report = sides.copy()
+        assert report.refused[0].startswith(f"version {number} of churn: it cannot be made any more")
+        assert set(versions(sides.target, "churn")) == {kept}
+    request = registry.CreateVersion(name="churn", source=f"runs:/{filled.parent}/deep", run_id=filled.parent)
+    sides.source.transport.call(registry.CREATE_VERSION, request)
+    report = sides.copy()
+    assert set(versions(sides.target, "churn")) == {kept, "4"}
+
+
+def test_version_number_that_the_target_has_given_itself_is_refused_and_later_models_come(
+    sides: Any, filled: Any
+) -> None:
+    sides.copy()
+    own = copied_runs(sides.target)["parent"].info.run_id
+    for client, run_id in ((sides.source, filled.parent), (sides.target, own)):
+        request = registry.CreateVersion(name="churn", source=f"runs:/{run_id}/deep", run_id=run_id)
+        client.transport.call(registry.CREATE_VERSION, request)
+    for alias, number in (("newest", "4"), ("oldest", "1")):
+        request = registry.SetModelAlias(name="churn", alias=alias, version=number)
+        sides.source.transport.call(registry.SET_MODEL_ALIAS, request)
+    sides.source.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="zeta"))
+    report = sides.copy()
+    assert [line.partition(":")[0] for line in report.refused] == ["version 4 of churn", "alias newest of churn"]
+    assert sides.target.registry.list_aliases("churn") == {"best": 3, "oldest": 1}
+    assert "zeta" in [model.name for model in sides.target.registry.list_models()]
+    sides.target.transport.call(registry.DELETE_VERSION, registry.OneModelVersion(name="churn", version="4"))
+    for _ in range(2):
+        assert len(sides.copy().refused) == 2
+        assert set(versions(sides.target, "churn")) == {"1", "3"}
+
+
+def test_alias_and_stage_that_the_target_governs_are_refused_and_the_rest_comes(sides: Any, filled: Any) -> None:
+    sides.copy()
+    sides.target.registry.declare_environments("churn", {"production": 0}, may_loosen=False)
+    call = sides.source.transport.call
+    for alias in ("also", "champion", "zuletzt"):
+        call(registry.SET_MODEL_ALIAS, registry.SetModelAlias(name="churn", alias=alias, version="1"))
+    call(registry.TRANSITION_STAGE, registry.TransitionStage(name="churn", version="3", stage="Production"))
+    call(registry.TRANSITION_STAGE, registry.TransitionStage(name="churn", version="1", stage="Archived"))
+    call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="zeta"))
+    report = sides.copy()
+    refused = [line.partition(":")[0] for line in report.refused]
+    assert refused == ["stage of version 3 of churn", "alias champion of churn"]
+    assert sides.target.registry.list_aliases("churn") == {"also": 1, "best": 3, "zuletzt": 1}
+    assert versions(sides.target, "churn")["1"].current_stage == "Archived"
+    assert "zeta" in [model.name for model in sides.target.registry.list_models()]
+
+
+@pytest.mark.parametrize("error", [GateFailed, PermissionDenied, Conflict, InvalidInput])
+def test_alias_is_refused_for_whatever_reason_the_target_has(sides: Any, filled: Any, error: Any) -> None:
+    def around(operation: Any, request: Any, call: Any) -> Any:
+        if operation.name == registry.SET_MODEL_ALIAS.name:
+            raise error("not you")
+        return call(operation, request)
+
+    report = sides.copy(around=around)
+    assert report.refused == ("alias best of churn: not you",)
+    assert counts(report)["registered models"] == (3, 3)
+    assert sides.copy().is_equal
+
+
+def test_alias_that_was_refused_is_the_targets_own_when_the_source_deletes_it(sides: Any, filled: Any) -> None:
+    call = sides.source.transport.call
+    call(registry.SET_MODEL_ALIAS, registry.SetModelAlias(name="churn", alias="champion", version="1"))
+    sides.copy()
+    sides.target.registry.declare_environments("churn", {"production": 0}, may_loosen=False)
+    call(registry.SET_MODEL_ALIAS, registry.SetModelAlias(name="churn", alias="champion", version="3"))
+    sides.copy()
+    call(registry.DELETE_MODEL_ALIAS, registry.OneAlias(name="churn", alias="champion"))
+    sides.copy()
+    assert sides.target.registry.list_aliases("churn") == {"best": 3, "champion": 1}
+
+
+def test_models_that_take_each_others_old_names_at_the_source_are_renamed(sides: Any, filled: Any) -> None:
+    """archive is tidied, churn becomes archive, and a new model is called churn."""
+    sides.copy()
+    call = sides.source.transport.call
+    for old, new in (("archive", "tidied"), ("churn", "archive")):
+        call(registry.RENAME_MODEL, registry.RenameModel(name=old, new_name=new))
+    call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn", description="new"))
+    for _ in range(2):
+        report = sides.copy()
+        assert report.is_equal, report
+        found = {model.name: model.description for model in sides.target.registry.list_models()}
+        assert found == {"archive": "who leaves", "churn": "new", "greeting": "", "tidied": ""}
+        assert [set(versions(sides.target, name)) for name in ("archive", "churn")] == [{"1", "3"}, set()]
+
+
+def test_new_name_that_the_copy_has_but_does_not_say_yet_is_no_other_model(sides: Any, filled: Any) -> None:
+    """As after a kill -9 between the two."""
+    sides.copy()
+    for client in (sides.source, sides.target):
+        client.transport.call(registry.RENAME_MODEL, registry.RenameModel(name="churn", new_name="leavers"))
+    for _ in range(2):
+        report = sides.copy()
+        assert report.is_equal, report
+        assert set(versions(sides.target, "leavers")) == {"1", "3"}
+
+
+def test_version_that_somebody_copies_at_the_target_stays(sides: Any, filled: Any) -> None:
+    """Clients copy a version with all its tags."""
+    sides.copy()
+    tags = versions(sides.target, "churn")["3"].tags
+    request = registry.CreateVersion(name="archive", source="models:/churn/3", tags=tags)
+    sides.target.transport.call(registry.CREATE_VERSION, request)
+    report = sides.copy()
+    assert report.is_equal, report
+    assert set(versions(sides.target, "archive")) == {"1", "2"}
+
+
+def test_model_that_was_made_anew_at_the_source_is_refused_and_the_rest_comes(sides: Any, filled: Any) -> None:
+    sides.copy()
+    call = sides.source.transport.call
+    call(registry.DELETE_MODEL, registry.ModelName(name="churn"))
+    for name in ("churn", "zeta"):
+        call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name=name))
+    report = sides.copy()
+    assert report.refused[0].startswith("model churn: the target has a registered model 'churn' already")
+    assert "zeta" in [model.name for model in sides.target.registry.list_models()]
+    assert set(versions(sides.target, "churn")) == {"1", "3"}
+
+
+def test_source_that_falls_silent_ends_the_copy_with_what_is_in_hand(sides: Any, filled: Any) -> None:
+    for number in range(20):
+        run_id = sides.source.tracking.create_run(filled.experiment, run_name=f"run {number}")
+        sides.source.tracking.log_metrics(run_id, {"m": 1.0})
+    ended = sides.ended
+
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name == runs.METRIC_HISTORY.name:
+            if request.run_id == filled.parent:
+                raise Unavailable("timed out")
+            assert ended.wait(60)
+        return answer
+
+    with pytest.raises(Unavailable, match="timed out"):
+        sides.copy(change=change)
+    assert len(copied_runs(sides.target)) <= 2 * sides.jobs
+    assert sides.copy().is_equal
+
+
+def test_datasets_go_to_a_server_one_after_the_other(sides: Any, filled: Any) -> None:
+    """MLflow's own fails where two requests at a time name a dataset that it does not know yet."""
+    dataset = runs.DatasetInput(dataset=runs.Dataset(name="rows", digest="d2", source_type="local", source="{}"))
+    for number in range(10):
+        run_id = sides.source.tracking.create_run(filled.experiment, run_name=f"run {number}")
+        sides.source.transport.call(runs.LOG_INPUTS, runs.LogInputs(run_id=run_id, datasets=(dataset,)))
+    lock = Lock()
+
+    def around(operation: Any, request: Any, call: Any) -> Any:
+        if operation.name != runs.LOG_INPUTS.name or not request.datasets:
+            return call(operation, request)
+        if not lock.acquire(blocking=False):
+            raise LockgateError("UNIQUE constraint failed: datasets.name, datasets.digest")
+        try:
+            sleep(0.02)  # in which others come, where they may
+            return call(operation, request)
+        finally:
+            lock.release()
+
+    report = sides.copy(around=around)
+    assert report.is_equal and counts(report)["datasets"] == (11, 11)

@@ -1,8 +1,10 @@
 """Servers that are not what they were taken for."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,6 +63,21 @@ def test_answer_that_is_no_json_is_told_by_its_status(status: int, error: type[L
         found = ask(uri)
     assert type(found) is error
     assert said in str(found)
+
+
+def test_silent_server_is_waited_for_no_longer_once_the_transport_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        transport = HttpTransport(f"http://127.0.0.1:{silent.getsockname()[1]}", user="ann", kind="MLflow")
+        asked = pool.submit(transport.call, answers.SEARCH_EXPERIMENTS, SearchExperiments())
+        taken, _ = silent.accept()
+        with taken:
+            assert taken.recv(4)
+            transport.end()
+            with pytest.raises(Unavailable):
+                asked.result(30)  # half the time-out of a request
+        with pytest.raises(Unavailable, match="nothing is asked"):
+            transport.call(answers.SEARCH_EXPERIMENTS, SearchExperiments())
+        transport.close()
 
 
 def test_mlflow_server_that_does_not_run_is_not_started_with_lockgate() -> None:
