@@ -195,12 +195,15 @@ class Traffic(Record, frozen=True, kw_only=True):
 class VersionCounters(Record, frozen=True, kw_only=True):
     """What a replica has counted for one version since it started serving `Traffic.revision`.
 
-    `latency_ms_counts[i]` counts requests at most `latency_ms_edges[i]` (the last bin is the rest).
+    Of the `requests` that were answered, `errors` are those that the model failed on; `refused` are further ones, whose
+    input the version does not take. `latency_ms_counts[i]` counts requests at most `latency_ms_edges[i]` (the last bin
+    is the rest).
     """
 
     version: int
     requests: int
     errors: int
+    refused: int = 0
     latency_ms_edges: tuple[float, ...] = ()
     latency_ms_counts: tuple[int, ...] = ()
 

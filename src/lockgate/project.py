@@ -21,6 +21,8 @@ STATE_FOLDER = ".lockgate"
 # Aliases that are Lockgate's own: what the last environment serves, and what may become it.
 CHAMPION, CHALLENGER = "champion", "challenger"
 MAX_APPROVALS = 20
+# Each window is a look of its own: with shorter ones `lockgate up` would do nothing but look.
+LEAST_WINDOW = "1s"
 
 Task = Literal["binary_classification", "multiclass_classification", "regression"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -211,7 +213,7 @@ class Monitor(Section, frozen=True, kw_only=True):
     """How production is watched."""
 
     environment: str | None = None  # default: the last one of `environments`
-    window: Duration = "1h"
+    window: Duration = "1h"  # at least 1s
     min_rows: Annotated[int, Meta(ge=1)] = 100  # in a window, before drift is judged
     drift: DriftMonitor = DriftMonitor()
     performance: PerformanceMonitor | None = None
@@ -438,28 +440,30 @@ def _problems(project: Project) -> Iterator[tuple[tuple[str | int, ...], str]]:
             ("retrain", "schedule"),
             f"{project.retrain.schedule!r} is no schedule: five cron fields in UTC, as in '0 3 * * 1'.",
         )
-    for place, text in _durations(project):
+    for place, text, least in _durations(project):
         try:
-            duration_s(text)
+            if duration_s(text) < duration_s(least):
+                yield place, f"{place[-1]} is at least {least}, not {text}."
         except InvalidInput as error:
             yield place, error.message
 
 
-def _durations(project: Project) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _durations(project: Project) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Each with its place and the least that makes sense: 0s to wait does, 0s to work in does not."""
     for name, stage in project.stages.items():
         if stage.timeout:
-            yield ("stages", name, "timeout"), stage.timeout
+            yield ("stages", name, "timeout"), stage.timeout, "1ms"
     for name, environment in project.environments.items():
         if environment.rollout.bake is not None:
-            yield ("environments", name, "rollout", "bake"), environment.rollout.bake
+            yield ("environments", name, "rollout", "bake"), environment.rollout.bake, "0s"
     for i, gate in enumerate(project.gates):
         if isinstance(gate, TestsGate):
-            yield ("gates", i, "timeout"), gate.timeout
+            yield ("gates", i, "timeout"), gate.timeout, "1ms"
     if project.monitor:
-        yield ("monitor", "window"), project.monitor.window
+        yield ("monitor", "window"), project.monitor.window, LEAST_WINDOW
         if project.monitor.performance:
-            yield ("monitor", "performance", "label_delay"), project.monitor.performance.label_delay
-    yield ("retrain", "cooldown"), project.retrain.cooldown
+            yield ("monitor", "performance", "label_delay"), project.monitor.performance.label_delay, "0s"
+    yield ("retrain", "cooldown"), project.retrain.cooldown, "0s"
 
 
 def json_schema() -> dict[str, Any]:

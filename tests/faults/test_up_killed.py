@@ -114,6 +114,8 @@ def test_a_rollout_goes_on_after_up_was_killed_in_the_middle(folder: Folder, sta
         again = start_up(folder.root).wait_ready()
         again.wait_for(is_in("succeeded", rollout))
         assert client.registry.get_alias("churn", "champion") == 2
+    log = again.log.read_text()
+    assert [log.count(f"{share} % was fine") for share in (20, 60)] == [1, 1]  # one driver, before and after
 
 
 def test_a_replica_that_dies_is_started_again(folder: Folder, start_up: StartUp) -> None:

@@ -75,6 +75,9 @@ def test_data_that_its_contract_refused_is_tried_again_when_the_contract_changes
         (root / "rows.csv").write_text("a\n1\n20\n")
         up.wait_for(lambda: "the pipeline run ended with exit code 3" in up.log.read_text())
         assert not (root / "started").exists()
+        (said,) = (line for line in up.log.read_text().splitlines() if "ended with exit code 3" in line)
+        assert "exit code 3: rows.csv breaks its contract contract.yaml: - " in said
+        assert said.endswith(f" (see {root / '.lockgate/logs/pipeline.log'})")
         (root / "contract.yaml").write_text("columns: {a: {type: integer, max: 99}}\n")
         up.wait_for(lambda: client.registry.get_alias("churn", "staging") == 1)
     log = up.log.read_text()

@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+import pytest
 
 from lockgate.delivery.rollout import Situation
 from lockgate.delivery.strategies.canary import decide
@@ -14,8 +15,20 @@ LOOKS_A_STEP = 20
 EDGES = (1.0, 2.0, 4.0, 8.0)
 
 
-def simulate(rng: random.Random, *, alpha: float, canary_errors: float, stable_errors: float, slowdown: float) -> str:
-    """One whole rollout, looked at after every 100 requests; how it ended."""
+def simulate(
+    rng: random.Random,
+    *,
+    alpha: float,
+    canary_errors: float = 0.0,
+    stable_errors: float = 0.0,
+    slowdown: float = 1.0,
+    nonsense: float = 0.0,
+    canary_refuses: float = 0.0,
+) -> str:
+    """One whole rollout, looked at after every 100 requests; how it ended.
+
+    Every other look is preceded by clients whose `nonsense` no version takes; the canary refuses still more.
+    """
     rollout = Rollout(
         rollout_id="r",
         model="m",
@@ -43,6 +56,10 @@ def simulate(rng: random.Random, *, alpha: float, canary_errors: float, stable_e
             is_canary = rng.random() < share
             latency = rng.expovariate(1.0) * (slowdown if is_canary else 1.0)
             requests, bins = counts[2 if is_canary else 1]
+            bad = (nonsense if now % 2000 else 0.0) + (canary_refuses if is_canary else 0.0)
+            if bad and rng.random() < bad:
+                requests[2] += 1
+                continue
             requests[0] += 1
             requests[1] += rng.random() < (canary_errors if is_canary else stable_errors)
             bins[sum(latency > edge for edge in EDGES)] += 1
@@ -56,7 +73,7 @@ def simulate(rng: random.Random, *, alpha: float, canary_errors: float, stable_e
 
 
 def fresh() -> dict[int, tuple[list[int], list[int]]]:
-    return {version: ([0, 0], [0] * (len(EDGES) + 1)) for version in (1, 2)}
+    return {version: ([0, 0, 0], [0] * (len(EDGES) + 1)) for version in (1, 2)}
 
 
 def situation(counts: dict[int, tuple[list[int], list[int]]], share: float, now: int) -> Situation:
@@ -65,10 +82,11 @@ def situation(counts: dict[int, tuple[list[int], list[int]]], share: float, now:
             version=version,
             requests=requests,
             errors=errors,
+            refused=refused,
             latency_ms_edges=EDGES,
             latency_ms_counts=tuple(bins),
         )
-        for version, ((requests, errors), bins) in counts.items()
+        for version, ((requests, errors, refused), bins) in counts.items()
     )
     traffic = Traffic(
         model="m",
@@ -84,10 +102,13 @@ def situation(counts: dict[int, tuple[list[int], list[int]]], share: float, now:
     return Situation(traffic, (seen,), now)
 
 
-def test_an_equal_canary_is_rolled_back_no_more_often_than_promised() -> None:
-    rng = random.Random(20260101)
+@pytest.mark.parametrize(("seed", "errors", "nonsense"), [(20260101, 0.05, 0.0), (20260105, 0.02, 0.5)])
+def test_an_equal_canary_is_rolled_back_no_more_often_than_promised(seed: int, errors: float, nonsense: float) -> None:
+    """Whatever share of the requests is nonsense, which both versions refuse."""
+    rng = random.Random(seed)
     alpha, runs = 0.2, 60
-    ends = [simulate(rng, alpha=alpha, canary_errors=0.05, stable_errors=0.05, slowdown=1.0) for _ in range(runs)]
+    rates = {"canary_errors": errors, "stable_errors": errors, "nonsense": nonsense}
+    ends = [simulate(rng, alpha=alpha, **rates) for _ in range(runs)]
     assert ends.count("rolling_back") <= alpha * runs
     assert ends.count("rolling_back") + ends.count("succeeded") == runs
 
@@ -95,6 +116,12 @@ def test_an_equal_canary_is_rolled_back_no_more_often_than_promised() -> None:
 def test_a_canary_that_errs_more_often_is_found() -> None:
     rng = random.Random(20260102)
     ends = [simulate(rng, alpha=0.05, canary_errors=0.15, stable_errors=0.03, slowdown=1.0) for _ in range(10)]
+    assert ends.count("rolling_back") >= 9
+
+
+def test_a_canary_that_refuses_more_often_is_found_among_bad_clients() -> None:
+    rng = random.Random(20260106)
+    ends = [simulate(rng, alpha=0.05, nonsense=0.1, canary_refuses=0.2) for _ in range(10)]
     assert ends.count("rolling_back") >= 9
 
 

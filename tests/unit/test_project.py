@@ -258,6 +258,10 @@ def test_model_that_is_also_an_out_with_options_is_one_output() -> None:
         ("environments:\n  p: {promote: {aprovals: 1}}", ":4: unknown key 'aprovals'.", "did you mean 'approvals'?"),
         ("environments: {p: {}}\nmonitor:\n  environment: q", ":5: there is no environment 'q'; there are: p.", None),
         ("monitor: {window: -1h}", ":3: '-1h' is not a duration; write 500ms, 30s, 10m, 1h or 7d.", None),
+        ("monitor: {window: 0s}", ":3: window is at least 1s, not 0s.", None),
+        ("monitor:\n  window: 1ms", ":4: window is at least 1s, not 1ms.", None),
+        ("stages: {a: {cmd: x, timeout: 0s}}", ":3: timeout is at least 1ms, not 0s.", None),
+        ("gates: [{tests: x, timeout: 0m}]", ":3: timeout is at least 1ms, not 0m.", None),
         ("retrain: {schedule: daily}", ":3: 'daily' is no schedule: five cron fields in UTC, as in '0 3 * * 1'.", None),
         ("retrain:\n  on: [dat]", ":4: invalid enum value 'dat' at retrain.on.0.", "did you mean 'data'?"),
     ],
@@ -265,6 +269,13 @@ def test_model_that_is_also_an_out_with_options_is_one_output() -> None:
 def test_each_mistake_is_named_with_its_line(tail: str, message: str, hint: str | None) -> None:
     error = error_of(HEAD + tail)
     assert (error.message, error.hint) == (f"lockgate.yaml{message}", hint)
+
+
+def test_not_to_watch_or_wait_at_all_is_allowed() -> None:
+    tail = "environments: {p: {rollout: {bake: 0s}}}\nretrain: {cooldown: 0s}\n"
+    tail += "monitor: {window: 1s, performance: {metric: auc, label_delay: 0s}}\n"
+    project = decode(HEAD + tail)
+    assert project.environments["p"].rollout.bake_s == 0
 
 
 def test_names_that_could_not_be_paths_are_refused() -> None:

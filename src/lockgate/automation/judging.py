@@ -19,6 +19,7 @@ from lockgate.automation.recording import Lineage
 from lockgate.clock import Clock
 from lockgate.delivery.declare import declare, is_declared
 from lockgate.entities import Content, Record, Release, Verdict
+from lockgate.errors import NotFound
 from lockgate.hashing import digest_canonical
 from lockgate.project import Folder
 
@@ -101,7 +102,7 @@ class Judge:
     def _decide(self, candidate: Content, path: Path, lineage: Callable[[], Lineage]) -> tuple[Registered, bool]:
         client = self._open_client()
         number = client.registry.get_alias(self._model, "champion")
-        champion = client.registry.get_release(self._model, number) if number is not None else None
+        champion = self._champion(client, number)
         if champion is not None and champion.content == candidate and champion.verdict is not None:
             return self._remember(candidate, champion, champion=candidate.digest, gate_key=None), False
         champion_digest = champion.content.digest if champion else None
@@ -109,14 +110,26 @@ class Judge:
         judged = self._judged(key)
         if judged is None:
             self._store.put(path)
-            judged = self._ask_gates(path, champion)
+            judged = self._ask_gates(path, champion, unreleased=number if champion is None else None)
             # Before the release: whoever finds no release yet must find the verdict.
             self._actions.put(key, msgspec.json.encode(judged))
         release, is_new = self._release(client, candidate, judged, lineage)
         champion_digest = self._move_aliases(client, release) or champion_digest
         return self._remember(candidate, release, champion=champion_digest, gate_key=key), is_new
 
-    def _ask_gates(self, candidate: Path, champion: Release | None) -> Judged:
+    def _champion(self, client: "Client", number: int | None) -> Release | None:
+        """None also where it was registered from outside, before any gate judged the model: an import brings such.
+
+        Nobody has vouched for its content, so it is not loaded, and there is nothing to compare with.
+        """
+        if number is None:
+            return None
+        try:
+            return client.registry.get_release(self._model, number)
+        except NotFound:
+            return None
+
+    def _ask_gates(self, candidate: Path, champion: Release | None, *, unreleased: int | None) -> Judged:
         from lockgate.data.profile import encode_profile
         from lockgate.gates.judge import judge
         from lockgate.gates.report import write_report
@@ -133,6 +146,7 @@ class Judge:
             candidate=candidate,
             champion=champion_path,
             champion_version=champion.version if champion else None,
+            unreleased_champion=unreleased,
             root=self._folder.root,
             clock=self._clock,
             seed=SEED,

@@ -6,6 +6,7 @@ Numerical libraries are never imported here: pipelines and looks of the monitor 
 import logging
 import subprocess
 import threading
+from pathlib import Path
 
 from lockgate.automation.children import run_child
 from lockgate.automation.promotion import promote
@@ -86,21 +87,22 @@ class Steps:
         """One window of the monitor; its exit code. Sends the alerts that are open, too."""
         window = ("--start", str(start_at), "--end", str(end_at))
         with self._one_monitor:
-            return self._run("monitor", "monitor", "--env", environment, "--json", *window)
+            return self._run("monitor", "monitor", "--env", environment, "--json", *window)[0]
 
     def send_alerts(self, environment: str) -> int:
         """Tell people of alerts that were opened outside of the monitor; nothing where nobody is to be told."""
         if not self._folder.project.alerts:
             return 0
         with self._one_monitor:
-            return self._run("monitor", "monitor", "--env", environment, "--notify-only")
+            return self._run("monitor", "monitor", "--env", environment, "--notify-only")[0]
 
     def run_pipeline(self, reason: str) -> int:
         """`lockgate run`; its exit code. What passes is the new challenger."""
         log.info("a pipeline run starts: %s", reason)
         with self._one_run:
-            code = self._run("pipeline", "run")
-        log.info("the pipeline run ended with exit code %s", code)
+            code, error = self._run("pipeline", "run")
+        why = f"{': ' * bool(error)}{error} (see {self._log('pipeline')})" if code else ""
+        log.info("the pipeline run ended with exit code %s%s", code, why)
         return code
 
     def _advance(self, target: LocalTarget, rollout: Rollout) -> Rollout:
@@ -114,11 +116,13 @@ class Steps:
             self._pause(_RETRY_S)
             return rollout
 
-    def _run(self, log_name: str, *arguments: str) -> int:
-        path = self._folder.state / "logs" / f"{log_name}.log"
-        code = run_child(self._folder.root, arguments, log=path, running=self._children)
+    def _run(self, log_name: str, *arguments: str) -> tuple[int, str]:
+        ended = run_child(self._folder.root, arguments, log=self._log(log_name), running=self._children)
         self._pause(0.0)
-        return code
+        return ended
+
+    def _log(self, name: str) -> Path:
+        return self._folder.state / "logs" / f"{name}.log"
 
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):

@@ -85,6 +85,9 @@ class Automation:
         )
         self._publish_traffic()
         DBOS.launch()
+        # What a crash left goes on by itself; a second driver would do no harm, and tell everything twice.
+        left = DBOS.list_workflows(name="rollout", status=["PENDING", "ENQUEUED"])
+        self._driven = {workflow.input["args"][0] for workflow in left if workflow.input}
         self._keep_schedule = partial(_keep_schedule, DBOS, workflows["scheduled"])
         self._keep_schedule(self._folder.project)
 

@@ -36,4 +36,5 @@ def approve(app: App, version: str | None, environment: str, comment: str) -> No
         )
     )
     approvers = {known.approver for known in app.client.registry.list_approvals(model, number, environment)}
-    click.echo(f"{given.approver} approved {model}@{number} for {environment}: {len(approvers)} of {needed} needed.")
+    asked = f"{len(approvers)} of {needed} needed" if needed else "it asks for none"
+    click.echo(f"{given.approver} approved {model}@{number} for {environment}: {asked}.")

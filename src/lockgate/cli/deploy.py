@@ -95,11 +95,12 @@ def _wait(app: App, rollout: "Rollout", *, driven: bool, quiet: bool) -> "Rollou
         why = f": {rollout.reason}" if rollout.reason else ""
         click.echo(f"{rollout.environment}: {rollout.state}{share}{why}", err=quiet)
 
+    target = LocalTarget(app.folder.state, rollout.environment)
     if driven:
-        return watch(app.client, rollout, clock=app.clock, on_change=say)
+        return watch(app.client, target, rollout, clock=app.clock, on_change=say)
     return drive(
         app.client,
-        LocalTarget(app.folder.state, rollout.environment),
+        target,
         rollout,
         clock=app.clock,
         by=app.user,

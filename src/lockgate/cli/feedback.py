@@ -20,24 +20,36 @@ def feedback(app: App, file: Path, environment: str | None, as_json: bool) -> No
 
     FILE is CSV, Parquet, Arrow or JSON lines with the columns prediction_id and label, and perhaps at (milliseconds
     since 1970 when the truth was known; default: now). Lines that cannot be used are named; the others are added.
-    A label given again replaces the one before.
+    A label given again replaces the one before. The rows of a request of several have the ids ID-0, ID-1 and so on.
+    How many labels are for logged predictions is said; the others count for nothing.
 
     \b
     Example: lockgate feedback labels.csv --env production
     """
     from lockgate.cli.environment import chosen_environment
     from lockgate.cli.output import print_json
-    from lockgate.data.predictions import append_feedback
+    from lockgate.data.predictions import append_feedback, find_logged
     from lockgate.errors import InvalidInput
     from lockgate.serving.feedback import check_labels
 
     environment = chosen_environment(app.folder.project, environment)
     good, bad = check_labels(_read(file), app.clock.now_ms())
-    append_feedback(app.folder.state / "serving" / environment / "feedback", good)
+    served = app.folder.state / "serving" / environment
+    append_feedback(served / "feedback", good)
+    logged = find_logged(served / "predictions", {label.prediction_id for label in good})
+    unknown = [label.prediction_id for label in good if label.prediction_id not in logged]
+    matched = len(good) - len(unknown)
     if as_json:
-        print_json({"environment": environment, "accepted": len(good), "refused": len(bad), "reasons": bad[:_SHOWN]})
+        counts = {"accepted": len(good), "matched": matched, "refused": len(bad)}
+        print_json({"environment": environment, **counts, "reasons": bad[:_SHOWN]})
     else:
-        click.echo(f"{len(good)} labels added to {environment}.")
+        click.echo(f"{len(good)} labels added to {environment}, {matched} of them for logged predictions.")
+    if unknown:
+        names = ", ".join(unknown[:_SHOWN]) + (" ..." if len(unknown) > _SHOWN else "")
+        click.echo(
+            f"not in the prediction log of {environment}: {names}; rows of a request of several are ID-0, ID-1, ...",
+            err=True,
+        )
     if bad:
         more = f" And {len(bad) - _SHOWN} more." if len(bad) > _SHOWN else ""
         raise InvalidInput(

@@ -138,6 +138,8 @@ def alias(
 ) -> None:
     """Print, move or remove an alias of a model, or print how it has moved.
 
+    The alias of an environment says what is to be there; traffic moves with `lockgate deploy` alone.
+
     \b
     Example: lockgate models alias churn shadow --version 3 --reason "to compare"
     """
@@ -154,10 +156,12 @@ def alias(
         registry.get_model(model)
         registry.delete_alias(model, name, reason=reason)
         click.echo(f"{model} has no alias {name} any more.")
+        _say_what_is_served(app.client, model, name, None)
     elif name is not None and version is not None:
         number = _number(app.client, model, version)
         registry.set_alias(model, name, number, reason=reason)
         click.echo(f"{model}@{name} is version {number}.")
+        _say_what_is_served(app.client, model, name, number)
     else:
         _print_aliases(app.client, model, name, as_json=as_json)
 
@@ -290,6 +294,17 @@ def _print_aliases(client: "Client", model: str, name: str | None, *, as_json: b
         return
     rows = [{"alias": key, "version": value} for key, value in wanted.items()]
     print_table(rows, ["alias", "version"], empty=f"{model} has no aliases.")
+
+
+def _say_what_is_served(client: "Client", model: str, environment: str, version: int | None) -> None:
+    """Where an alias is that of an environment, and no longer what is served there."""
+    traffic = client.delivery.get_traffic(model, environment)
+    served = [share.version for share in traffic.shares] if traffic else []
+    if served in ([], [version]):
+        return
+    click.echo(f"traffic has not moved: {environment} serves version {' and '.join(map(str, served))}.")
+    if version is not None:
+        click.echo(f"to move it: lockgate deploy {model}@{version} --to {environment}")
 
 
 def _print_history(client: "Client", model: str, name: str | None, *, as_json: bool) -> None:

@@ -83,10 +83,12 @@ def _intervals(
     app: App, environment: str, *, start: str | None, end: str | None, window: str | None
 ) -> list[tuple[int, int]]:
     from lockgate.monitoring.window import next_windows, window_ms
-    from lockgate.project import duration_s
+    from lockgate.project import LEAST_WINDOW, duration_s
 
+    if window and duration_s(window) < duration_s(LEAST_WINDOW):
+        raise InvalidInput(f"--window is at least {LEAST_WINDOW}, not {window}.")
     now = app.clock.now_ms()
-    length = max(1, round(duration_s(window) * 1000)) if window else window_ms(app.folder.project)
+    length = round(duration_s(window) * 1000) if window else window_ms(app.folder.project)
     if start is not None:
         first = _time(start)
         return [(first, _time(end) if end is not None else min(first + length, now))]

@@ -48,7 +48,7 @@ def rollback(app: App, environment: str, reason: str, as_json: bool) -> None:
         click.echo(f"traffic of {environment} went back to version {version} in {took_ms:.0f} ms.", err=as_json)
     # Traffic has moved; what is left is to hear from the replicas.
     if is_driven(app.folder.state):
-        rollout = watch(app.client, rollout, clock=app.clock, on_change=lambda rollout: None)
+        rollout = watch(app.client, target, rollout, clock=app.clock)
     else:
         rollout = drive(app.client, target, rollout, clock=app.clock, by=app.user, production=production)
     if as_json:

@@ -49,8 +49,9 @@ def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, e
         return
     table = [{**row, "id": str(row["run_id"])[:12], "metrics": _brief(row["metrics"])} for row in rows]
     columns = ["id", "name", "status", "started", "duration_s", "metrics"]
+    none = "no run satisfies the filter" if filter_ else "no runs yet: lockgate run makes one"
     elsewhere = "" if everything else "; --all lists those of every experiment"
-    print_table(table, columns + ["experiment"] * everything, empty=f"no runs yet: lockgate run makes one{elsewhere}.")
+    print_table(table, columns + ["experiment"] * everything, empty=f"{none}{elsewhere}.")
 
 
 @runs.command

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def trace(app: App, prediction_id: str, as_json: bool) -> None:
     """Follow a prediction back to its data and commit.
 
+    The id is in the header lockgate-prediction-id of the answer. The rows of a request of several are ID-0, ID-1 and so
+    on; for ID itself the first is shown.
+
     \b
     Example: lockgate trace 0192f3c5a1b2
     """
@@ -47,6 +50,7 @@ def _chain(found: "Trace") -> list[tuple[str, list[str]]]:
                 f"{prediction.prediction_id} at {format_time(prediction.at)} in {prediction.environment}, "
                 f"status {prediction.status}, {prediction.latency_ms:.2f} ms",
                 f"{inputs}{f', and {more} more' if more > 0 else ''} -> {output}",
+                *_other_rows(found),
             ],
         ),
         (
@@ -66,6 +70,13 @@ def _chain(found: "Trace") -> list[tuple[str, list[str]]]:
         ("environment", [release.environment or "not recorded"]),
     ]
     return [(name, lines) for name, lines in chain if lines]
+
+
+def _other_rows(found: "Trace") -> list[str]:
+    if found.rows == 1:
+        return []
+    request = found.prediction.prediction_id.removesuffix("-0")
+    return [f"the first of the request's {found.rows} rows, {request}-0 to {request}-{found.rows - 1}"]
 
 
 def _rollout_line(found: "Trace") -> str:

@@ -12,7 +12,8 @@ A request of one row has its id as the prediction's id. Rows of a larger request
 import mmap
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ _SLACK_MS = 60_000
 _PROCESS = secrets.token_hex(4)
 
 _encoder = msgspec.json.Encoder()
+_HEAD = b'{"prediction_id":"'
 R = TypeVar("R", bound=Record)
 
 
@@ -119,13 +121,29 @@ def iter_predictions(folder: Path, start_at: int | None = None, end_at: int | No
 def find_prediction(folder: Path, prediction_id: str) -> Prediction | None:
     """The logged prediction with that id, found without decoding the others."""
     at = _id_time(prediction_id)
-    wanted = _encoder.encode({"prediction_id": prediction_id})[:-1]
+    wanted = _HEAD + _quoted(prediction_id) + b'",'
     # The id tells the time, so its segment is nearly always among these; an id of another making needs all of them.
     for path in _segments(folder, at, None if at is None else at + 1):
         line = _find_line(path, wanted)
         if line is not None:
             return _decode(path, line, Prediction)
     return None
+
+
+def count_rows(folder: Path, request_id: str) -> int:
+    """How many rows are logged of a request of several, `<request id>-0` and so on; 0 for any other id."""
+    at = _id_time(request_id)
+    first = _quoted(f"{request_id}-")
+    return sum(id_.startswith(first) for id_ in _ids(folder, at, None if at is None else at + 1))
+
+
+def find_logged(folder: Path, ids: Set[str]) -> set[str]:
+    """Those of `ids` that are in the log, found in one pass that decodes no record."""
+    times = [_id_time(id_) for id_ in ids]
+    known = [at for at in times if at is not None]
+    span = (min(known), max(known) + 1) if known and len(known) == len(times) else (None, None)
+    wanted = {_quoted(id_): id_ for id_ in ids}
+    return {wanted[id_] for id_ in _ids(folder, *span) if id_ in wanted}
 
 
 def append_feedback(folder: Path, feedback: Sequence[Feedback]) -> None:
@@ -182,15 +200,30 @@ def _records(path: Path, type_: type[R]) -> Iterator[R]:
                 raise _damaged(path, number, error) from error
 
 
+def _ids(folder: Path, start_at: int | None, end_at: int | None) -> Iterator[bytes]:
+    """The id of every whole line, as it is written there."""
+    for path in _segments(folder, start_at, end_at):
+        # Retention may have been here since the listing.
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line[len(_HEAD) : line.find(b'",', len(_HEAD))]
+
+
+def _quoted(text: str) -> bytes:
+    """As JSON has it between its quotes."""
+    return _encoder.encode(text)[1:-1]
+
+
 def _find_line(path: Path, wanted: bytes) -> bytes | None:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return None
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             # The id is the first key of its line; an input column may bear the same name further on.
-            at = content.find(wanted + b",")
+            at = content.find(wanted)
             while at > 0 and content[at - 1 : at] != b"\n":
-                at = content.find(wanted + b",", at + 1)
+                at = content.find(wanted, at + 1)
             end = content.find(b"\n", at) if at >= 0 else -1
             return content[at:end] if end >= 0 else None
 

@@ -27,6 +27,7 @@ _STRATEGIES: Mapping[str, Callable[[Rollout, Situation], Decision]] = {
     "canary": canary.decide,
     "rollback": replace.decide,
 }
+_TELL_EVERY_S = 5.0
 
 
 def advance(
@@ -87,32 +88,59 @@ def drive(
     poll_s: float = 0.1,
     on_change: Callable[[Rollout], None] = lambda rollout: None,
 ) -> Rollout:
-    """Look again and again until the rollout is finished. `on_change` hears every new state, step and reason."""
-    told: tuple[str, int, str] | None = None
+    """Look again and again until the rollout is finished.
+
+    `on_change` hears every new state and step, and now and then what the rollout waits for.
+    """
+    tell = _seldom(on_change, clock)
     while True:
         rollout = advance(client, target, rollout, clock.now_ms(), by, production=production)
-        news = (rollout.state, rollout.step, rollout.reason)
-        if news != told:
-            on_change(rollout)
-            told = news
+        tell(rollout)
         if is_finished(rollout):
             return rollout
         clock.sleep(poll_s)
 
 
 def watch(
-    client: "Client", rollout: Rollout, *, clock: Clock, poll_s: float = 0.1, on_change: Callable[[Rollout], None]
+    client: "Client",
+    target: Target,
+    rollout: Rollout,
+    *,
+    clock: Clock,
+    poll_s: float = 0.1,
+    on_change: Callable[[Rollout], None] = lambda rollout: None,
 ) -> Rollout:
-    """Wait while somebody else drives the rollout; what it ended as."""
+    """Wait while somebody else drives the rollout; what it ended as. `on_change` hears the same as with `drive`."""
+    tell = _seldom(on_change, clock)
     told = -1
     while True:
+        # The rollout last: as long as it is the one of before, so were the traffic and what replicas counted under it.
+        observed = target.observe()
+        situation = Situation(client.delivery.get_traffic(rollout.model, rollout.environment), observed, clock.now_ms())
         rollout = client.delivery.get_rollout(rollout.rollout_id)
         if rollout.revision != told:
-            on_change(rollout)
-            told = rollout.revision
+            tell(rollout)
+        elif not is_move(rollout, decision := _STRATEGIES[rollout.strategy](rollout, situation)):
+            tell(msgspec.structs.replace(rollout, reason=decision.reason))
+        told = rollout.revision
         if is_finished(rollout):
             return rollout
         clock.sleep(poll_s)
+
+
+def _seldom(on_change: Callable[[Rollout], None], clock: Clock) -> Callable[[Rollout], None]:
+    """Passes on every new state and step at once, and what a rollout waits for every `_TELL_EVERY_S`."""
+    told: tuple[str, int] | None = None
+    reason, told_at = "", 0.0
+
+    def tell(rollout: Rollout) -> None:
+        nonlocal told, reason, told_at
+        moved, now = (rollout.state, rollout.step), clock.monotonic()
+        if moved != told or (rollout.reason != reason and now >= told_at + _TELL_EVERY_S):
+            told, reason, told_at = moved, rollout.reason, now
+            on_change(rollout)
+
+    return tell
 
 
 def aliases_after(rollout: Rollout, *, production: str | None) -> dict[str, int]:

@@ -14,9 +14,14 @@ _LOOK_BACK = 200
 
 
 class Trace(Record, frozen=True, kw_only=True):
-    """The chain behind a prediction. `rollout` is the one that brought its version; None where its record is gone."""
+    """The chain behind a prediction. `rollout` is the one that brought its version; None where its record is gone.
+
+    `rows` is how many predictions were asked for: the id of a request stands for all of its rows, which went the same
+    way, and `prediction` is the first of them.
+    """
 
     prediction: Prediction
+    rows: int
     release: Release
     run_status: str | None
     run_metrics: dict[str, float]
@@ -25,13 +30,17 @@ class Trace(Record, frozen=True, kw_only=True):
 
 
 def trace(folder: Folder, client: "Client", prediction_id: str) -> Trace:
-    """Follow `prediction_id` through the prediction logs of all environments. Raises NotFound."""
-    prediction = _find(folder, prediction_id)
+    """Follow the id of a prediction, or of a request of several rows, through the prediction logs of all environments.
+
+    Raises NotFound.
+    """
+    prediction, rows = _find(folder, prediction_id)
     release = client.registry.get_release(prediction.model, prediction.version)
     run = _run_of(client, release)
     approvals = client.registry.list_approvals(prediction.model, prediction.version, prediction.environment)
     return Trace(
         prediction=prediction,
+        rows=rows,
         release=release,
         run_status=run.info.status if run else None,
         run_metrics={metric.key: float(metric.value) for metric in run.data.metrics} if run else {},
@@ -50,15 +59,16 @@ def _run_of(client: "Client", release: Release) -> "Run | None":
         return None
 
 
-def _find(folder: Folder, prediction_id: str) -> Prediction:
-    from lockgate.data.predictions import find_prediction
+def _find(folder: Folder, prediction_id: str) -> tuple[Prediction, int]:
+    from lockgate.data.predictions import count_rows, find_prediction
 
     serving = folder.state / "serving"
     logs = sorted(serving.glob("*/predictions")) if serving.is_dir() else []
     for log in logs:
-        found = find_prediction(log, prediction_id)
-        if found is not None:
-            return found
+        if found := find_prediction(log, prediction_id):
+            return found, 1
+        if first := find_prediction(log, f"{prediction_id}-0"):
+            return first, count_rows(log, prediction_id)
     searched = ", ".join(log.parent.name for log in logs) or "no environment has served yet"
     raise NotFound(
         f"no prediction {prediction_id!r} in the prediction logs ({searched}); old segments are deleted after "

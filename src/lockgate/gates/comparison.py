@@ -15,10 +15,13 @@ from lockgate.stats.paired_metric import Estimate
 
 
 def check_comparison(gate: ComparisonGate, measured: Measured) -> Check:
-    """Skipped where there is no champion yet; failed where the two cannot be compared."""
+    """Skipped where there is no champion yet, or none that was released; failed where the two cannot be compared."""
     name = describe_comparison(gate)
     if measured.champion_version is None:
         reason = "there is no champion yet to compare with."
+        if measured.unreleased_champion is not None:
+            what = f"champion version {measured.unreleased_champion} was registered from outside"
+            reason = f"{what}: it has no release to compare with."
         return Check(gate=name, kind="comparison", status="skipped", metric=gate.metric, reason=reason)
     problem = _why_incomparable(gate, measured)
     if problem is None:

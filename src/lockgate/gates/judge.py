@@ -88,13 +88,15 @@ def judge(
     champion: Path | None,
     champion_version: int | None,
     clock: Clock,
+    unreleased_champion: int | None = None,
     seed: int = 0,
     environ: Mapping[str, str] = os.environ,
     read: ReadFrame = read_frame,
 ) -> Judgement:
     """Judge the model in `candidate` beside the one in `champion`; both directories must be trusted.
 
-    `environ` is what behavioural tests are started with. Raises what loading the candidate or reading the rows raises.
+    Without a champion, `unreleased_champion` is the version that has the alias and cannot be asked. `environ` is what
+    behavioural tests are started with. Raises what loading the candidate or reading the rows raises.
     """
     model = load_model(candidate)
     measured: Measured | None = None
@@ -102,6 +104,7 @@ def judge(
     if project.evaluate is not None:
         data = read_rows(root, project.evaluate, project.task, read=read)
         measured = _measure(project, model, data, champion, champion_version, seed)
+        measured.unreleased_champion = unreleased_champion
     checks: list[Check] = [] if measured is None else _prediction_checks(measured.candidate)
     slices: list[SliceValue] = []
     latencies = _latencies(project, model, measured, clock)

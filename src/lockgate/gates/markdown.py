@@ -33,9 +33,8 @@ def compared_with(judgement: Judgement) -> str:
     verdict = judgement.verdict
     evaluate = judgement.project.evaluate
     where = f"{count(verdict.rows, 'row')} of {evaluate.data}" if evaluate else "no evaluation data"
-    beside = (
-        f"champion version {verdict.champion_version}" if verdict.champion_version is not None else "no champion yet"
-    )
+    version = verdict.champion_version
+    beside = f"champion version {version}" if version is not None else "no champion to compare with"
     return f"{where}; {beside}"
 
 

@@ -13,13 +13,17 @@ from lockgate.stats.paired_metric import Estimate, metric_difference, metric_est
 
 @dataclass
 class Measured:
-    """`champion_problem` says why there is a champion and yet no `champion`. State: estimates made so far."""
+    """`champion_problem` says why there is a champion and yet no `champion`. State: estimates made so far.
+
+    `unreleased_champion` is a version that has the alias and no release: no gate can ask it.
+    """
 
     candidate: Evaluation
     champion: Evaluation | None
     champion_version: int | None
     champion_problem: str | None
     seed: int
+    unreleased_champion: int | None = None
     _estimates: dict[tuple[str, bool, float, int], Estimate] = field(default_factory=dict)
 
     def value(self, metric: str, *, confidence: float, resamples: int) -> Estimate:

@@ -30,6 +30,7 @@ _MARK = "LOCKGATE_STAGE"
 _NOTED = '{ echo "$$" > "$0"; } 2>/dev/null; exec /bin/sh -c "$1"'
 # Where the kernel cannot tell us that a process ended (no pidfd), we look this often.
 _POLL_S = 0.05
+_TRIES = 10
 
 
 class Exit(Record, frozen=True, kw_only=True):
@@ -100,11 +101,28 @@ class LocalExecutor:
         found = []
         for note in sorted(self._notes.glob("*.pid")):
             pid = note.read_text().strip()
-            if pid.isdigit() and _is_stage(int(pid), note.stem) and _signal_group(int(pid), signal.SIGKILL):
+            if pid.isdigit() and self._is_stage(int(pid), note.stem) and _signal_group(int(pid), signal.SIGKILL):
                 found.append(note.stem)
                 self._wait_for_group(int(pid))
             note.unlink(missing_ok=True)
         return found
+
+    def _is_stage(self, pid: int, stage: str) -> bool:
+        """Whether a process is still the stage that the note means: its id may have been given to another one.
+
+        A group whose leader has ended keeps its id, so where there is no process of that id its group is the stage's.
+        """
+        for _ in range(_TRIES):
+            try:
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
+                if environment:
+                    return f"{_MARK}={stage}".encode() in environment.split(b"\0")
+                if _has_ended(Path(f"/proc/{pid}/stat").read_bytes()):
+                    return True
+            except OSError:
+                return True
+            self._clock.sleep(_POLL_S)  # it has none for the moment in which it becomes another program
+        return True  # of another program without any: a stage may be `env -i ...`
 
     def _wait_for_group(self, pid: int) -> None:
         """Until nothing of a killed group is left: what it was just writing would lie in the next stage's way."""
@@ -253,13 +271,6 @@ def _signal_group(pid: int, number: int) -> bool:
     return True
 
 
-def _is_stage(pid: int, stage: str) -> bool:
-    """Whether a process is still the stage that the note means: its id may have been given to another one.
-
-    A group whose leader has ended keeps its id, so where there is no process of that id its group is the stage's.
-    """
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return True
-    return not environment or f"{_MARK}={stage}".encode() in environment.split(b"\0")
+def _has_ended(stat: bytes) -> bool:
+    """Whether a process only waits to be reaped, by its line in /proc: the state comes after the name in brackets."""
+    return stat.rpartition(b")")[2].split()[0] == b"Z"

@@ -19,6 +19,7 @@ from lockgate.serving.fleet import Fleet
 from lockgate.serving.metrics import CONTENT_TYPE, Facts, exposition
 from lockgate.serving.protocols import invocations, oip
 from lockgate.serving.router import Router
+from lockgate.serving.version import ServedVersion
 
 _log = logging.getLogger("lockgate.serving")
 _JSON = "application/json"
@@ -41,6 +42,7 @@ class App:
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:  # granian's objects, which have no stubs
         facts = self.facts
         facts.in_flight += 1
+        served: ServedVersion | None = None
         try:
             path = scope.path
             if scope.method == "POST":
@@ -70,7 +72,9 @@ class App:
                 status, headers, page = self._get(scope.method, path)
                 self._respond(protocol, status, headers, page)
         except LockgateError as error:
-            self._refuse(protocol, error)
+            if served is not None:
+                (served.routed if version is None else served.named).refused += 1
+            self._refuse(protocol, error, served)
         except RuntimeError as error:
             _log.info("a client went away: %s", error)
         finally:
@@ -112,12 +116,16 @@ class App:
             raise NotFound(f"there is nothing at {path}.", hint=f"there are {_PATHS}")
         return 200, {}, msgspec.json.encode(oip.metadata(served, [version.header for version in router.versions]))
 
-    def _refuse(self, protocol: Any, error: LockgateError) -> None:
+    def _refuse(self, protocol: Any, error: LockgateError, served: ServedVersion | None) -> None:
+        """`served` is the version that does not take the request; None where none was asked."""
         status = type(error).http_status
-        self.facts.refused[status] = self.facts.refused.get(status, 0) + 1
+        if served is None:
+            self.facts.refused[status] = self.facts.refused.get(status, 0) + 1
         # `error` is the Open Inference Protocol's key, `error_code` and `message` are MLflow's.
         content = {"error": error.message, "error_code": type(error).code, "message": error.message, "hint": error.hint}
         headers = {"connection": "close"} if status == 413 else {}
+        if served is not None:
+            headers["lockgate-model-version"] = served.header
         self._respond(protocol, status, headers, msgspec.json.encode(content))
 
     @staticmethod
@@ -131,7 +139,7 @@ def _require_post(path: str, router: Router) -> None:
     if path == "/feedback":
         return
     if path == "/invocations":
-        router.draw()  # says that nothing is deployed
+        router.draw()  # says why nothing is served
     if path.startswith(_MODELS) and path.endswith("/infer"):
         _, rest = router.split(path.removeprefix(_MODELS))
         if len(rest) == 3 and rest[0] == "versions":

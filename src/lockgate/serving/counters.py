@@ -19,11 +19,12 @@ assert all(low < high for low, high in pairwise(LATENCY_MS_EDGES))
 class Counters:
     """Counts that only grow. `since` subtracts an earlier look."""
 
-    __slots__ = ("errors", "latency_ms_counts", "latency_ms_sum", "requests")
+    __slots__ = ("errors", "latency_ms_counts", "latency_ms_sum", "refused", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
+        self.refused = 0  # whose input the version does not take; in no other count
         self.latency_ms_counts = [0] * (len(LATENCY_MS_EDGES) + 1)
         self.latency_ms_sum = 0.0
 
@@ -41,6 +42,7 @@ class Counters:
             version=version,
             requests=self.requests,
             errors=self.errors,
+            refused=self.refused,
             latency_ms_edges=LATENCY_MS_EDGES,
             latency_ms_counts=tuple(self.latency_ms_counts),
         )
@@ -67,6 +69,7 @@ def since(now: VersionCounters, before: VersionCounters) -> VersionCounters:
         version=now.version,
         requests=now.requests - before.requests,
         errors=now.errors - before.errors,
+        refused=now.refused - before.refused,
         latency_ms_edges=now.latency_ms_edges,
         latency_ms_counts=tuple(late - early for late, early in counts),
     )

@@ -47,7 +47,7 @@ class Fleet:
         self._poll_s = poll_s
         self._clock = clock
         self._rng = rng
-        self.router = Router(None, (), rng)
+        self.router = Router(None, (), rng, is_starting=self._mark() is not None)
         self._before: Sequence[ServedVersion] = ()
         self._error: tuple[int, str] | None = None  # the revision that does not load, and why
         self._seen: tuple[int, int, int] | None = None
@@ -67,6 +67,8 @@ class Fleet:
             mark = self._mark()
             if mark != self._seen or (self._error is not None and now >= retry_at):
                 self._seen = mark
+                if self.router.traffic is None:
+                    self.router = Router(None, (), self._rng, is_starting=mark is not None)
                 await self._swap(loop)
                 retry_at = self._clock.monotonic() + _RETRY_S
             last_report = self._report(now, last_report)

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from lockgate.errors import InvalidInput
 from lockgate.serving.counters import BATCH_EDGES, LATENCY_MS_EDGES
 from lockgate.serving.router import Router
 from lockgate.serving.version import Totals
@@ -18,7 +19,7 @@ class Facts:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.refused: dict[int, int] = {}  # answers without a prediction, by HTTP status
+        self.refused: dict[int, int] = {}  # requests that no version was asked about, by HTTP status
         self.feedback = 0
 
 
@@ -44,11 +45,18 @@ class _Page:
             "lockgate_request_latency_seconds", "From the read request to its answer.", labels=labels
         )
         batches = HistogramMetricFamily("lockgate_batch_rows", "Rows that a model call answered.", labels=labels)
+        refused = CounterMetricFamily(
+            "lockgate_refused",
+            "Requests answered with an error status, by the version that does not take them or by none.",
+            labels=["status", *labels],
+        )
         for version in self._totals:
             values = [version.model_name, version.environment, str(version.version)]
             one, other = version.routed, version.named
             requests.add_metric(values, one.requests + other.requests)
             errors.add_metric(values, one.errors + other.errors)
+            if count := one.refused + other.refused:
+                refused.add_metric([str(InvalidInput.http_status), *values], count)
             edges = [str(edge / 1000) for edge in LATENCY_MS_EDGES]
             counts = [sum(pair) for pair in zip(one.latency_ms_counts, other.latency_ms_counts, strict=True)]
             latency.add_metric(values, _buckets(edges, counts), (one.latency_ms_sum + other.latency_ms_sum) / 1000)
@@ -58,7 +66,6 @@ class _Page:
                 version.batches.rows,
             )
         yield from (requests, errors, latency, batches)
-        refused = CounterMetricFamily("lockgate_refused", "Requests answered with an error status.", labels=["status"])
         for status, count in sorted(self._facts.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused

@@ -11,10 +11,16 @@ from lockgate.serving.version import ServedVersion
 
 
 class Router:
-    """One traffic split with its loaded versions. Never changed: another split is another router."""
+    """One traffic split with its loaded versions. Never changed: another split is another router.
 
-    def __init__(self, traffic: Traffic | None, versions: Sequence[ServedVersion], rng: Random) -> None:
+    Without traffic it serves nothing: `is_starting` says that there is something to serve, which is not loaded yet.
+    """
+
+    def __init__(
+        self, traffic: Traffic | None, versions: Sequence[ServedVersion], rng: Random, *, is_starting: bool = False
+    ) -> None:
         self.traffic = traffic
+        self._is_starting = is_starting
         self.versions = tuple(versions)
         self._rng = rng
         # Where requests may be sent, and the version that each path asks for; None leaves it to the shares.
@@ -33,7 +39,7 @@ class Router:
         if len(self._drawn) == 1:
             return self._drawn[0]
         if not self._drawn:
-            raise Unavailable("nothing is deployed here yet.", hint="lockgate deploy MODEL@VERSION --to ENVIRONMENT")
+            raise self._unavailable()
         # Scaled, so that shares that do not sum to one keep their proportion.
         at = bisect_right(self._limits, self._rng.random() * self._limits[-1])
         return self._drawn[min(at, len(self._drawn) - 1)]
@@ -49,10 +55,18 @@ class Router:
     def split(self, below: str) -> tuple[str, list[str]]:
         """The model, which may be in a folder, and the rest of a path below `/v2/models/`.
 
-        Raises NotFound unless that is the model that is served.
+        Raises NotFound unless that is the model that is served, Unavailable where nothing is served yet.
         """
-        served = "" if self.traffic is None else self.traffic.model
-        if not served or not f"{below}/".startswith(f"{served}/"):
+        if self.traffic is None:
+            raise self._unavailable()
+        served = self.traffic.model
+        if not f"{below}/".startswith(f"{served}/"):
             asked = below.removesuffix("/infer").removesuffix("/ready").strip("/")
-            raise NotFound(f"model {asked!r} is not served here; served: {served or 'nothing yet'}.")
+            raise NotFound(f"model {asked!r} is not served here; served: {served}.")
         return served, [part for part in below[len(served) :].split("/") if part]
+
+    def _unavailable(self) -> Unavailable:
+        # No 404 of ours: a client repeats a 503, and takes a 404 for the last word.
+        if self._is_starting:
+            return Unavailable("starting: what is deployed here is being loaded.", hint="ask again in a moment")
+        return Unavailable("nothing is deployed here yet.", hint="lockgate deploy MODEL@VERSION --to ENVIRONMENT")

@@ -19,6 +19,7 @@ from lockgate.project import load_project
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
 from lockgate.store.store import Store
+from lockgate.wire.mlflow import registry
 
 YAML = """\
 model: churn
@@ -189,6 +190,29 @@ def test_with_environments_a_version_that_passed_is_the_challenger(place: Workpl
     place.run()
     with place.client() as client:
         assert client.registry.list_aliases("churn") == {"challenger": 1}
+
+
+def test_a_champion_from_outside_is_not_compared_with_and_never_comes_back(place: Workplace) -> None:
+    """What `lockgate import mlflow` leaves: an alias on a version that nothing here has made."""
+    with place.client() as client:
+        client.transport.call(registry.CREATE_MODEL, registry.CreateRegisteredModel(name="churn"))
+        client.transport.call(registry.CREATE_VERSION, registry.CreateVersion(name="churn", source="s3://b/m"))
+        client.registry.set_alias("churn", "champion", 1)
+    place.write(YAML % COPY + "environments: {production: {}}\n")
+    outcome = place.run()
+    assert outcome.version == 2 and outcome.verdict is not None and outcome.verdict.champion_version is None
+    assert [(check.status, check.reason) for check in outcome.verdict.checks][1:] == [
+        ("skipped", "champion version 1 was registered from outside: it has no release to compare with.")
+    ]
+    assert not place.run().new_version
+    with place.client() as client:
+        assert client.registry.list_aliases("churn") == {"champion": 1, "challenger": 2}
+        client.registry.set_alias("churn", "champion", 2)
+        with pytest.raises(GateFailed):
+            client.registry.set_alias("churn", "champion", 1)
+    place.choose("better")
+    after = place.run().verdict
+    assert after is not None and after.champion_version == 2 and after.checks[1].status == "passed"
 
 
 def test_environments_that_are_edited_are_declared_though_nothing_else_has_changed(place: Workplace) -> None:

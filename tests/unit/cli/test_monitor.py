@@ -9,7 +9,7 @@ from lockgate.cli.monitor import monitor
 from lockgate.clock import FakeClock
 from lockgate.data.predictions import PredictionLog
 from lockgate.entities import Prediction
-from lockgate.errors import LockgateError
+from lockgate.errors import InvalidInput, LockgateError
 
 HOUR = 3_600_000
 NOW = 472_222 * HOUR
@@ -81,6 +81,13 @@ def test_a_given_window_is_looked_at_and_drawn(project: Path) -> None:
     (window,) = json.loads(result.stdout)
     assert (window["rows"], window["start_at"], window["end_at"]) == (20, NOW, NOW + HOUR)
     assert "health" in (project / "m.html").read_text()
+
+
+def test_a_window_without_length_is_refused(project: Path) -> None:
+    result = run(project, "--window", "0s")
+
+    assert isinstance(result.exception, InvalidInput)
+    assert result.exception.message == "--window is at least 1s, not 0s."
 
 
 def test_an_alert_fails_the_command_only_where_that_is_asked_for(project: Path) -> None:

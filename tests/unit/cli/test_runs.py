@@ -65,6 +65,12 @@ def test_no_runs_says_what_to_do(app: App) -> None:
     assert "--all" not in call(app, "--all", "--filter", "metrics.rmse > 1")
 
 
+def test_filter_that_finds_nothing_is_not_taken_for_no_runs(app: App, run_ids: list[str]) -> None:
+    found = call(app, "--filter", "metrics.rmse > 1")
+    assert found.strip() == "no run satisfies the filter; --all lists those of every experiment."
+    assert call(app, "--filter", "metrics.rmse > 1", "--all").strip() == "no run satisfies the filter."
+
+
 def test_unreadable_filter_is_the_users_mistake(app: App, run_ids: list[str]) -> None:
     with pytest.raises(InvalidInput):
         call(app, "--filter", "rmse is good")

@@ -20,8 +20,10 @@ from lockgate.cli.app import App
 from lockgate.cli.feedback import feedback
 from lockgate.cli.predict import predict
 from lockgate.cli.serve import serve
-from lockgate.data.predictions import iter_predictions, read_feedback
-from lockgate.entities import Release
+from lockgate.cli.trace import trace
+from lockgate.clock import FakeClock
+from lockgate.data.predictions import PredictionLog, iter_predictions, read_feedback
+from lockgate.entities import Prediction, Release
 from lockgate.errors import LockgateError
 from lockgate.models.save import save_model
 
@@ -88,6 +90,27 @@ def test_predict_refuses_unknown_versions_and_files(project: Path) -> None:
     assert failure(run(predict, project, "m@1", str(project / "no.csv"), str(project / "x.csv"))).exit_code == 2
 
 
+def answered(project: Path, environment: str, *ids: str) -> None:
+    """Leave these in the prediction log."""
+    rows = [
+        Prediction(
+            prediction_id=id_,
+            at=1,
+            model="m",
+            version=1,
+            environment=environment,
+            inputs={"a": 1.0},
+            output=1,
+            latency_ms=0.5,
+        )
+        for id_ in ids
+    ]
+    folder = project / ".lockgate" / "serving" / environment / "predictions"
+    log = PredictionLog(folder, replica=ids[0], clock=FakeClock(), keep_days=1, keep_mb=1)
+    log.append(rows)
+    log.close()
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_feedback_from_a_file(project: Path, suffix: str) -> None:
     path = project / f"labels.{suffix}"
@@ -96,8 +119,9 @@ def test_feedback_from_a_file(project: Path, suffix: str) -> None:
         frame.drop("note").write_ndjson(path)
     else:
         (frame.write_csv if suffix == "csv" else frame.write_parquet)(path)
+    answered(project, "staging", f"{suffix}-1", f"{suffix}-2")
     result = run(feedback, project, str(path), "--env", "staging")
-    assert result.output == "2 labels added to staging.\n"
+    assert result.output == "2 labels added to staging, 2 of them for logged predictions.\n"
     found = read_feedback(project / ".lockgate" / "serving" / "staging" / "feedback")
     assert {(item.prediction_id, item.label) for item in found} >= {(f"{suffix}-1", 1), (f"{suffix}-2", 0)}
 
@@ -114,6 +138,28 @@ def test_feedback_names_the_lines_it_could_not_use(project: Path) -> None:
     assert "3 of 4 lines" in message
     assert "line 2: Object missing required field `label`" in message
     assert "line 3" in message and "line 4: prediction_id is empty" in message
+
+
+def test_feedback_says_which_labels_belong_to_no_prediction(project: Path) -> None:
+    answered(project, "production", "r-0", "r-1")
+    path = project / "some.csv"
+    path.write_text("prediction_id,label\nr,1\nr-1,0\n")
+    result = run(feedback, project, str(path))
+    assert (result.exit_code, result.stdout) == (0, "2 labels added to production, 1 of them for logged predictions.\n")
+    assert result.stderr == (
+        "not in the prediction log of production: r; rows of a request of several are ID-0, ID-1, ...\n"
+    )
+    told = json.loads(run(feedback, project, str(path), "--json").stdout)
+    assert (told["accepted"], told["matched"]) == (2, 1)
+
+
+def test_trace_of_a_request_names_its_rows(project: Path) -> None:
+    answered(project, "staging", "many-0", "many-1", "many-2")
+    said = run(trace, project, "many").output
+    assert "prediction  many-0 at " in said
+    assert "the first of the request's 3 rows, many-0 to many-2\n" in said
+    assert "rows" not in run(trace, project, "many-1").output
+    assert json.loads(run(trace, project, "many", "--json").stdout)["rows"] == 3
 
 
 def test_feedback_refuses_wrong_files_and_environments(project: Path) -> None:

@@ -7,7 +7,9 @@ from lockgate.clock import FakeClock
 from lockgate.data.predictions import (
     PredictionLog,
     append_feedback,
+    count_rows,
     expire,
+    find_logged,
     find_prediction,
     iter_predictions,
     read_feedback,
@@ -110,6 +112,27 @@ def test_prediction_is_found_by_id_in_any_segment(tmp_path: Path) -> None:
 def test_id_inside_an_input_is_no_match(tmp_path: Path) -> None:
     open_log(tmp_path, FakeClock()).append([prediction("a", 1, inputs={"prediction_id": "b", "t": 1})])
     assert find_prediction(tmp_path, "b") is None
+
+
+def test_rows_of_a_request_are_counted_and_no_others(tmp_path: Path) -> None:
+    request, other = new_sortable_id(), new_sortable_id()
+    ids = (f"{request}-0", f"{request}-1", f"{other}-0", other, "x-0")
+    open_log(tmp_path, FakeClock()).append([prediction(id_, FakeClock().now_ms()) for id_ in ids])
+    assert [count_rows(tmp_path, id_) for id_ in (request, other, "x", f"{request}-0", "nobody")] == [2, 1, 1, 0, 0]
+
+
+def test_which_ids_are_logged_is_told_of_many_at_once(tmp_path: Path) -> None:
+    now = FakeClock().now_ms()
+    ids = [new_sortable_id() for _ in range(20)]
+    log = open_log(tmp_path, FakeClock(), segment_bytes=300)
+    for id_ in ids[:10]:
+        log.append([prediction(id_, now, inputs={"prediction_id": ids[15], "t": 1})])
+    assert find_logged(tmp_path, set(ids)) == set(ids[:10])
+    log.append([prediction('a "quoted" é', now), prediction("torn", now)])
+    path = max(tmp_path.iterdir())
+    path.write_bytes(path.read_bytes()[:-1])
+    assert find_logged(tmp_path, {'a "quoted" é', "torn", ids[3]}) == {'a "quoted" é', ids[3]}
+    assert find_logged(tmp_path, set()) == find_logged(tmp_path / "nowhere", {"a"}) == set()
 
 
 def test_old_files_go_and_then_the_oldest_while_there_is_too_much(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Replicas:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.traffic: Traffic | None = None
+        self.requests = 500  # that each version has counted
         self.failing: set[int] = set()
         self.broken: set[int] = set()
 
@@ -33,7 +34,11 @@ class Replicas:
         if self.traffic is None:
             return ()
         counters = tuple(
-            VersionCounters(version=share.version, requests=500, errors=500 if share.version in self.failing else 0)
+            VersionCounters(
+                version=share.version,
+                requests=self.requests,
+                errors=self.requests if share.version in self.failing else 0,
+            )
             for share in self.traffic.shares
         )
         ready = not self.broken & {share.version for share in self.traffic.shares}

@@ -48,11 +48,12 @@ def seen(
     )
 
 
-def counted(version: int, requests: int, errors: int = 0, *, slow: int = 0) -> VersionCounters:
+def counted(version: int, requests: int, errors: int = 0, *, slow: int = 0, refused: int = 0) -> VersionCounters:
     return VersionCounters(
         version=version,
         requests=requests,
         errors=errors,
+        refused=refused,
         latency_ms_edges=EDGES,
         latency_ms_counts=(requests - slow, 0, 0, slow),
     )
@@ -97,6 +98,32 @@ def test_a_canary_that_fails_every_request_goes_back_after_six() -> None:
     assert five.state == "baking"
     assert six.state == "rolling_back"
     assert "error rate" in six.reason
+
+
+def test_a_canary_that_refuses_what_the_stable_version_answers_goes_back_as_if_it_had_failed() -> None:
+    five = decide(rollout(), seen(counted(1, 95), counted(2, 0, refused=5)))
+    six = decide(rollout(), seen(counted(1, 114), counted(2, 0, refused=6)))
+    assert (five.state, six.state) == ("baking", "rolling_back")
+    assert "0 errors in 0 requests and 6 refused ones, the stable version 0 errors in 114 requests;" in six.reason
+    assert (six.evidence["canary_refused"], six.evidence["stable_refused"]) == (6, 0)
+
+
+def test_bad_clients_that_both_versions_refuse_roll_nothing_back() -> None:
+    decision = decide(rollout(), seen(counted(1, 1900, refused=5700), counted(2, 100, refused=300)))
+    assert (decision.state, decision.step) == ("progressing", 1)
+
+
+def test_a_version_alone_at_full_traffic_may_refuse_what_it_likes() -> None:
+    assert decide(rollout(step=2), seen(counted(2, 100, refused=9000))).state == "succeeded"
+
+
+def test_refused_requests_do_not_count_as_seen_and_are_told() -> None:
+    both = seen(counted(1, 1900, refused=760), counted(2, 0, refused=40))
+    decision = decide(rollout(), both)
+    assert decision.state == "baking"
+    assert decision.reason == (
+        "0 of 100 requests seen; 40 more were refused: their input is not what the version takes."
+    )
 
 
 def test_a_version_alone_at_full_traffic_goes_back_when_it_fails_eleven_times() -> None:

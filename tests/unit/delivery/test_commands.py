@@ -9,6 +9,7 @@ from lockgate.cli.app import App
 from lockgate.cli.approve import approve
 from lockgate.cli.deploy import deploy
 from lockgate.cli.main import lockgate
+from lockgate.cli.models import models
 from lockgate.cli.rollback import rollback
 from lockgate.clock import FakeClock
 from lockgate.errors import GateFailed, InvalidInput, LockgateError, NotFound, PermissionDenied
@@ -51,6 +52,19 @@ def test_deploy_drives_a_rollout_to_its_end(run: Commands) -> None:
     assert "already" in run(deploy, "@1", "--to", "staging").output
 
 
+def test_an_environments_alias_that_is_moved_by_hand_says_that_traffic_is_not(run: Commands) -> None:
+    run(deploy, "@1", "--to", "staging")
+    moved = run(models, "alias", "churn", "staging", "--version", "2").output
+    assert moved == (
+        "churn@staging is version 2.\n"
+        "traffic has not moved: staging serves version 1.\n"
+        "to move it: lockgate deploy churn@2 --to staging\n"
+    )
+    assert run(models, "alias", "churn", "staging", "--version", "1").output == "churn@staging is version 1.\n"
+    removed = run(models, "alias", "churn", "staging", "--delete").output
+    assert removed.splitlines()[1:] == ["traffic has not moved: staging serves version 1."]
+
+
 def test_deploy_without_a_version_takes_the_challenger(run: Commands) -> None:
     with pytest.raises(NotFound, match="has passed its gates yet"):
         run(deploy, "--to", "staging")
@@ -79,6 +93,10 @@ def test_approve_lets_a_version_in(run: Commands) -> None:
         run(deploy, "@1", "--to", "production")
     assert "1 of 1 needed" in run(approve, "@1", "--for", "production").output
     run(deploy, "@1", "--to", "production")
+
+
+def test_approve_says_where_none_is_asked(run: Commands) -> None:
+    assert run(approve, "@1", "--for", "staging").output.endswith("approved churn@1 for staging: it asks for none.\n")
 
 
 def test_an_interrupted_rollout_goes_on(run: Commands) -> None:

@@ -16,6 +16,13 @@ def test_without_a_champion_it_is_skipped(measure) -> None:
     assert check.status == "skipped" and "no champion yet" in check.reason
 
 
+def test_a_champion_without_a_release_is_named_and_not_compared_with(measure) -> None:
+    measured, _ = measure(0.5)
+    measured.unreleased_champion = 2
+    check = check_comparison(NO_WORSE, measured)
+    assert check.status == "skipped" and "champion version 2 was registered from outside" in check.reason
+
+
 def test_a_worse_candidate_is_refused(measure) -> None:
     measured, _ = measure(4.0, 0.1)
     check = check_comparison(NO_WORSE, measured)

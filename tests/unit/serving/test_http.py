@@ -3,6 +3,8 @@
 import socket
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 
 from lockgate.data.predictions import find_prediction, iter_predictions, read_feedback
+from lockgate.serving.traffic import read_observations
 from lockgate.testing.replica import RunningReplica
 
 ROW = {"a": 0.5, "b": -1.0, "c": 2.0}
@@ -20,6 +23,21 @@ ROW = {"a": 0.5, "b": -1.0, "c": 2.0}
 @pytest.fixture(scope="module")
 def http(replica: RunningReplica) -> Any:
     with httpx.Client(base_url=replica.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def idle(models: Any) -> Any:
+    """A replica of an environment that nothing was deployed to."""
+    with RunningReplica(models.state, "idle") as replica, httpx.Client(base_url=replica.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def unloaded(models: Any) -> Any:
+    """A replica whose version is not there to be loaded."""
+    models.serve("unloaded", (1, "nowhere", 1.0))
+    with RunningReplica(models.state, "unloaded") as replica, httpx.Client(base_url=replica.url) as client:
         yield client
 
 
@@ -208,11 +226,63 @@ def test_metrics(http: httpx.Client) -> None:
         'lockgate_request_latency_seconds_bucket{environment="shared",le="+Inf",model="m",version="1"}',
         'lockgate_batch_rows_count{environment="shared",model="m",version="1"}',
         'lockgate_traffic_share{environment="shared",model="m",version="1"} 1.0',
-        'lockgate_refused_total{status="400"}',
+        'lockgate_refused_total{environment="shared",model="m",status="400",version="1"}',
         "lockgate_requests_in_flight 1.0",
         "lockgate_prediction_log_errors_total 0.0",
     ):
         assert line in page.text, line
+
+
+def test_what_no_version_was_asked_about_is_refused_in_no_versions_name(http: httpx.Client) -> None:
+    assert "lockgate-model-version" not in http.post("/v2/models/m/versions/9/infer", json=oip((1, 2, 3))).headers
+    assert 'lockgate_refused_total{status="404"}' in http.get("/metrics").text
+
+
+def test_input_that_a_version_does_not_take_is_counted_for_it_and_in_no_latency(models: Any) -> None:
+    models.serve("unlike", (1, "classifier", 0.5), (2, "mixed", 0.5))
+    with RunningReplica(models.state, "unlike") as replica:
+        wait_until(lambda: httpx.get(f"{replica.url}/ping").status_code == 200)
+        with httpx.Client(base_url=replica.url, timeout=20) as http:
+            answers = [http.post("/invocations", json={"instances": [ROW]}) for _ in range(40)]
+            named = http.post("/v2/models/m/versions/2/infer", json=oip((1, 2, 3)))
+            page = http.get("/metrics").text
+    ends = Counter((answer.status_code, answer.headers["lockgate-model-version"]) for answer in answers)
+    assert set(ends) == {(200, "1"), (400, "2")}
+    assert (named.status_code, named.headers["lockgate-model-version"]) == (400, "2")
+    of_2 = 'environment="unlike",model="m",status="400",version="2"'
+    assert f"lockgate_refused_total{{{of_2}}} {ends[400, '2'] + 1}.0" in page
+    (seen,) = read_observations(models.state / "serving" / "unlike", 60_000)
+    one, two = seen.counters
+    assert (one.requests, one.refused) == (ends[200, "1"], 0)
+    assert (two.requests, two.errors, two.refused, sum(two.latency_ms_counts)) == (0, 0, ends[400, "2"], 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/invocations"), ("POST", "/v2/models/m/infer"), ("GET", "/v2/models/m"), ("GET", "/v2/models/m/ready")],
+)
+def test_a_replica_with_nothing_loaded_says_whether_it_starts_or_nothing_is_deployed(
+    idle: httpx.Client, unloaded: httpx.Client, method: str, path: str
+) -> None:
+    for http, words in ((idle, "nothing is deployed here yet"), (unloaded, "starting: ")):
+        answer = http.request(method, path)
+        assert answer.status_code == 503, path
+        assert answer.json()["error"].startswith(words)
+
+
+def test_a_replica_starts_what_is_deployed_while_it_runs(models: Any) -> None:
+    with RunningReplica(models.state, "later") as replica:
+        models.serve("later", (1, "nowhere", 1.0))
+        wait_until(lambda: "starting" in httpx.get(f"{replica.url}/v2/models/m").text)
+        models.serve("later", (1, "classifier", 1.0), revision=2)
+        wait_until(lambda: httpx.get(f"{replica.url}/v2/models/m").status_code == 200)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_labels_come_back_through_feedback(http: httpx.Client, models: Any) -> None:

@@ -22,6 +22,7 @@ class Counts(NamedTuple):
 
     requests: int
     errors: int
+    refused: int
     latency_ms_edges: tuple[float, ...]
     latency_ms_counts: tuple[int, ...]
 
@@ -41,6 +42,7 @@ def count(situation: Situation, version: int | None) -> Counts:
     return Counts(
         requests=sum(counters.requests for counters in found),
         errors=sum(counters.errors for counters in found),
+        refused=sum(counters.refused for counters in found),
         latency_ms_edges=edges,
         latency_ms_counts=tuple(map(sum, zip(*binned, strict=True))),
     )
@@ -58,15 +60,16 @@ def failure_e_value(requests: int, errors: int) -> float:
     return math.exp(min(log_e, 700.0))
 
 
-def still_baking(rollout: Rollout, *, requests: int, now: int, evidence: Mapping[str, Scalar]) -> Decision | None:
-    """Stay, and what for; None once the step has been watched for its time and has seen `min_requests`."""
+def still_baking(rollout: Rollout, counts: Counts, *, now: int, evidence: Mapping[str, Scalar]) -> Decision | None:
+    """Stay, and what for; None once the version was watched for its time and has answered `min_requests`."""
     baked_s = (now - rollout.updated_at) / 1000
-    if not requests and rollout.min_requests:
+    refused = f"; {counts.refused} more were refused: their input is not what the version takes"
+    if not counts.requests and not counts.refused and rollout.min_requests:
         reason = f"no traffic at all yet; {rollout.min_requests} requests are needed."
     elif baked_s < rollout.bake_s:
         reason = f"baked {baked_s:.0f} of {rollout.bake_s:.0f} s."
-    elif requests < rollout.min_requests:
-        reason = f"{requests} of {rollout.min_requests} requests seen."
+    elif counts.requests < rollout.min_requests:
+        reason = f"{counts.requests} of {rollout.min_requests} requests seen{refused if counts.refused else ''}."
     else:
         return None
     return Decision("baking", rollout.step, reason, evidence)

@@ -2,7 +2,9 @@
 
 Three e-processes watch a step, on the counts since its traffic began:
 
-- error rate: are the canary's errors more than its share of all errors? (`stats/error_rate.py`)
+- error rate: are the canary's errors more than its share of all errors? A request that a version refuses, because it
+  does not take such input, is an error here: a client that sends nonsense is refused by both versions, by their shares,
+  and a canary that asks for a column more refuses what the stable version answers. (`stats/error_rate.py`)
 - latency: is the canary more than `latency_tolerance` times slower? (`stats/latency.py`)
 - failure: does the canary fail most of its requests, whatever the stable version does? (`baking.py`) It is the only
   one of the three at the step of 100 percent, where there is no stable version to compare with.
@@ -76,11 +78,11 @@ def _bake(rollout: Rollout, situation: Situation) -> Decision:
     if compared.mean >= needed:
         reason = (
             f"version {rollout.version} is worse at {rollout.steps[step]} % by its {compared.strongest}: "
-            f"{canary.errors} errors in {canary.requests} requests, the stable version {stable.errors} in "
-            f"{stable.requests}; evidence {compared.mean:.3g}, {needed:.3g} is enough."
+            f"{_told(canary)}, the stable version {_told(stable)}; "
+            f"evidence {compared.mean:.3g}, {needed:.3g} is enough."
         )
         return Decision("rolling_back", step, reason, evidence)
-    waiting = still_baking(rollout, requests=canary.requests, now=situation.now, evidence=evidence)
+    waiting = still_baking(rollout, canary, now=situation.now, evidence=evidence)
     if waiting is not None:
         return waiting
     if step + 1 < len(rollout.steps):
@@ -95,10 +97,10 @@ def compare(canary: Counts, stable: Counts, *, share: float, latency_tolerance: 
     if share >= 1.0:
         return Comparison(1.0, 1.0, failure)
     error_rate = error_rate_e_value(
-        canary_errors=canary.errors,
-        canary_requests=canary.requests,
-        stable_errors=stable.errors,
-        stable_requests=stable.requests,
+        canary_errors=canary.errors + canary.refused,
+        canary_requests=canary.requests + canary.refused,
+        stable_errors=stable.errors + stable.refused,
+        stable_requests=stable.requests + stable.refused,
         canary_share=share,
     )
     latency = 1.0
@@ -113,12 +115,19 @@ def compare(canary: Counts, stable: Counts, *, share: float, latency_tolerance: 
     return Comparison(error_rate, latency, failure)
 
 
+def _told(counts: Counts) -> str:
+    refused = f" and {counts.refused} refused ones" if counts.refused else ""
+    return f"{counts.errors} errors in {counts.requests} requests{refused}"
+
+
 def _evidence(canary: Counts, stable: Counts, compared: Comparison, needed: float) -> dict[str, Scalar]:
     return {
         "canary_requests": canary.requests,
         "canary_errors": canary.errors,
+        "canary_refused": canary.refused,
         "stable_requests": stable.requests,
         "stable_errors": stable.errors,
+        "stable_refused": stable.refused,
         "e_error_rate": compared.error_rate,
         "e_latency": compared.latency,
         "e_failure": compared.failure,

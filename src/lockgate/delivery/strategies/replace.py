@@ -80,7 +80,7 @@ def _bake(rollout: Rollout, situation: Situation) -> Decision:
             f"{found.needed:.3g} is enough."
         )
         return Decision("rolling_back", rollout.step, reason, evidence)
-    waiting = still_baking(rollout, requests=now.requests, now=situation.now, evidence=evidence)
+    waiting = still_baking(rollout, now, now=situation.now, evidence=evidence)
     done = Decision("succeeded", rollout.step, f"version {rollout.version} serves everything.", evidence)
     return waiting or done
 
