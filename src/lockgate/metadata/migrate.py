@@ -99,6 +99,9 @@ def run_migrations(engine: Engine, *, to: str = HEAD) -> None:
                 # Some builds overwrite what is dropped, and keep all of that in memory until then.
                 connection.exec_driver_sql("PRAGMA secure_delete = FAST")
             else:
+                from lockgate.metadata import postgres_engine
+
+                postgres_engine.wait_without_limit(connection)
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # which a role may have for its questions
             context = MigrationContext.configure(connection, opts={"fn": missing})
             with Operations.context(context):

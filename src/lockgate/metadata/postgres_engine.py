@@ -88,6 +88,7 @@ def make_engine(url: URL) -> Engine:
             hint="pip install 'lockgate[postgres]'",
         ) from error
     engine.dialect.ddl_compiler = _ByteOrder
+    engine.dialect.connect = _connect  # type: ignore[method-assign]  # by all who open one
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkout", _require_alive)
     return engine
@@ -155,10 +156,22 @@ def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None
     return None
 
 
+def _connect(*arguments: Any, **options: Any) -> Any:
+    from lockgate.metadata.postgres_connection import LimitedConnection
+
+    return LimitedConnection.connect(*arguments, **options)
+
+
 def _set_up(driver: Any, record: object) -> None:
     driver.autocommit = True  # the driver must not begin transactions of its own; `begin` does
     for statement in _SESSION:
         driver.execute(statement)
+
+
+def wait_without_limit(connection: Connection) -> None:
+    """Have its statements take as long as they need, as those of a migration."""
+    driver: Any = connection.connection.driver_connection
+    driver.answer_limit_s = None
 
 
 def is_alive(connection: Connection) -> bool:

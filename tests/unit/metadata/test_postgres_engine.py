@@ -1,12 +1,17 @@
 """What only PostgreSQL does."""
 
 import logging
+import os
+import signal
+import time
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from lockgate.errors import Unavailable
+from lockgate.metadata.database import open_engine
+from lockgate.metadata.migrate import run_migrations
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
 
@@ -28,3 +33,60 @@ def test_connection_that_ends_as_a_transaction_begins_is_one_line_in_the_log(
     with database.read():
         pass
     database.close()
+
+
+def test_server_that_takes_a_question_and_says_nothing_is_given_up(
+    make_postgres: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = make_postgres()
+    own.start()
+    database = open_database(parse_address(own.create_database()))
+
+    def freeze(driver: Any, record: object, proxy: object) -> None:  # its network goes on taking bytes
+        driver.answer_limit_s = 0.3
+        os.kill(driver.info.backend_pid, signal.SIGSTOP)
+        stopped.append(driver.info.backend_pid)
+
+    stopped: list[int] = []
+    event.listen(database.engine, "checkout", freeze)
+    with pytest.raises(Unavailable), database.read():
+        pass
+    event.remove(database.engine, "checkout", freeze)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the metadata database does not answer: no answer for 0.3 seconds"
+    ]
+    with database.read() as connection:  # by another one
+        assert connection.connection.driver_connection.info.backend_pid not in stopped
+    os.kill(*stopped, signal.SIGCONT)
+    database.close()
+
+
+def test_slow_question_is_ended_in_the_server_as_well(postgres: Any, postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with pytest.raises(Unavailable), database.read() as connection:
+        connection.connection.driver_connection.answer_limit_s = 0.3
+        connection.exec_driver_sql("SELECT pg_sleep(3600)")
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(3600)'"
+    with database.read() as connection:
+        while connection.exec_driver_sql(sleeping).scalar():  # until the test's own limit
+            time.sleep(0.01)
+    database.close()
+
+
+def test_migration_waits_as_long_as_it_takes(postgres: Any) -> None:
+    engine = open_engine(parse_address(postgres.create_database()))
+
+    def limit(driver: Any, record: object) -> None:
+        driver.answer_limit_s = 0.2
+
+    def slow(connection: object, cursor: Any, statement: str, *rest: object) -> None:
+        if statement.strip().startswith("CREATE TABLE runs"):
+            cursor.execute("SELECT pg_sleep(0.5)")
+            slowed.append(statement)
+
+    slowed: list[str] = []
+    event.listen(engine, "connect", limit)
+    event.listen(engine, "before_cursor_execute", slow)
+    run_migrations(engine)
+    assert len(slowed) == 1
+    engine.dispose()
