@@ -250,15 +250,17 @@ def _is_alive(connection: Connection) -> bool:
 
 def repeat_when_raced(work: Callable[[], T]) -> T:
     """What `work` returns, which is done again where another writer came between: its transaction left nothing."""
+    causes: set[type | None] = set()
     for wait_s in _WAITS_S:
         try:
             return work()
-        except Raced:
+        except Raced as error:
+            causes.add(type(error.__cause__))
             time.sleep(random.uniform(0, wait_s))
     try:
         return work()
     except Raced as error:
-        if isinstance(error.__cause__, IntegrityError):
+        if isinstance(error.__cause__, IntegrityError) and causes == {IntegrityError}:
             raise error.__cause__ from None  # nobody can come between that often: this is a mistake of ours
         raise
 

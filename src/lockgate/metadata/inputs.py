@@ -1,4 +1,7 @@
-"""What a run read and made: datasets, and logged models as inputs and outputs."""
+"""What a run read and made: datasets, and logged models as inputs and outputs.
+
+Rows are written in the order of their keys, so that of two who write the same at once one waits, and not both.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -38,14 +41,39 @@ class DatasetUse(NamedTuple):
     tags: Mapping[str, str]
 
 
-def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
+def log_datasets(tx: Tx, run_id: str, uses: Sequence[DatasetUse]) -> None:
     """Once a run and dataset: a repetition changes nothing. Raises InvalidInput for what cannot be stored."""
+    if not uses:
+        return
+    for use in uses:
+        _require_storable(use)
+    experiment_id = get_run(tx.connection, run_id)["experiment_id"]
+    u = run_datasets.c
+    place = tx.connection.scalar(select(func.coalesce(func.max(u.position) + 1, 0)).where(u.run_id == run_id)) or 0
+    placed = sorted(enumerate(uses, start=place), key=lambda item: (item[1].name, item[1].digest))
+    ids = [_dataset_id(tx, experiment_id, use) for _, use in placed]
+    rows = [
+        {
+            "run_id": run_id,
+            "dataset_id": dataset_id,
+            "context": use.tags.get(CONTEXT_TAG, ""),
+            "tags": msgspec.json.encode(dict(use.tags)).decode(),
+            "position": position,
+        }
+        for dataset_id, (position, use) in zip(ids, placed, strict=True)
+    ]
+    tx.connection.execute(upsert(tx.is_sqlite, run_datasets).on_conflict_do_nothing(), rows)
+
+
+def _require_storable(use: DatasetUse) -> None:
     for field, limit in DATASET_LENGTHS.items():
         require_text(getattr(use, field) or "", limit, field)
     for key, value in use.tags.items():
         require_text(key, INPUT_TAG_LENGTHS[0], "key")
         require_text(value, INPUT_TAG_LENGTHS[1], "value")
-    experiment_id = get_run(tx.connection, run_id)["experiment_id"]
+
+
+def _dataset_id(tx: Tx, experiment_id: int, use: DatasetUse) -> int:
     tx.connection.execute(
         upsert(tx.is_sqlite, datasets)
         .values(experiment_id=experiment_id, **{k: v for k, v in use._asdict().items() if k != "tags"})
@@ -53,17 +81,10 @@ def log_dataset(tx: Tx, run_id: str, use: DatasetUse) -> None:
     )
     t = datasets.c
     query = select(t.dataset_id).where(t.experiment_id == experiment_id, t.name == use.name, t.digest == use.digest)
-    dataset_id = tx.connection.scalar(query)
-    if dataset_id is None:
+    found: int | None = tx.connection.scalar(query)
+    if found is None:
         raise Raced("the last run that used the dataset was deleted for good meanwhile.", hint="repeat")
-    values = {
-        "run_id": run_id,
-        "dataset_id": dataset_id,
-        "context": use.tags.get(CONTEXT_TAG, ""),
-        "tags": msgspec.json.encode(dict(use.tags)).decode(),
-        "position": select(func.count()).where(run_datasets.c.run_id == run_id).scalar_subquery(),
-    }
-    tx.connection.execute(upsert(tx.is_sqlite, run_datasets).values(**values).on_conflict_do_nothing())
+    return found
 
 
 def summaries_of(connection: Connection, experiment_ids: Sequence[int]) -> Sequence[Row[int, str, str, str]]:
@@ -74,12 +95,15 @@ def summaries_of(connection: Connection, experiment_ids: Sequence[int]) -> Seque
     return connection.execute(query.order_by(d.name, d.digest, u.context).limit(_MOST_SUMMARIES)).all()
 
 
-def log_run_model(tx: Tx, run_id: str, model_id: str, direction: Direction, *, step: int = 0) -> None:
-    tx.connection.execute(
-        upsert(tx.is_sqlite, run_models)
-        .values(run_id=run_id, model_id=model_id, direction=direction, step=step)
-        .on_conflict_do_nothing()
-    )
+def log_run_models(tx: Tx, run_id: str, steps: Sequence[tuple[str, int]], direction: Direction) -> None:
+    """(model id, step): once a run, model and direction."""
+    if not steps:
+        return
+    rows = [
+        {"run_id": run_id, "model_id": model_id, "direction": direction, "step": step}
+        for model_id, step in sorted(steps, key=lambda item: item[0])
+    ]
+    tx.connection.execute(upsert(tx.is_sqlite, run_models).on_conflict_do_nothing(), rows)
 
 
 def datasets_of(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[DatasetUse]]:

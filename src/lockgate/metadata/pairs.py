@@ -1,4 +1,7 @@
-"""What is said of things by name, such as params and tags: a param is said once and stays, a tag may be said again."""
+"""What is said of things by name, such as params and tags: a param is said once and stays, a tag may be said again.
+
+Rows are written in the order of their names, so that of two who say the same things at once one waits, and not both.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -42,7 +45,7 @@ def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str
                 f"cannot become {_shown(value)}.",
                 hint=f"params are logged once a {of}; log what changes as a metric or a tag",
             )
-    rows = [{id_column: owner, "key": k, "value": v} for k, v in values.items() if k not in known]
+    rows = [{id_column: owner, "key": k, "value": v} for k, v in sorted(values.items()) if k not in known]
     if rows:
         tx.connection.execute(insert(table), rows)
 
@@ -57,8 +60,8 @@ def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> No
     newest = statement.on_conflict_do_update(
         index_elements=[id_column, "key"], set_={"value": statement.excluded.value}
     )
-    rows = [{id_column: owner, "key": key, "value": without_nul(value, f"tag {key}")} for key, value in values.items()]
-    tx.connection.execute(newest, rows)
+    stored = {key: without_nul(value, f"tag {key}") for key, value in sorted(values.items())}
+    tx.connection.execute(newest, [{id_column: owner, "key": key, "value": value} for key, value in stored.items()])
 
 
 def _require_keys(keys: Iterable[str]) -> None:

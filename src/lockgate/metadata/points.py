@@ -111,7 +111,9 @@ def log_model_points(tx: Tx, run_id: str, points: Sequence[ModelPoint]) -> None:
     statement = upsert(tx.is_sqlite, logged_model_metrics)
     keys = ["model_id", "key", "timestamp", "step", "run_id", "dataset_name", "dataset_digest"]
     values = {name: statement.excluded[name] for name in ("value", "is_nan")}
-    tx.connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values), list(rows.values()))
+    tx.connection.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_=values), [rows[key] for key in sorted(rows)]
+    )
 
 
 _VALUES = ("step", "timestamp", "value", "is_nan")

@@ -4,22 +4,29 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event, func, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
 from lockgate.metadata import sqlite_engine
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.inputs import DatasetUse, datasets_of, log_datasets, log_run_models
 from lockgate.metadata.limits import DESCRIPTION_LENGTH
-from lockgate.metadata.logged_models import create_logged_model, log_logged_model_params, logged_params_of
+from lockgate.metadata.logged_models import (
+    create_logged_model,
+    log_logged_model_params,
+    logged_params_of,
+    set_logged_model_tags,
+)
 from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
 from lockgate.metadata.modes import Raced, WouldWait
 from lockgate.metadata.moment import Moment
-from lockgate.metadata.points import Point, log_points
+from lockgate.metadata.points import ModelPoint, Point, log_model_points, log_points
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, hold_run, log_params, params_of, set_run_tags, tags_of
 from lockgate.metadata.schema import open_database
@@ -320,6 +327,70 @@ def test_mistake_of_ours_is_not_called_a_race_for_ever(postgres_url: str) -> Non
     with pytest.raises(Exception, match="pk_registered_models"):
         repeat_when_raced(work)
     database.close()
+
+
+def test_many_deadlocks_are_no_mistake_of_ours() -> None:
+    causes = [OperationalError("s", None, Exception()), *[IntegrityError("s", None, Exception())] * 20]
+
+    def work() -> None:
+        raise Raced("again") from causes.pop(0)
+
+    with pytest.raises(Raced):
+        repeat_when_raced(work)
+
+
+MODEL = "m-" + "0" * 32
+USES = [DatasetUse(name, digest, "s", "{}", None, None, {}) for name in "cab" for digest in "21"]
+POINTS = [ModelPoint(MODEL, Point(key, 1.0, at, 0), "", "") for key in "cab" for at in (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("table", "write"),
+    [
+        ("params", lambda tx: log_params(tx, RUN, dict.fromkeys("cab", "v"))),
+        ("run_tags", lambda tx: set_run_tags(tx, RUN, dict.fromkeys("cab", "v"))),
+        ("logged_model_params", lambda tx: log_logged_model_params(tx, MODEL, dict.fromkeys("cab", "v"))),
+        ("logged_model_tags", lambda tx: set_logged_model_tags(tx, MODEL, dict.fromkeys("cab", "v"))),
+        ("logged_model_metrics", lambda tx: log_model_points(tx, RUN, POINTS)),
+        ("datasets", lambda tx: log_datasets(tx, RUN, USES)),
+        ("run_datasets", lambda tx: log_datasets(tx, RUN, USES)),
+        ("run_models", lambda tx: log_run_models(tx, RUN, [(model, 0) for model in "cab"], "output")),
+    ],
+)
+def test_rows_are_written_in_one_order_so_that_nobody_waits_for_each_other(
+    database: Database, table: str, write: Callable[[Tx], object]
+) -> None:
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+        create_logged_model(tx, MODEL, experiment_id=0, name="m", model_type="", source_run_id=RUN, params={}, tags={})
+    written: list[list[Any]] = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda c, cursor, statement, given, *rest: (
+            written.extend(given if isinstance(given, list) else [given])
+            if statement.startswith(f"INSERT INTO {table} ")
+            else None
+        ),
+    )
+    with database.write(at=1, by="a", decision=False) as tx:
+        write(tx)
+    rows = [list(row.values()) if isinstance(row, dict) else list(row) for row in written]
+    assert len(rows) >= 3
+    assert rows == sorted(rows)
+
+
+def test_datasets_are_told_in_the_order_in_which_they_were_logged(database: Database) -> None:
+    with database.write(at=1, by="a") as tx:
+        create_run(tx, RUN, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+        log_datasets(tx, RUN, USES[:4])
+        log_datasets(tx, RUN, [*USES[2:], USES[0]])
+        log_datasets(tx, RUN, [USES[0]._replace(name="0")])
+    with database.read() as connection:
+        assert [(use.name, use.digest) for use in datasets_of(connection, [RUN])[RUN]] == [
+            *((use.name, use.digest) for use in USES),
+            ("0", "2"),
+        ]
 
 
 def test_deadlock_is_a_race(postgres_url: str) -> None:

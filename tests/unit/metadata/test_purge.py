@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from lockgate.metadata import logged_models
 from lockgate.metadata.database import Database
 from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
-from lockgate.metadata.inputs import DatasetUse, datasets_of, log_dataset
+from lockgate.metadata.inputs import DatasetUse, datasets_of, log_datasets
 from lockgate.metadata.metrics import history
 from lockgate.metadata.models import create_model
 from lockgate.metadata.points import Point, log_points
@@ -88,11 +88,11 @@ def test_dataset_that_a_run_is_about_to_name_stays_though_the_last_run_that_used
     with database.write(at=1, by="ann") as tx:
         for run_id in (OLD, LIVE):
             create_run(tx, run_id, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
-        log_dataset(tx, OLD, use)
+        log_datasets(tx, OLD, [use])
         set_run_stage(tx, OLD, deleted=True)
     purging = threading.Thread(target=purged, args=(database, 50))
     with database.write(at=5, by="ann", decision=False) as tx:
-        log_dataset(tx, LIVE, use)
+        log_datasets(tx, LIVE, [use])
         purging.start()
         purging.join(0.3)
         assert purging.is_alive()

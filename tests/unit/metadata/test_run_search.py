@@ -8,7 +8,7 @@ from sqlalchemy import event, insert
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database
-from lockgate.metadata.inputs import DatasetUse, log_dataset
+from lockgate.metadata.inputs import DatasetUse, log_datasets
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.run_search import search_runs
 from lockgate.metadata.runs import create_run, log_params, set_run_stage, update_run
@@ -37,8 +37,8 @@ def five_runs(database: Database) -> Database:
         update_run(tx, "0" * 32, status="FINISHED", end_time=500)
         set_run_stage(tx, "1" * 32, deleted=True)
         use = DatasetUse("rows", "d1", "local", "{}", None, None, {"mlflow.data.context": "training"})
-        log_dataset(tx, "2" * 32, use)
-        log_dataset(tx, "2" * 32, use)
+        log_datasets(tx, "2" * 32, [use])
+        log_datasets(tx, "2" * 32, [use])
     return database
 
 

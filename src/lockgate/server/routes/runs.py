@@ -133,21 +133,16 @@ def log_inputs(ctx: Context, request: wire.LogInputs) -> Empty:
     require_run_id(request.id)
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
-        for item in request.datasets:
-            d = item.dataset
-            tags = {tag.key: tag.value for tag in item.tags}
-            use = inputs.DatasetUse(d.name, d.digest, d.source_type, d.source, d.schema, d.profile, tags)
-            inputs.log_dataset(tx, request.id, use)
-        for model in request.models:
-            inputs.log_run_model(tx, request.id, model.model_id, "input")
+        inputs.log_datasets(tx, request.id, [_dataset_use(item) for item in request.datasets])
+        inputs.log_run_models(tx, request.id, [(model.model_id, 0) for model in request.models], "input")
     return Empty()
 
 
 def log_outputs(ctx: Context, request: wire.LogOutputs) -> Empty:
     with ctx.write(decision=False) as tx:
         runs.require_active_run(tx.connection, request.id)
-        for model in request.models:
-            inputs.log_run_model(tx, request.id, model.model_id, "output", step=model.step or 0)
+        made = [(model.model_id, model.step or 0) for model in request.models]
+        inputs.log_run_models(tx, request.id, made, "output")
     return Empty()
 
 
@@ -270,6 +265,12 @@ def _interval(request: wire.SampledHistories) -> tuple[int, int] | None:
     if start > end:
         raise InvalidInput(f"end_step must be greater than start_step. Found start_step={start} and end_step={end}.")
     return start, end
+
+
+def _dataset_use(item: wire.DatasetInput) -> inputs.DatasetUse:
+    d = item.dataset
+    tags = {tag.key: tag.value for tag in item.tags}
+    return inputs.DatasetUse(d.name, d.digest, d.source_type, d.source, d.schema, d.profile, tags)
 
 
 def _points(
