@@ -1,10 +1,10 @@
 """A filter tree -> SQL. Every condition is true or false, never NULL, so that NOT is the complement on any database."""
 
 import operator as op
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Double, Integer, Text, and_, false, literal, not_, or_, true
+from sqlalchemy import BigInteger, ColumnElement, Double, Integer, Text, and_, case, false, literal, not_, or_, true
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.filters import EVERYTHING, And, Comparison, Filter, Name, Not, Value
@@ -28,17 +28,29 @@ _OF_TEXTS = ("=", "!=", *_LIKE, *_LIST)
 Columns = Mapping[str, ColumnElement[Any]]
 
 
-def holds(tree: Filter, of: Callable[[Comparison], ColumnElement[bool]]) -> ColumnElement[bool]:
-    """SQL of the whole tree; `of` says it for one comparison."""
+def holds(
+    tree: Filter, of: Callable[[Comparison], ColumnElement[bool]], *, looked_up: Collection[str] = ()
+) -> ColumnElement[bool]:
+    """SQL of the whole tree; `of` says it for one comparison, which is a query of its own for entities `looked_up`."""
     if isinstance(tree, Comparison):
         return of(tree)
     if isinstance(tree, Not):
-        return not_(holds(tree.part, of))
+        return not_(holds(tree.part, of, looked_up=looked_up))
     if isinstance(tree, And):
-        # SQLite checks in this order, and what equals one value is true of the fewest rows.
+        # What equals one value is true of the fewest rows, so the others are seldom asked for after it.
         parts = sorted(tree.parts, key=lambda part: not (isinstance(part, Comparison) and part.operator == "="))
-        return and_(true(), *(holds(part, of) for part in parts))
-    return or_(false(), *(holds(part, of) for part in tree.parts))
+        in_turn = [part for part in parts if isinstance(part, Comparison) and part.name.entity in looked_up]
+        free = [holds(part, of, looked_up=looked_up) for part in parts if part not in in_turn]
+        return and_(true(), *free, _in_turn([of(part) for part in in_turn]))
+    return or_(false(), *(holds(part, of, looked_up=looked_up) for part in tree.parts))
+
+
+def _in_turn(conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """All of them, none asked before those it stands behind; of an AND PostgreSQL asks first what it thinks cheap."""
+    if len(conditions) < 2:
+        return and_(true(), *conditions)
+    *others, last = conditions
+    return case(*((not_(condition), false()) for condition in others), else_=last)
 
 
 def comparisons(tree: Filter) -> Iterator[Comparison]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -24,10 +25,11 @@ from lockgate.metadata.conditions import (
     compare_indexed_text,
     compare_metric,
     compare_text,
+    holds,
     require_entity,
     unknown_attribute,
 )
-from lockgate.metadata.filters import Comparison, Order
+from lockgate.metadata.filters import Comparison, Filter, Order
 from lockgate.metadata.tables import datasets, latest_metrics, params, run_datasets, run_tags, runs
 
 Ids: TypeAlias = Select[tuple[str]]
@@ -81,12 +83,16 @@ class Scope:
         )
 
 
-def matches(comparison: Comparison, run_id: ColumnElement[str] = runs.c.run_id) -> ColumnElement[bool]:
+def satisfies(tree: Filter, run_id: ColumnElement[str] = runs.c.run_id) -> ColumnElement[bool]:
     """The condition on a row of `runs`. Raises InvalidInput for what runs do not have or cannot be compared so.
 
     `run_id` is the same in a table that is read first: what needs no more of the run is then checked before the run
     is looked up.
     """
+    return holds(tree, partial(_matches, run_id=run_id), looked_up=TABLES)
+
+
+def _matches(comparison: Comparison, run_id: ColumnElement[str]) -> ColumnElement[bool]:
     key, operator = comparison.name.key, comparison.operator
     entity = require_entity(comparison.name, _ENTITIES, of="runs")
     if entity == "attribute":

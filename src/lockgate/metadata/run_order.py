@@ -5,7 +5,6 @@ same value of a metric, param or tag, these are again in the order of time, and 
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from sqlalchemy import (
     ColumnElement,
@@ -23,11 +22,10 @@ from sqlalchemy import (
 )
 
 from lockgate.errors import InvalidInput
-from lockgate.metadata.conditions import holds
 from lockgate.metadata.filters import Filter, Order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Key, Sort, Stretch, place_in
-from lockgate.metadata.run_filter import TABLES, Ids, Scope, matches, order_column
+from lockgate.metadata.run_filter import TABLES, Ids, Scope, order_column, satisfies
 from lockgate.metadata.tables import indexed_part, is_whole, runs
 
 
@@ -56,7 +54,7 @@ def walk_by_value(
     leading = [Sort(t.c.value, ascending, float)] if is_metric else _text_sorts(t.c.value, ascending)
     # No index holds this expression, so a planner with statistics cannot start at the runs and sort them all.
     run_id = t.c.run_id.concat(literal_column("''"))
-    passing = and_(scope.condition(may_lead=False), holds(tree, partial(matches, run_id=t.c.run_id)))
+    passing = and_(scope.condition(may_lead=False), satisfies(tree, t.c.run_id))
     having = select(runs.c.run_id).select_from(t.join(runs, runs.c.run_id == run_id)).where(passing)
     newest = select(runs.c.run_id).where(scope.condition(may_lead=True))
 
@@ -67,12 +65,12 @@ def walk_by_value(
                 yield in_order(having.where(part), rest, leading=leading, first=(0,))
             else:  # too many have this value to read and sort them by time
                 same = exists().where(t.c.run_id == runs.c.run_id, part)
-                yield in_order(newest.where(same, holds(tree, matches)), rest, first=(0, *[value] * len(leading)))
+                yield in_order(newest.where(same, satisfies(tree)), rest, first=(0, *[value] * len(leading)))
     if is_metric:
         is_nan = and_(t.c.key == key, t.c.is_nan == true())
         yield in_order(having.where(is_nan), rest, first=(1, 0.0))
     lacks = not_(exists().where(t.c.run_id == runs.c.run_id, t.c.key == key))
-    yield in_order(newest.where(holds(tree, matches), lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
+    yield in_order(newest.where(satisfies(tree), lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
 
 
 def _parts(

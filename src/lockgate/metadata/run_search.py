@@ -14,14 +14,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
-from lockgate.metadata.conditions import holds, required, without
+from lockgate.metadata.conditions import required, without
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.experiments import ACTIVE, DELETED
-from lockgate.metadata.filters import Filter, parse_filter, parse_order
+from lockgate.metadata.filters import Comparison, Filter, parse_filter, parse_order
 from lockgate.metadata.pages import Page, Stretch, fetch_page, place_of
-from lockgate.metadata.run_filter import Ids, Scope, leading_to, matches
+from lockgate.metadata.run_filter import Ids, Scope, leading_to, satisfies
 from lockgate.metadata.run_order import in_order, walk, walk_by_value
 from lockgate.metadata.tables import runs
 
@@ -34,10 +34,15 @@ _SAMPLE_START = "5"
 
 
 class _Likely(NamedTuple):
-    """Estimates: how many runs a walk passes until a page is full, and how many would be found in all."""
+    """Estimates: how many runs a walk passes until a page is full, and how many would be found in all.
+
+    `leading` is a comparison of a text that everything found must satisfy, where there is one, and `led` how many do.
+    """
 
     steps: float
     found: float
+    leading: Comparison | None
+    led: float
 
 
 def search_runs(
@@ -60,8 +65,8 @@ def search_runs(
     stages = {"ALL": (ACTIVE, DELETED), "ACTIVE_ONLY": (ACTIVE,), "DELETED_ONLY": (DELETED,)}[view]
     scope = Scope(tuple(sorted(set(experiment_ids))), stages, connection.dialect.name == "sqlite")
     question = (scope.experiment_ids, filter_, tuple(order_by), view)
-    condition = holds(tree, matches)
-    likely = _likely(connection, and_(scope.condition(may_lead=False), condition), max_results)
+    condition = satisfies(tree)
+    likely = _likely(connection, scope, tree, max_results)
     prefer_walks(connection)  # or PostgreSQL gathers all that hold before it counts the first few of them
     gathered = _gathered(connection, scope, tree, condition, few=few, likely=likely)
     stretches: Iterable[Stretch]
@@ -85,38 +90,46 @@ def _gathered(
     if likely.found > worth and not is_long:
         return None  # the scope and each comparison leave as many; where few more, both ways are about as short
     leading, within = scope.condition(may_lead=True), scope.condition(may_lead=False)
-    indexed = [(comparison, ids) for comparison in required(tree) if (ids := leading_to(comparison)) is not None]
+    # Of a text PostgreSQL's index has but the beginning, so they are read to be counted, and again when gathered.
+    many = likely.leading if 2 * likely.led > worth and not is_long else None
+    indexed = [(c, ids) for c in required(tree) if c is not many and (ids := leading_to(c)) is not None]
     in_scope, *counts = _counts(connection, [select(runs.c.run_id).where(leading), *(ids for _, ids in indexed)], worth)
     fewest = min(counts, default=in_scope)
     if in_scope <= min(worth, fewest):
         return and_(leading, condition)
     if fewest <= worth:
         comparison, ids = indexed[counts.index(fewest)]
-        return and_(within, runs.c.run_id.in_(ids), holds(without(tree, comparison), matches))
+        return and_(within, runs.c.run_id.in_(ids), satisfies(without(tree, comparison)))
     if not is_long or not indexed:
         return None
     # Each holds for many and all of them for few: a walk would be long, so what they have in common is looked for.
-    many = [ids for _, ids in indexed]
     most = _MANY * few
-    common = [
-        runs.c.run_id.in_(ids)
-        for ids, count in zip(many, _counts(connection, many, most), strict=True)
-        if count <= most
-    ]
+    all_counts = _counts(connection, [ids for _, ids in indexed], most)
+    common = [runs.c.run_id.in_(ids) for (_, ids), count in zip(indexed, all_counts, strict=True) if count <= most]
     return and_(within, *common, condition) if common else None
 
 
-def _likely(connection: Connection, condition: ColumnElement[bool], page: int) -> _Likely:
+def _likely(connection: Connection, scope: Scope, tree: Filter, page: int) -> _Likely:
     """By a sample. Ids are random, so neighbours are a sample, and how near they are tells how many there are."""
-    ids = select(runs.c.run_id).where(runs.c.run_id > _SAMPLE_START).order_by(runs.c.run_id)
-    held = select(func.count()).where(runs.c.run_id.in_(ids.limit(_SAMPLE)), condition)
-    last = ids.offset(_SAMPLE - 1).limit(1)
-    found, last_id = connection.execute(select(held.scalar_subquery(), last.scalar_subquery())).one()
+    leading = next((c for c in required(tree) if c.operator == "=" and c.name.entity in ("param", "tag")), None)
+    is_led = true() if leading is None else satisfies(leading)
+    rest = satisfies(tree if leading is None else without(tree, leading))
+    neighbours = select(runs.c.run_id, is_led.label("is_led")).where(runs.c.run_id > _SAMPLE_START)
+    sample = neighbours.order_by(runs.c.run_id).limit(_SAMPLE).subquery()
+    is_found = and_(sample.c.is_led, scope.condition(may_lead=False), rest)
+    counts = (
+        func.count(),
+        func.max(sample.c.run_id),
+        func.count().filter(sample.c.is_led),
+        func.count().filter(is_found),
+    )
+    query = select(*counts).select_from(sample.join(runs, runs.c.run_id == sample.c.run_id))
+    size, last_id, led, found = connection.execute(query).one()
     if not found:
-        return _Likely(math.inf, 0)
+        return _Likely(math.inf, 0, None, 0)
     # The share of all ids that lies between the first and the last of the sample holds that many of the runs.
-    share = _place(last_id) - _place(_SAMPLE_START) if last_id else math.inf
-    return _Likely(page * _SAMPLE / found, found / share)
+    share = _place(last_id) - _place(_SAMPLE_START) if size == _SAMPLE else math.inf
+    return _Likely(page * _SAMPLE / found, found / share, leading, led / share)
 
 
 def _place(run_id: str) -> float:
