@@ -15,8 +15,8 @@ def new_run_id() -> str:
     return secrets.token_hex(RUN_ID_LENGTH // 2)
 
 
-def new_run_name() -> str:
-    """`quiet-heron-417`, for a run that nobody has named."""
+def new_name() -> str:
+    """`quiet-heron-417`, for a run or a logged model that nobody has named."""
     return f"{secrets.choice(_QUALITIES)}-{secrets.choice(_ANIMALS)}-{secrets.randbelow(1000)}"
 
 

@@ -131,6 +131,18 @@ def test_many_small_files_are_all_there(client: MlflowClient, run_id: str, tmp_p
     assert [(back / name).read_text() for name in names] == names
 
 
+@pytest.mark.parametrize("folder", [None, "d"])
+def test_file_whose_name_the_client_cuts_off_takes_no_folders_place(
+    client: MlflowClient, run_id: str, tmp_path: Path, folder: str | None
+) -> None:
+    for name in ("#train.py#", ".#lock"):
+        (tmp_path / name).write_text("cut off")
+        with pytest.raises((MlflowException, requests.HTTPError)):
+            client.log_artifact(run_id, str(tmp_path / name), folder)
+    client.log_text(run_id, "x", "d/kept.txt")
+    assert [item.path for item in client.list_artifacts(run_id, "d")] == ["d/kept.txt"]
+
+
 def test_deleted_files_are_gone(client: MlflowClient, run_id: str) -> None:
     client.log_text(run_id, "x", "a/b.txt")
     client.log_text(run_id, "x", "c.txt")

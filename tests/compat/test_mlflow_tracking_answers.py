@@ -295,9 +295,11 @@ def test_new_run_has_mlflows_fields(ask: Ask, experiment: str) -> None:
     assert ask("GET", "runs/get", {"run_id": run_id})[1]["run"] == {**answer, "outputs": {}}
 
 
-def test_run_without_a_name_gets_one_that_can_be_said(ask: Ask, experiment: str) -> None:
-    info = ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]
-    assert re.fullmatch(r"[a-z]+-[a-z]+-\d{1,3}", info["run_name"])
+def test_what_is_made_without_a_name_gets_one_that_can_be_said(ask: Ask, experiment: str) -> None:
+    run = ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]["run_name"]
+    model = ask("POST", "logged-models", {"experiment_id": experiment})[1]["model"]["info"]["name"]
+    for name in (run, model):
+        assert re.fullmatch(r"[a-z]+-[a-z]+-\d{1,3}", name)
 
 
 def test_name_of_a_run_is_not_changed_to_nothing(ask: Ask, run: str) -> None:

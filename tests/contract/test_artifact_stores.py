@@ -252,6 +252,16 @@ def test_file_and_folder_do_not_take_each_others_place(store: ArtifactStore) -> 
     put(store, "0/a/b", b"x")  # its folders are no longer folders
 
 
+@pytest.mark.parametrize("path", ["0/", "0/a/", "0/a//", "0/a/.", "./0/."])
+def test_what_names_a_folder_is_no_name_for_a_file(store: ArtifactStore, path: str) -> None:
+    with pytest.raises(InvalidInput, match="names a folder"):
+        store.begin(path)
+    if store.direct is not None:
+        with pytest.raises(InvalidInput, match="names a folder"):
+            store.direct.upload_url(path, expires_s=60)
+    put(store, "0/a/b", b"x")
+
+
 def test_file_beside_a_folder_of_its_name_is_listed(store: ArtifactStore) -> None:
     """As two uploads at the same time may leave it where there are no folders."""
     upload = store.begin("0/a")

@@ -60,6 +60,11 @@ def require_name(path: str, *, is_below: bool = False) -> PurePosixPath:
 
 def require_free(path: str, *, is_folder: bool, is_below_file: bool) -> None:
     """Raises InvalidInput where no file can be written, as on a disk."""
+    if path.endswith(("/", "/.")):
+        raise InvalidInput(
+            f"{path!r} names a folder, not a file.",
+            hint="MLflow's client cuts a file's name off at # and ?: give the file another name",
+        )
     if is_below_file:
         raise InvalidInput(f"{path!r} lies below a file, not a folder.")
     if is_folder:

@@ -3,7 +3,7 @@
 import re
 
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
-from lockgate.ids import new_run_name
+from lockgate.ids import new_name
 from lockgate.metadata import experiments, logged_models, runs, versions
 from lockgate.metadata.limits import require_unique
 from lockgate.server.context import AnyRoute, Context, Route
@@ -34,7 +34,7 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
             tx,
             request.run_id,
             experiment_id=experiment_number(request.experiment_id),
-            run_name=request.run_name or new_run_name(),
+            run_name=request.run_name or new_name(),
             user_id=request.user_id,
             start_time=request.start_time or 0,
             tags={tag.key: tag.value for tag in request.tags},
@@ -56,7 +56,7 @@ def begin_run(ctx: Context, request: wire.BeginRun) -> Empty:
             tx,
             request.run_id,
             experiment_id=found["experiment_id"] if found else experiments.create_experiment(tx, request.experiment),
-            run_name=request.run_name or new_run_name(),
+            run_name=request.run_name or new_name(),
             user_id=ctx.user,
             start_time=request.start_time,
             tags={},

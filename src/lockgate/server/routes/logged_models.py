@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, RowMapping
 
 from lockgate.errors import InvalidInput
-from lockgate.ids import new_model_id
+from lockgate.ids import new_model_id, new_name
 from lockgate.metadata import logged_model_search, logged_models
 from lockgate.metadata.limits import MOST_ORDERS, require_unique
 from lockgate.metadata.pages import LARGEST
@@ -33,7 +33,7 @@ def create_logged_model(ctx: Context, request: wire.CreateLoggedModel) -> wire.L
             tx,
             model_id,
             experiment_id=experiment_number(request.experiment_id),
-            name=request.name or f"model-{model_id[2:10]}",
+            name=request.name or new_name(),
             model_type=request.model_type,
             source_run_id=request.source_run_id,
             params={param.key: param.value for param in request.params},

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from lockgate.errors import InvalidInput
-from lockgate.ids import new_run_id, new_run_name
+from lockgate.ids import new_name, new_run_id
 from lockgate.metadata import inputs, metrics, run_search, runs
 from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
 from lockgate.metadata.pages import LARGEST
@@ -43,7 +43,7 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
             f"Both 'run_name' argument and '{runs.NAME_TAG}' tag are specified, but with different values: "
             f"{request.run_name!r} and {tagged!r}."
         )
-    name = request.run_name or tagged or new_run_name()
+    name = request.run_name or tagged or new_name()
     with ctx.write() as tx:
         runs.create_run(
             tx,
