@@ -23,6 +23,7 @@ _LIST = ("IN", "NOT IN")
 _RANGE = ("BETWEEN", "NOT BETWEEN")
 _LIKE = ("LIKE", "ILIKE", "NOT LIKE", "NOT ILIKE")
 _OF_NUMBERS = (*_SYMBOLS, *_LIST, *_RANGE)
+_LONGEST_PATTERN = 50_000  # SQLite's own limit
 _OF_TEXTS = ("=", "!=", *_LIKE, *_LIST)
 
 Columns = Mapping[str, ColumnElement[Any]]
@@ -181,4 +182,7 @@ def _compare(column: ColumnElement[Any], operator: str, value: Any) -> ColumnEle
 
 def _pattern(text: str) -> tuple[str, str | None]:
     """A backslash is a character like any other, as SQLite has it; PostgreSQL must be told."""
-    return (text.replace("\\", "\\\\"), "\\") if "\\" in text else (text, None)
+    pattern, escape = (text.replace("\\", "\\\\"), "\\") if "\\" in text else (text, None)
+    if len(pattern.encode()) > _LONGEST_PATTERN:
+        raise InvalidInput(f"a pattern has at most {_LONGEST_PATTERN} bytes; one of LIKE or ILIKE is longer.")
+    return pattern, escape

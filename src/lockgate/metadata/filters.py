@@ -33,7 +33,7 @@ from lockgate.metadata.limits import MOST_ORDERS
 MAX_LENGTH = 100_000
 MAX_COMPARISONS = 200
 MAX_VALUES = 10_000
-MAX_DEPTH = 50
+MAX_DEPTH = 20  # SQLite reads a statement with a stack of 100, and each level takes three of them
 
 Value: TypeAlias = str | int | float
 

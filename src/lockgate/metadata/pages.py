@@ -22,7 +22,7 @@ from lockgate.metadata.tables import indexed_part
 
 LARGEST = 50_000
 _VERSION = 2
-_MAX_TOKEN = 1 << 18  # it may hold texts of thousands of characters
+_MAX_TOKEN = 1 << 22  # it may hold 32 texts of 8,000 characters, and each of them twice
 
 Key: TypeAlias = tuple[int | float | str, ...]
 
@@ -147,13 +147,19 @@ def place_in(stretch: Stretch, after: Key) -> Key | None:
 def _after(sorts: Sequence[Sort], key: Key) -> ColumnElement[bool]:
     """Rows that come later than `key`. The first condition repeats what the others imply: an index can start there."""
     (column, ascending, _), value = sorts[0], key[0]
-    beyond = column > value if ascending else column < value
     if len(sorts) == 1:
-        return beyond
-    return and_(
-        column >= value if ascending else column <= value,
-        or_(beyond, and_(column == value, _after(sorts[1:], key[1:]))),
-    )
+        return _beyond(sorts, key)
+    return and_(column >= value if ascending else column <= value, _beyond(sorts, key))
+
+
+def _beyond(sorts: Sequence[Sort], key: Key) -> ColumnElement[bool]:
+    """By halves, for SQLite reads no statement that is nested as deep as an order may be long."""
+    if len(sorts) == 1:
+        (column, ascending, _), value = sorts[0], key[0]
+        return column > value if ascending else column < value
+    half = len(sorts) // 2
+    same = (sort.column == value for sort, value in zip(sorts[:half], key, strict=False))
+    return or_(_beyond(sorts[:half], key[:half]), and_(*same, _beyond(sorts[half:], key[half:])))
 
 
 def _asked(question: Sequence[object]) -> str:

@@ -102,9 +102,10 @@ def _matches(comparison: Comparison, run_id: ColumnElement[str]) -> ColumnElemen
         return not_(has) if operator == "IS NULL" else has
     t, of_value = TABLES[entity], _of_value(comparison, compare_text)
     said = select(of_value).where(t.c.run_id == run_id, t.c.key == key)
-    if operator in _LED and entity != "metric":
+    if operator == "=" and entity != "metric":
         # SQLite's index of values ends with the run, and the runs of a value lie together in it. By the primary key
-        # each is on a page of its own, and reading that takes longer than all else.
+        # each is on a page of its own, and reading that takes longer than all else. (Of several values it would look
+        # for each.)
         said = said.where(of_value).with_hint(t, f"INDEXED BY ix_{t.name}_key_value", "sqlite")
     # A value, not EXISTS: PostgreSQL would join that, and think about the order of eight tables for 30 ms.
     answer = func.coalesce(said.scalar_subquery(), false())

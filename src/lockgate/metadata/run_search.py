@@ -11,6 +11,7 @@ cannot know which way is short. So this decides, after a bounded look at the ind
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ FEW = 5000
 _LONG, _MANY = 2, 40
 _SAMPLE = 200
 _SAMPLE_START = "5"
+_RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
 class _Likely(NamedTuple):
@@ -127,8 +129,10 @@ def _likely(connection: Connection, scope: Scope, tree: Filter, page: int) -> _L
     size, last_id, led, found = connection.execute(query).one()
     if not found:
         return _Likely(math.inf, 0, None, 0)
-    # The share of all ids that lies between the first and the last of the sample holds that many of the runs.
-    share = _place(last_id) - _place(_SAMPLE_START) if size == _SAMPLE else math.inf
+    # The share of all ids that lies between the first and the last of the sample holds that many of the runs. (Not of
+    # ids that were made elsewhere, as imported ones may be.)
+    is_known = size == _SAMPLE and _RANDOM_ID.fullmatch(last_id)
+    share = (_place(last_id) - _place(_SAMPLE_START) if is_known else 0) or math.inf
     return _Likely(page * _SAMPLE / found, found / share, leading, led / share)
 
 
