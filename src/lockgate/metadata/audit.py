@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from lockgate.entities import AuditEntry, Scalar
 from lockgate.metadata.database import Tx
@@ -18,7 +18,10 @@ _FORGOTTEN_AT_ONCE = 500  # after the setting was lowered there may be millions,
 def append_audit(
     tx: Tx, operation: str, *, address: str, subject: str, outcome: str, details: Mapping[str, Scalar], keep_days: int
 ) -> None:
-    """Add one row, and forget some of those that are older than `keep_days`; 0 keeps them for ever."""
+    """Add one row, and forget some of those that are `keep_days` older than what is a day old; 0 keeps them for ever.
+
+    Counted from this row, a moment of a clock that runs ahead would delete everything.
+    """
     tx.connection.execute(
         insert(audit),
         {
@@ -32,7 +35,9 @@ def append_audit(
         },
     )
     if keep_days:
-        old = select(audit.c.sequence).where(audit.c.at < tx.at - keep_days * _DAY_MS).limit(_FORGOTTEN_AT_ONCE)
+        settled = select(func.max(audit.c.at)).where(audit.c.at <= tx.at - _DAY_MS).scalar_subquery()
+        old = select(audit.c.sequence).where(audit.c.at < settled - keep_days * _DAY_MS)
+        old = old.order_by(audit.c.at).limit(_FORGOTTEN_AT_ONCE)  # along the index, however many PostgreSQL expects
         # Others do the same at this moment, and each takes rows that nobody else is forgetting. Asked for by itself:
         # within the DELETE, PostgreSQL may ask again for every row of the table.
         forgotten = tx.connection.scalars(old.with_for_update(skip_locked=True)).all()

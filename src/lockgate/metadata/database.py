@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 # A file of SQLite, or the address of a PostgreSQL database as `postgres_address.parse_address` makes it.
 Where: TypeAlias = Path | URL
+# When something is done, or the clock that says so, which is read when the transaction has its turn.
+Time: TypeAlias = int | Callable[[], int]
 
 _MODE = "lockgate_mode"
 # Options of a connection whose transaction is a decision.
@@ -89,7 +91,7 @@ class Database:
     def write(
         self,
         *,
-        at: int,
+        at: Time,
         by: str,
         decision: bool = True,
         is_single: bool = False,
@@ -107,7 +109,7 @@ class Database:
         if moment is not None:
             if not is_single or moment.group is None:
                 raise WouldWait("only a measurement is brief, on PostgreSQL only a single one.")
-            return nullcontext(Tx(moment.group.connection, at, by, is_decision=False, is_single=True, moment=moment))
+            return nullcontext(Tx(moment.group.connection, _now(at), by, False, is_single=True, moment=moment))
         if is_single:
             return self._append(at, by)
         return self._write(at, by, is_decision=decision)
@@ -172,7 +174,7 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _write(self, at: int, by: str, *, is_decision: bool) -> Iterator[Tx]:
+    def _write(self, at: Time, by: str, *, is_decision: bool) -> Iterator[Tx]:
         mode: Mode = "decision" if is_decision else "measurement"
         with (
             self._turn,
@@ -180,15 +182,15 @@ class Database:
             self.engine.connect().execution_options(**{_MODE: mode}) as connection,
             connection.begin(),
         ):
-            yield Tx(connection, at, by, is_decision)
+            yield Tx(connection, _now(at), by, is_decision)
 
     @contextmanager
-    def _append(self, at: int, by: str) -> Iterator[Tx]:
+    def _append(self, at: Time, by: str) -> Iterator[Tx]:
         """A single measurement on PostgreSQL, where a statement outside of any transaction is one by itself."""
         with storage_errors():
             connection = self._take_kept()
             try:
-                yield Tx(connection, at, by, is_decision=False, is_single=True)
+                yield Tx(connection, _now(at), by, is_decision=False, is_single=True)
             except BaseException:
                 if not _is_alive(connection):
                     connection.invalidate()
@@ -197,7 +199,7 @@ class Database:
             self._kept.append(connection)
 
     @contextmanager
-    def _measure(self, at: int, by: str, *, may_wait: bool) -> Iterator[Tx]:
+    def _measure(self, at: Time, by: str, *, may_wait: bool) -> Iterator[Tx]:
         """A measurement on SQLite."""
         if not may_wait and self._measured % _CYCLE < _PATIENT:
             raise WouldWait("the log is to be moved into the file.")
@@ -210,7 +212,8 @@ class Database:
                 driver = sqlite_engine.driver_of(connection)
                 try:
                     sqlite_engine.begin_on(driver, "measurement" if may_wait else "brief")
-                    yield Tx(connection, at, by, is_decision=False)
+                    yield Tx(connection, _now(at), by, is_decision=False)
+                    driver.file.require_lately_in_place()
                     driver.execute("COMMIT")
                 except BaseException:
                     if driver.in_transaction:  # after some errors SQLite has rolled back by itself
@@ -246,6 +249,10 @@ def _is_alive(connection: Connection) -> bool:
     from lockgate.metadata import postgres_engine
 
     return postgres_engine.is_alive(connection)
+
+
+def _now(at: Time) -> int:
+    return at if isinstance(at, int) else at()
 
 
 def repeat_when_raced(work: Callable[[], T]) -> T:
@@ -317,15 +324,16 @@ def _translate(error: BaseException, opening: Where | None) -> LockgateError | N
         return InvalidInput("a number is too large for the database to keep.")
     if isinstance(error, UnicodeEncodeError):
         return InvalidInput("a text is not valid Unicode and cannot be stored.")
+    name = None if opening is None else describe(opening)
     if isinstance(error, sqlite3.Error):  # of a statement that went past SQLAlchemy
-        return sqlite_engine.translate(error)
+        return sqlite_engine.translate(error, opening=name)
     if not isinstance(error, DBAPIError):
         return None
     if isinstance(error.orig, sqlite3.Error):
-        return sqlite_engine.translate(error.orig)
+        return sqlite_engine.translate(error.orig, opening=name)
     from lockgate.metadata import postgres_engine
 
-    return postgres_engine.translate(error, opening=None if opening is None else describe(opening))
+    return postgres_engine.translate(error, opening=name)
 
 
 def upsert(is_sqlite: bool, table: Any) -> Any:  # the dialects' insert constructs share no public type

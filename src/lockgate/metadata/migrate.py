@@ -25,6 +25,10 @@ from lockgate.metadata.schema import HEAD, current_revision, is_known, newer_err
 
 _NAME = "lockgate migrate"  # to PostgreSQL, so that two at once do not take each other for a server
 _LEAVING_S = 2.0  # who was just stopped may take a moment
+# A role may have them for its questions; before PostgreSQL 17 there is only the one.
+_WITHOUT_LIMIT = (
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"
+)
 _STOP = "stop every server, command and script that uses it, then repeat"
 
 
@@ -102,7 +106,7 @@ def run_migrations(engine: Engine, *, to: str = HEAD) -> None:
                 from lockgate.metadata import postgres_engine
 
                 postgres_engine.wait_without_limit(connection)
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # which a role may have for its questions
+                connection.exec_driver_sql(_WITHOUT_LIMIT)
             context = MigrationContext.configure(connection, opts={"fn": missing})
             with Operations.context(context):
                 context.run_migrations()

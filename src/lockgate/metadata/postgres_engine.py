@@ -73,7 +73,7 @@ _UNSTORABLE = {
     "54000": "a name is too long",
 }
 # Classes and codes of a server that is overloaded, stops, starts, hands over to another, or lets us in no more.
-_ABSENT = ("08", "53", "57", "58", "28", "3D", "25006", "25P03", "42501")
+_ABSENT = ("08", "53", "57", "58", "28", "3D", "25P03", "25P04", "42501")
 
 
 def make_engine(url: URL) -> Engine:
@@ -138,6 +138,11 @@ def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None
         return Unavailable(
             f"the metadata database was held by another writer for {LOCK_TIMEOUT_S} seconds.",
             hint="repeat; if it lasts, look for a transaction that hangs: SELECT * FROM pg_stat_activity",
+        )
+    if state == "25006":
+        return Unavailable(
+            f"{opening or 'the metadata database'} takes no writes now: it is read-only, as a standby is.",
+            hint="repeat when the failover is over; if it lasts, look at who made it read-only",
         )
     if state in ("XX001", "XX002"):
         return DataDamaged(f"the metadata database is damaged: {reason}.", hint="restore it from a backup")

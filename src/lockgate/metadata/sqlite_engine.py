@@ -14,7 +14,9 @@ import random
 import sqlite3
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, FromClause, create_engine, event, make_url
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
@@ -22,15 +24,19 @@ from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
 from lockgate.metadata.modes import Mode, WouldWait
+from lockgate.metadata.sqlite_file import SqliteFile
 
 BUSY_TIMEOUT_S = 30.0
 _OLDEST = (3, 35)
+_LOOK = "look at the disk, and at who may write to the file and its folder"
 _ASK_EVERY_S = (0.0005, 0.004)  # drawn, so that nobody is always a little late
+_WRITE = ("busy_timeout = 0", "temp_store = MEMORY")
 _PRAGMAS: Mapping[Mode, tuple[str, ...]] = {
-    "read": (f"busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}",),
-    "brief": ("busy_timeout = 0", "synchronous = NORMAL", "wal_autocheckpoint = 0"),
-    "measurement": ("busy_timeout = 0", "synchronous = NORMAL", "wal_autocheckpoint = 1000"),
-    "decision": ("busy_timeout = 0", "synchronous = FULL"),
+    # A read may sort millions of values, which are to go to a file then; a write keeps there what it would undo.
+    "read": (f"busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}", "temp_store = FILE"),
+    "brief": (*_WRITE, "synchronous = NORMAL", "wal_autocheckpoint = 0"),
+    "measurement": (*_WRITE, "synchronous = NORMAL", "wal_autocheckpoint = 1000"),
+    "decision": (*_WRITE, "synchronous = FULL"),
 }
 
 
@@ -45,16 +51,23 @@ def require_version(version: tuple[int, ...]) -> None:
 
 
 def make_engine(path: Path) -> Engine:
-    """The file and its folder are made when they are not there. Raises InvalidInput where SQLite is too old."""
+    """The file and its folder are made when they are not there.
+
+    Raises InvalidInput where SQLite is too old, Unavailable where the folder cannot be made.
+    """
     require_version(sqlite3.sqlite_version_info)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"{path.parent} cannot be made: {error.strerror}.", hint=_LOOK) from error
+    file = SqliteFile(path)
     engine = create_engine(
-        make_url("sqlite://").set(database=str(path)),
+        make_url("sqlite://").set(database=str(file.path)),
         connect_args={
             "timeout": BUSY_TIMEOUT_S,
             "check_same_thread": False,
             "cached_statements": 256,
-            "factory": Driver,
+            "factory": partial(Driver, file),
         },
         poolclass=QueuePool,
         pool_size=8,
@@ -62,6 +75,7 @@ def make_engine(path: Path) -> Engine:
     )
     engine.dialect.statement_compiler = _Compiler
     event.listen(engine, "connect", _set_up)
+    event.listen(engine, "commit", lambda connection: driver_of(connection).file.require_in_place())
     return engine
 
 
@@ -73,9 +87,13 @@ class _Compiler(SQLiteCompiler):
 
 
 class Driver(sqlite3.Connection):
-    """What `make_engine` opens; it knows for which mode it was set last."""
+    """What `make_engine` opens; it knows its file, and for which mode it was set last."""
 
-    mode: Mode | None = None
+    def __init__(self, file: SqliteFile, path: str, **options: Any) -> None:  # as `sqlite3.connect` has them
+        super().__init__(file.uri(), uri=True, **options)
+        file.require_in_place()
+        self.file = file
+        self.mode: Mode | None = None
 
 
 def begin(connection: Connection, mode: Mode) -> None:
@@ -122,8 +140,8 @@ def _take_turn(driver: sqlite3.Connection, *, may_wait: bool) -> None:
         time.sleep(random.uniform(*_ASK_EVERY_S))
 
 
-def translate(error: sqlite3.Error) -> LockgateError | None:
-    """None for what is a mistake of ours."""
+def translate(error: sqlite3.Error, *, opening: str | None = None) -> LockgateError | None:
+    """None for what is a mistake of ours. `opening` names the database in a message to whoever opens it."""
     text = str(error)
     if "disk is full" in text:
         return StorageFull("the disk is full: nothing of this was recorded.", hint="free some space, then repeat")
@@ -136,11 +154,15 @@ def translate(error: sqlite3.Error) -> LockgateError | None:
             f"the metadata database was locked by another process for {BUSY_TIMEOUT_S:g} seconds.",
             hint="repeat; if it stays locked, look for a hanging process that has lockgate.db open",
         )
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:  # even whoever reads makes a small file
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # even whoever reads makes a small file
         full = "the disk is full: the metadata database cannot be read."
         return StorageFull(full, hint="free some space, then repeat")
     if "unable to open" in text or "readonly" in text or "I/O" in text:
-        return Unavailable(f"the metadata database cannot be used: {text}.")
+        hint = None if opening is None else _LOOK
+        if code == sqlite3.SQLITE_IOERR_WRITE:  # SQLite keeps to itself why
+            hint = "look for a quota, a limit of a file's size (ulimit -f), and errors of the disk"
+        return Unavailable(f"{opening or 'the metadata database'} cannot be used: {text}.", hint=hint)
     return None
 
 
@@ -150,7 +172,6 @@ def _set_up(driver: sqlite3.Connection, record: object) -> None:
         "journal_mode = WAL",
         "foreign_keys = ON",
         "synchronous = NORMAL",
-        "temp_store = MEMORY",
         "case_sensitive_like = ON",
         "cache_size = -4096",
     ):

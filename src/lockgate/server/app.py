@@ -10,6 +10,8 @@ name (DNS rebinding) is refused. From the first user on everything but `PUBLIC` 
 `Origin` is another site (a web page that posts to us) is refused in either case.
 """
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import unquote_to_bytes
@@ -59,7 +61,9 @@ _ASK_THE_STORE = frozenset(route.operation.name for route in (*artifacts.ROUTES,
 # And for what asks a receiver of webhooks: people try one now and then, and wait for nobody but each other.
 _TRY_THREADS = 2
 _ASK_A_RECEIVER = frozenset(operation.name for operation in (webhooks.TEST_WEBHOOK, mlflow_webhooks.TEST_WEBHOOK))
-# A store or receiver that does not answer is not waited for at the end.
+# What is being written at the end is finished, but nobody is waited for who does not answer: a store, a receiver, or
+# the database.
+_END_LIMIT_S = 15.0
 _OTHERS_END_LIMIT_S = 5.0
 # From here on it may take longer to decode a body than others should have to wait for the event loop.
 _LARGE_BODY = 1 << 20
@@ -102,10 +106,10 @@ class Api:
         self.cleaned = self._files.clean(self._context)  # done when nothing is left of uploads that were killed
         routes: list[BaseRoute] = [self._routed_to(path, by_method) for path, by_method in with_parameters.items()]
         routes += [HttpRoute(f"{path}/{{path:path}}", self._files, methods=["GET", "PUT"]) for path in _PROXY_PATHS]
-        routes += located_routes(self._files)
+        routes += located_routes(self._files, self._readers)
         routes += unserved_routes()
         routes += health_routes(context, self._meter)
-        routes += [*page_routes(), *further]
+        routes += [*page_routes(self._readers), *further]
         # For HEAD, and to know a path that is asked for by a method that it does not take.
         routes += [self._routed_to(path, by_method) for path, by_method in self._fixed.items()]
         self.router = Router(routes, redirect_slashes=False)
@@ -125,6 +129,8 @@ class Api:
                     return
                 measured.operation = route.operation.name
                 answer = await self._perform(route, context, scope, receive, {})
+            except asyncio.CancelledError:
+                return  # the loop ends, and the connection was cut before: nobody is left to be answered
             except Exception as error:  # the outermost loop: one bad request must not end the server
                 if measured.is_answered:
                     raise  # half an answer is out: all that is left is to cut the connection
@@ -208,12 +214,15 @@ class Api:
 
         return HttpRoute(path, _AsgiEndpoint(endpoint), methods=list(by_method))
 
-    def close(self) -> None:
-        self._login.close()
-        self._file_workers.close(limit_s=_OTHERS_END_LIMIT_S)
-        self._try_workers.close(limit_s=_OTHERS_END_LIMIT_S)
+    def close(self, *, limit_s: float = _END_LIMIT_S) -> None:
+        """Finish what was asked for; after a while what is left ends with the process."""
+        end = time.monotonic() + limit_s
+        others_end = min(end, time.monotonic() + _OTHERS_END_LIMIT_S)
+        self._login.close(limit_s=others_end - time.monotonic())
+        for workers in (self._file_workers, self._try_workers):
+            workers.close(limit_s=others_end - time.monotonic())
         for workers in (self._readers, self._measurers, self._deciders):
-            workers.close()
+            workers.close(limit_s=end - time.monotonic())
 
 
 class _AsgiEndpoint:

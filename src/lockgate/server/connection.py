@@ -1,7 +1,8 @@
 """One HTTP connection of the API: uvicorn's, with what uvicorn leaves to its own server or to nobody.
 
 uvicorn bounds what is waiting of a body. What comes before the body is bounded here, in size and in time, so that a
-client that never ends its headers takes neither memory nor a connection for ever.
+client that never ends its headers takes neither memory nor a connection for ever. Requests that come before they can be
+answered stay where they are, in the system and at the client: little is read at once, and nothing more while one waits.
 
 A client may offer another protocol with any request (Java's does with its first of each connection: HTTP/2). httptools
 then takes what follows for that protocol. We accept no offer, so for us it is the body.
@@ -12,6 +13,7 @@ A client that sends many of them repeats a few heads byte by byte, so what was r
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from email.utils import formatdate
@@ -28,10 +30,13 @@ from uvicorn.server import ServerState
 from lockgate.errors import InvalidInput
 from lockgate.server.answer import Answer, error_body
 
-MAX_HEAD_BYTES = 64 << 10  # or what arrived at once
+MAX_HEAD_BYTES = 64 << 10
 # A body of this size has some hundred metrics, which take a millisecond.
 MAX_HELD_BYTES = 8 << 10
 _HEAD_LIMIT_S = 30.0
+# Read at once: some hundred requests without a body, each a kilobyte of memory, or the body of one, as uvloop would.
+_READ_BYTES = 16 << 10
+_READ_BODY_BYTES = 256 << 10
 # Values of a metric have some ten lengths.
 _MAX_KNOWN_HEADS = 16
 _MAX_KNOWN_BYTES = 2 << 10
@@ -75,6 +80,7 @@ class ApiConnection(HttpToolsProtocol):
         self._later: asyncio.Future[Answer] | None = None  # what it answered, where that is yet to come
         self._held = bytearray()  # its body so far
         self._sent = b""  # of it, as it came
+        self._body_left = 0  # of the request that the application was called for, where it said how long its body is
         self._known: dict[bytes, _Known] = {}
         self._unread = b""  # a known head, and what has come of its body
         self._is_between_requests = True
@@ -87,12 +93,18 @@ class ApiConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn's annotation is narrower than asyncio's
+        transport.set_protocol(_InPieces(self))
         self.flow = _Flow(self.transport, self.pipeline)
         self._bound_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._end_head()
+
+    @property
+    def readable_bytes(self) -> int:
+        """What may be read at once: no more than the rest of a body, or little."""
+        return max(min(self._body_left, _READ_BODY_BYTES), _READ_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """What has come, whole or in pieces."""
@@ -157,6 +169,7 @@ class ApiConnection(HttpToolsProtocol):
             if len(self._held) > MAX_HELD_BYTES:
                 self._let_go()
         else:
+            self._body_left -= len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -198,7 +211,9 @@ class ApiConnection(HttpToolsProtocol):
         body = error_body(InvalidInput.code, msg)
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+        # What has come is still read and thrown away, or the system would reset the client before it reads the answer.
+        self._refusal = msg
+        self.loop.call_soon(self.transport.close)
 
     def _find_answerer(self) -> Answerer | None:
         """For a request that is to be held: an ordinary one, before which nothing is still to be answered."""
@@ -252,12 +267,14 @@ class ApiConnection(HttpToolsProtocol):
 
     def _begin(self) -> None:
         self.server_state.default_headers = _dated(int(time.time()))
+        self._body_left = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
 
     def _let_go(self) -> None:
         """Have the application called as with any other request."""
         held, self._answerer, self._held = self._held, None, bytearray()
         self._begin()
+        self._body_left -= len(held)
         super().on_body(bytes(held))
 
     def _decline(self, rest: bytes) -> None:
@@ -277,10 +294,9 @@ class ApiConnection(HttpToolsProtocol):
             if self.pipeline:
                 self.pipeline.popleft()  # which nobody has begun to answer
             else:
-                if cycle.response_started:
-                    self.transport.close()
-                else:
+                if not cycle.response_started:
                     self.send_400_response(message)
+                self.transport.close()
                 return
         self._refusal = message
         self._end_head()
@@ -298,6 +314,39 @@ class ApiConnection(HttpToolsProtocol):
         if self._head_limit is not None:
             self._head_limit.cancel()
             self._head_limit = None
+
+
+class _InPieces(asyncio.BufferedProtocol):
+    """Reads for a connection, as much at once as that likes."""
+
+    def __init__(self, connection: ApiConnection) -> None:
+        self._connection = connection
+        self._buffer = _local.buffer
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer[: self._connection.readable_bytes]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(self._buffer[:nbytes]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+
+class _Local(threading.local):
+    """What all connections of a loop have in common: it reads for one, tells it, and only then reads for another."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_READ_BODY_BYTES))
+
+
+_local = _Local()
 
 
 class _Flow(FlowControl):

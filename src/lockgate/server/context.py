@@ -75,16 +75,17 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         `decision` False is for measurements, which get a line an hour (`Told`); for `is_single` see `Database`. Raises
         WouldWait where that line is due and there is no time for it.
         """
-        at, act = self.clock.now_ms(), self.act
+        act = self.act
         if act is not None and decision:
-            return self._audited(at, act)
+            return self._audited(act)
         if act is not None and not act.is_decision:  # or the decision has its line, and this only ends it
             measured = act.measured()
             key = self.user, self.caller.address, act.operation, measured
+            at = self.clock.now_ms()
             if not self.has_asked and not self.told.knows(key, at=at):  # or the next one tells
                 return self._telling(at, act, measured, key)
         return self.database.write(
-            at=at,
+            at=self.clock.now_ms,
             by=self.user,
             decision=decision,
             is_single=is_single,
@@ -92,8 +93,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @contextmanager
-    def _audited(self, at: int, act: Act) -> Iterator[Tx]:
-        with self.database.write(at=at, by=self.user, moment=self.moment) as tx:
+    def _audited(self, act: Act) -> Iterator[Tx]:
+        with self.database.write(at=self.clock.now_ms, by=self.user, moment=self.moment) as tx:
             act.is_decision = True
             subject = act.subject(tx.connection)  # beforehand: of what is deleted nothing could be asked later
             yield tx
@@ -103,7 +104,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def _telling(self, at: int, act: Act, measured: tuple[str, str], key: Hashable) -> Iterator[Tx]:
         if self.moment is not None:
             raise WouldWait("the audit is to be told of it.")
-        with self.database.write(at=at, by=self.user, decision=False) as tx:
+        with self.database.write(at=self.clock.now_ms, by=self.user, decision=False) as tx:
             yield tx
             # Not which metric or tag: the line stands for all of the hour.
             self.audit(tx, act, subject=act.subject(tx.connection), outcome=DONE, details=dict([measured]))
@@ -116,7 +117,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     def tell(self, act: Act, *, outcome: str = DONE) -> None:
         """Write the line of what is no transaction, such as an upload."""
-        with self.database.write(at=self.clock.now_ms(), by=self.user, decision=False) as tx:
+        with self.database.write(at=self.clock.now_ms, by=self.user, decision=False) as tx:
             self.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome, details=act.details())
 
     def audit(self, tx: Tx, act: Act, *, subject: str, outcome: str, details: Mapping[str, Scalar]) -> None:

@@ -17,6 +17,10 @@ from lockgate.wire.operation import OWN_PREFIX, Operation, Req, Res
 # connection; but not for ever.
 _LONGEST_DISCARD = 1 << 30
 
+# What is decoded for each takes some hundred bytes, and the interpreter, which others wait for. An honest request has
+# a tenth of them: the values of `LOG_SERIES` in their columns.
+_MAX_MARKS = 1 << 19
+
 _encoder = msgspec.json.Encoder()
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -48,7 +52,8 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
 
 
 def decode_request(operation: Operation[Req, Res], *, query: bytes, body: bytes, path_params: Mapping[str, str]) -> Req:
-    """The typed request. Raises InvalidInput naming the field that does not fit."""
+    """The typed request. Raises InvalidInput naming the field that does not fit, PayloadTooLarge for too many."""
+    _require_few_values(body)
     is_own = operation.path.startswith(OWN_PREFIX)
     if operation.method != "GET" and not path_params and (is_own or not may_be_spelled_otherwise(body)):
         try:
@@ -79,6 +84,17 @@ def require_storable(request: msgspec.Struct) -> None:
         raise InvalidInput("the request has a text that is not valid Unicode.") from error
     if b"\\u0000" in encoded and _NUL.search(encoded):  # the first look takes a microsecond, and finds nothing
         raise InvalidInput("the request has a text with a NUL character, which cannot be stored.")
+
+
+def _require_few_values(body: bytes) -> None:
+    """Raises PayloadTooLarge: a body of 60 MB that is all `{},{},` would take gigabytes.
+
+    Those in texts count as well. To leave them out takes as long as to decode, and no text of a request has so many.
+    """
+    if len(body) > _MAX_MARKS and sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MAX_MARKS:
+        raise PayloadTooLarge(
+            f"the request body has more than {_MAX_MARKS} commas and opening brackets.", hint="send less at once"
+        )
 
 
 def _convert(operation: Operation[Req, Res], values: dict[str, Any]) -> Req:

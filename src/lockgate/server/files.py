@@ -14,6 +14,7 @@ from lockgate.metadata import logged_models, runs
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.releases import is_released
 from lockgate.server.act import Act
+from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.paths import require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, DirectAccess, OpenArtifact
 from lockgate.server.artifacts.upload import CheckedUpload, Checksum
@@ -148,7 +149,7 @@ def require_owner(ctx: Context, path: str) -> None:
 
 
 def require_owner_still(ctx: Context, path: str) -> None:
-    """The same of a file that has just become visible; it is deleted first.
+    """The same of a file that has just become visible; it is deleted first, with the folders that were made for it.
 
     A purge deletes rows, then folders: it has either seen the file, or is seen here.
     """
@@ -156,6 +157,9 @@ def require_owner_still(ctx: Context, path: str) -> None:
         require_owner(ctx, path)
     except NotFound:
         ctx.artifacts.delete(path)
+        if isinstance(ctx.artifacts, ArtifactFolder):
+            parts = require_safe(path).parts
+            ctx.artifacts.delete_empty(path, inside="/".join(parts[: 3 if parts[1] == "models" else 2]))
         raise
 
 

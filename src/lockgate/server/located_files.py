@@ -6,7 +6,6 @@ GET  /model-versions/get-artifact?name=churn&version=3&path=MLmodel
 POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=...&path=notes.md
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
@@ -21,6 +20,7 @@ from lockgate.server.context import Context
 from lockgate.server.needs import contributor, viewer
 from lockgate.server.subjects import of_logged_model, of_run
 from lockgate.server.version_files import version_file
+from lockgate.server.workers import Workers
 from lockgate.wire.mlflow.logged_models import OneLoggedModel
 from lockgate.wire.mlflow.runs import OfRun
 from lockgate.wire.operation import MLFLOW_UI_PREFIX
@@ -30,28 +30,29 @@ from lockgate.wire.operation import MLFLOW_UI_PREFIX
 Locate = Callable[[Context, Mapping[str, str]], str]
 
 
-def located_routes(proxy: ASGIApp) -> list[BaseRoute]:
+def located_routes(proxy: ASGIApp, workers: Workers) -> list[BaseRoute]:
     """`proxy` serves, and asks for the rights to, the path that each of these finds."""
     model_files = f"{MLFLOW_UI_PREFIX}/logged-models/{{model_id}}/artifacts/files"
     return [
-        Route("/get-artifact", LocatedFiles(proxy, run_file), methods=["GET"]),
-        Route(model_files, LocatedFiles(proxy, model_file), methods=["GET"]),
-        Route("/model-versions/get-artifact", LocatedFiles(proxy, version_file), methods=["GET"]),
-        Route(f"{MLFLOW_UI_PREFIX}/upload-artifact", LocatedFiles(proxy, uploaded_file), methods=["POST"]),
+        Route("/get-artifact", LocatedFiles(proxy, workers, run_file), methods=["GET"]),
+        Route(model_files, LocatedFiles(proxy, workers, model_file), methods=["GET"]),
+        Route("/model-versions/get-artifact", LocatedFiles(proxy, workers, version_file), methods=["GET"]),
+        Route(f"{MLFLOW_UI_PREFIX}/upload-artifact", LocatedFiles(proxy, workers, uploaded_file), methods=["POST"]),
     ]
 
 
 class LocatedFiles:
     """Finds out where the file is and leaves the rest, rights included, to `proxy`, which serves by path."""
 
-    def __init__(self, proxy: ASGIApp, locate: Locate) -> None:
+    def __init__(self, proxy: ASGIApp, workers: Workers, locate: Locate) -> None:
         self._proxy = proxy
+        self._workers = workers
         self._locate = locate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         given = {**{name: values[0] for name, values in query.items()}, **scope["path_params"]}
-        path = await asyncio.to_thread(self._locate, admitted(scope), given)
+        path = await self._workers.call(self._locate, admitted(scope), given)
         method = "PUT" if scope["method"] == "POST" else scope["method"]  # what an upload is to the proxy
         await self._proxy({**scope, "method": method, "path_params": {"path": path}}, receive, send)
 

@@ -18,7 +18,6 @@ import base64
 import hmac
 import secrets
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 from lockgate.clock import Clock
 from lockgate.errors import TooManyRequests, Unauthenticated, Unavailable
@@ -29,9 +28,12 @@ from lockgate.server.caller import Caller, Rights
 from lockgate.server.origin import Sender
 from lockgate.server.passwords import nobodys_hash, verify_password
 from lockgate.server.throttle import FAILURES_PER_USER, Throttle
+from lockgate.server.workers import Workers
 
 FRESH_S = 1.0
 REMEMBERED_S = 300.0
+# Between two looks for tokens that were just made, while an address has too many unknown ones.
+_SPACE_S = 0.1
 FAILURES_PER_ADDRESS = 60  # a minute; behind a proxy everybody has one address
 
 _MAX_REMEMBERED = 1024
@@ -53,7 +55,8 @@ class Login:
         self._by_address = Throttle(clock, per_minute=FAILURES_PER_ADDRESS)
         self._tokens_by_address = Throttle(clock, per_minute=FAILURES_PER_ADDRESS)
         # One at a time: a flood of guesses must not take the cores and the memory that requests need.
-        self._verifier = ThreadPoolExecutor(1, thread_name_prefix="lockgate-login")
+        self._verifier = Workers(1, name="lockgate-login")
+        self._reader = Workers(1, name="lockgate-users")
         self._waiting = 0
         self._judging: dict[bytes, asyncio.Future[KnownUser]] = {}  # by the proof, which all who send it wait for
         self._reading = asyncio.Lock()
@@ -89,14 +92,7 @@ class Login:
         if sender.scheme not in ("bearer", "basic"):
             raise _refusal("this server asks for a login.")
         judge = self._by_token if sender.scheme == "bearer" else self._by_password
-        revision = self._directory.revision
-        try:
-            user = await judge(sender.credentials, sender.address)
-        except Unauthenticated:
-            await asyncio.to_thread(self._read)
-            if self._directory.revision == revision:
-                raise
-            user = await judge(sender.credentials, sender.address)
+        user = await judge(sender.credentials, sender.address)
         return Caller(user.name, sender.address, Rights(user.grants))
 
     async def keep_fresh(self) -> None:
@@ -105,15 +101,26 @@ class Login:
             return
         async with self._reading:
             if not self.is_fresh:
-                await asyncio.to_thread(self._read)
+                await self._reader.call(self._read)
 
     @property
     def is_fresh(self) -> bool:
         """Whether there is no need for `keep_fresh`."""
         return self._clock.monotonic() - self._read_at < FRESH_S
 
-    def close(self) -> None:
-        self._verifier.shutdown(wait=True)
+    def close(self, *, limit_s: float) -> None:
+        """A password is not waited for, and a read no longer than `limit_s`: they end with the process."""
+        self._verifier.close(limit_s=0)
+        self._reader.close(limit_s=limit_s)
+
+    async def _read_again(self, *, spaced: bool = False) -> None:
+        """Know what has been made until now. However many ask, one at a time reads, and `spaced` few times a second."""
+        asked_at = self._clock.monotonic()
+        if spaced:
+            await asyncio.sleep(self._read_at + _SPACE_S - asked_at)
+        async with self._reading:
+            if self._read_at <= asked_at:
+                await self._reader.call(self._read)
 
     def _read(self) -> None:
         began = self._clock.monotonic()
@@ -124,6 +131,8 @@ class Login:
         self._read_at = began
 
     async def _by_token(self, text: str, address: str) -> KnownUser:
+        if _right_token(self._directory, text) is None:  # it may just have been made
+            await self._read_again(spaced=self._tokens_by_address.wait_s(address) > 0)
         directory = self._directory
         token = _right_token(directory, text)
         if token is None:
@@ -137,6 +146,16 @@ class Login:
         return token.expires_at is not None and self._clock.now_ms() >= token.expires_at
 
     async def _by_password(self, credentials: str, address: str) -> KnownUser:
+        revision = self._directory.revision
+        try:
+            return await self._judged(credentials, address)
+        except Unauthenticated:
+            await self._read_again()
+            if self._directory.revision == revision:
+                raise
+        return await self._judged(credentials, address)
+
+    async def _judged(self, credentials: str, address: str) -> KnownUser:
         name, password = _decode_basic(credentials)
         proof = self._proof(name, password)
         judging = self._judging.get(proof)
@@ -171,8 +190,8 @@ class Login:
             raise Unavailable("too many logins at once; try again.")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._verifier, verify_password, password, stored)
+            is_right: bool = await self._verifier.call(verify_password, password, stored)
+            return is_right
         finally:
             self._waiting -= 1
 

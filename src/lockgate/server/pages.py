@@ -10,13 +10,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lockgate.data.profile import Profile, decode_profile
-from lockgate.errors import InvalidInput, LockgateError, NotFound
+from lockgate.errors import InvalidInput, LockgateError, NotFound, Unavailable
 from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, versions, windows
 from lockgate.server.admitted import admitted, require_for
 from lockgate.server.context import Context
 from lockgate.server.needs import Need, viewer
 from lockgate.server.routes.registry import summarize
 from lockgate.server.subjects import of_page, of_window_page
+from lockgate.server.workers import Workers
 from lockgate.ui.monitor_page import render_monitor
 from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
 from lockgate.ui.problem_page import render_problem
@@ -35,18 +36,12 @@ _SECURITY = {
 Page = Callable[[Context, Request], Response]
 
 
-def page_routes() -> list[BaseRoute]:
-    """Every page, for whoever may see it. Starlette runs plain functions in a thread, off the event loop."""
+def page_routes(workers: Workers) -> list[BaseRoute]:
+    """Every page, for whoever may see it, made off the event loop."""
 
     def route(path: str, page: Page, need: Need) -> Route:
-        def endpoint(request: Request) -> Response:
-            context = admitted(request.scope)
-            try:
-                require_for(need, context, request.path_params)
-                answer = page(context, request)
-            except LockgateError as error:
-                answer = HTMLResponse(render_problem(error), error.http_status)
-            answer.headers.update(_SECURITY)
+        async def endpoint(request: Request) -> Response:
+            answer: Response = await workers.call(_answer, page, need, request)
             return answer
 
         return Route(path, endpoint)
@@ -58,6 +53,21 @@ def page_routes() -> list[BaseRoute]:
         route("/reports/{model:path}/{version:int}", report, viewer(of_page)),
         route("/reports/{model:path}/{version:int}/{name:path}", report_file, viewer(of_page)),
     ]
+
+
+def _answer(page: Page, need: Need, request: Request) -> Response:
+    """Raises Unavailable where there is nothing to show a problem with: a template is read when it is first wanted."""
+    context = admitted(request.scope)
+    try:
+        try:
+            require_for(need, context, request.path_params)
+            answer = page(context, request)
+        except LockgateError as error:
+            answer = HTMLResponse(render_problem(error), error.http_status)
+    except OSError as error:
+        raise Unavailable(f"the page cannot be shown now: {error.strerror or error}.") from error
+    answer.headers.update(_SECURITY)
+    return answer
 
 
 def overview(context: Context, request: Request) -> Response:

@@ -59,7 +59,7 @@ def audit_failure(ctx: Context, act: Act, error: Exception) -> None:
         return  # the database itself is in trouble, and nothing was decided
     outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
     try:
-        with ctx.database.write(at=ctx.clock.now_ms(), by=ctx.user) as tx:
+        with ctx.database.write(at=ctx.clock.now_ms, by=ctx.user) as tx:
             ctx.audit(tx, act, subject=act.subject(tx.connection), outcome=outcome, details=act.details())
     except LockgateError:
         log.exception("%s by %s ended with %s, which could not be audited", act.operation, ctx.user, outcome)

@@ -59,7 +59,7 @@ class ArtifactProxy:
             info = await self._admit_and_receive(scope, path, headers, receive)
             await Answer(answer_struct({}), headers=_facts(info)).send(send)
             return
-        standing = _Standing(scope, viewer(of_file), scope["path_params"])
+        standing = _Standing(scope, self._workers, viewer(of_file), scope["path_params"])
         await standing.require()
         await self._send(context, path, headers, receive, send, standing, with_body=scope["method"] == "GET")
 
@@ -68,12 +68,12 @@ class ArtifactProxy:
     ) -> ArtifactInfo:
         """Who is refused is told to the audit, as with operations."""
         context, act = admitted(scope), files.upload_act(path)
-        standing = _Standing(scope, act.need, act.request)
+        standing = _Standing(scope, self._workers, act.need, act.request)
         try:
             await standing.require()
             return await self._receive(context, path, headers, _Body(receive, standing))
         except PermissionDenied as error:
-            await asyncio.to_thread(audit_failure, context, act, error)
+            await self._workers.call(audit_failure, context, act, error)
             raise
 
     async def _receive(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
@@ -196,8 +196,9 @@ class ArtifactProxy:
 class _Standing:
     """What somebody may do for as long as a transfer lasts, and not only when it begins."""
 
-    def __init__(self, scope: Scope, need: Need, request: object) -> None:
+    def __init__(self, scope: Scope, workers: Workers, need: Need, request: object) -> None:
         self._scope = scope
+        self._workers = workers
         self._need = need
         self._request = request
         self._context = admitted(scope)
@@ -206,7 +207,7 @@ class _Standing:
     async def require(self) -> None:
         """Raises PermissionDenied."""
         if self._context.caller.rights is not None:
-            await asyncio.to_thread(require_for, self._need, self._context, self._request)
+            await self._workers.call(require_for, self._need, self._context, self._request)
 
     async def require_still(self) -> None:
         """Once a second at most: the same of the caller as they are by now. Raises Unauthenticated besides."""

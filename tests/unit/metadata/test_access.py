@@ -108,10 +108,24 @@ def test_audit_is_kept_for_its_days_and_no_longer(database: Database, write) -> 
     append(DAY_MS, 0)
     append(3 * DAY_MS, 0)
     assert kept() == [str(3 * DAY_MS), str(DAY_MS)]
-    append(3 * DAY_MS, 2)
-    assert str(DAY_MS) in kept()  # exactly two days old
-    append(3 * DAY_MS + 1, 2)
+    append(4 * DAY_MS, 2)
+    assert str(DAY_MS) in kept()  # exactly two days older than what is a day old
+    append(3 * DAY_MS + 1, 0)
+    append(4 * DAY_MS + 1, 2)
     assert str(DAY_MS) not in kept()
+
+
+def test_audit_survives_a_clock_that_runs_ahead_for_hours(database: Database, write) -> None:
+    def append(at: int) -> None:
+        with write(at=at) as tx:
+            append_audit(tx, "op", address="", subject="", outcome="OK", details={}, keep_days=30)
+
+    wrong = [400 * DAY_MS + hours * DAY_MS // 24 for hours in range(23)]
+    right = [DAY_MS, 2 * DAY_MS, *wrong, 3 * DAY_MS, 33 * DAY_MS]
+    for at in right:
+        append(at)
+    with database.read() as connection:
+        assert len(list_audit(connection, limit=100)) == len(right)
 
 
 def test_audit_is_read_by_subject_user_and_time(database: Database, write) -> None:

@@ -1,8 +1,11 @@
+import itertools
+import resource
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,8 @@ from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput, NotFound, StorageFull, Unavailable
-from lockgate.metadata import sqlite_engine
+from lockgate.metadata import sqlite_engine, sqlite_file
+from lockgate.metadata.audit import append_audit, list_audit
 from lockgate.metadata.database import Database, Tx, Where, open_engine, repeat_when_raced, storage_errors
 from lockgate.metadata.events import append_event, list_events
 from lockgate.metadata.inputs import DatasetUse, datasets_of, log_datasets, log_run_models
@@ -420,6 +424,24 @@ def test_deadlock_is_a_race(postgres_url: str) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("decision", [True, False])
+def test_who_has_the_turn_later_has_the_later_time(database: Database, *, decision: bool) -> None:
+    if not decision and database.engine.dialect.name != "sqlite":
+        pytest.skip("measurements on PostgreSQL take no turns")
+    clock = itertools.count(1)
+
+    def work() -> None:
+        for _ in range(20):
+            with database.write(at=lambda: next(clock), by="a", decision=decision) as tx:
+                append_audit(tx, "op", address="", subject="", outcome="OK", details={}, keep_days=0)
+
+    assert together(*[work] * THREADS) == []
+    with database.read() as connection:
+        times = [line.at for line in list_audit(connection, limit=1000)]
+    assert len(times) == 20 * THREADS
+    assert sorted(times, reverse=True) == times
+
+
 # -- SQLite -----------------------------------------------------------------------------------------------------------
 
 
@@ -549,6 +571,131 @@ def test_folder_in_place_of_the_file_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable), storage_errors(), engine.connect():
         pass
     engine.dispose()
+    with pytest.raises(Unavailable, match=f"{tmp_path}/lockgate.db cannot be used: unable to open") as refused:
+        open_database(tmp_path / "lockgate.db")
+    assert "its folder" in (refused.value.hint or "")
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match=f"{tmp_path}/file/state cannot be made: Not a directory"):
+        open_database(tmp_path / "file" / "state" / "lockgate.db")
+
+
+@pytest.mark.parametrize("name", ["a?b#c%41.db", "\udcff é.db"])
+def test_any_name_of_a_file_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    open_database(tmp_path / name).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_file_that_may_grow_no_more_is_told_with_what_to_look_at(sqlite_database: Database, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "lockgate.db").stat().st_size, hard))
+    try:
+        with pytest.raises(Unavailable, match="disk I/O error") as refused:
+            for number in range(1000):
+                with sqlite_database.write(at=1, by="a") as tx:
+                    create_model(tx, f"m{number}", description="d" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "ulimit -f" in (refused.value.hint or "")
+    sqlite_database.close()
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def delete_all(path: Path) -> None:
+    for found in path.parent.glob("lockgate.db*"):
+        found.unlink()
+
+
+def move_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+def replace_by_backup(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(path.with_name("backup"))) as target:
+        source.backup(target)
+    path.with_name("backup").replace(path)
+
+
+@pytest.mark.parametrize("change", [delete, delete_all, move_folder, replace_by_backup])
+def test_nothing_is_acknowledged_that_is_not_in_the_file_at_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(sqlite_file, "BELIEVED_S", 0)
+    path = tmp_path / "state" / "lockgate.db"
+    database = open_database(path)
+    begin_cycle(database)
+    change(path)
+    left = path.read_bytes() if path.exists() else None
+    refused = pytest.raises(Unavailable, match=r"^lockgate.db (cannot be found|was replaced)")
+    for moment in (Moment(), None):
+        with refused, database.write(at=1, by="a", decision=False, moment=moment) as tx:
+            log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
+    for _ in range(2):
+        with refused, database.write(at=1, by="a") as tx:
+            ensure_model(tx, "m")
+        with refused, database.read():
+            pass
+        database.let_go()  # so that the next one would open what is there now
+    assert (path.read_bytes() if path.exists() else None) == left
+    database.close()
+
+
+def test_emptied_file_is_told_at_once(sqlite_database: Database, tmp_path: Path) -> None:
+    begin_cycle(sqlite_database)
+    (tmp_path / "lockgate.db").write_bytes(b"")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="was emptied"), sqlite_database.write(at=1, by="a") as tx:
+        log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
+    with pytest.raises(Unavailable, match="was emptied"):
+        sqlite_database.engine.dispose()  # of those that are kept one is open
+        with sqlite_database.read():
+            pass
+    assert time.monotonic() - began < sqlite_engine.BUSY_TIMEOUT_S / 3
+    sqlite_database.close()
+
+
+def test_metrics_are_refused_a_moment_after_the_file_is_deleted(sqlite_database: Database, tmp_path: Path) -> None:
+    begin_cycle(sqlite_database)
+    (tmp_path / "lockgate.db").unlink()
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="cannot be found"):
+        while time.monotonic() - began < 5:
+            with sqlite_database.write(at=1, by="a", decision=False) as tx:
+                log_points(tx, RUN, [Point("m", 1.0, 1, 0)])
+    sqlite_database.close()
+
+
+def test_file_that_is_deleted_during_a_decision_is_noticed(sqlite_database: Database, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be found"), sqlite_database.write(at=1, by="a") as tx:
+        ensure_model(tx, "m")
+        (tmp_path / "lockgate.db").unlink()
+    sqlite_database.close()
+
+
+def test_file_that_is_put_back_is_used_again_and_the_other_one_is_not(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
+    path, away, other = tmp_path / "lockgate.db", tmp_path / "away", tmp_path / "other.db"
+    open_database(other).close()
+    path.rename(away)
+    other.rename(path)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="was replaced"), sqlite_database.write(at=1, by="a") as tx:
+            ensure_model(tx, "lost")
+        sqlite_database.let_go()
+    path.rename(other)
+    away.rename(path)
+    with sqlite_database.write(at=1, by="a") as tx:
+        ensure_model(tx, "m")
+    sqlite_database.close()
+    for file, names in ((path, ["m"]), (other, [])):
+        with open_database(file).read() as connection:
+            assert [row["name"] for row in list_models(connection)] == names
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +85,30 @@ def test_sample_is_spread_and_keeps_both_ends(
     with database.read() as connection:
         found = sample_history(connection, RUN, "m", size=size, steps=steps)
     assert [step for _, step, _, _ in found] == expected
+
+
+def test_long_history_is_sampled_in_little_memory(tmp_path: Path) -> None:
+    """SQLite's own, which sorts all of it."""
+    code = """
+import resource, sys
+from pathlib import Path
+from lockgate.metadata.metrics import sample_history
+from lockgate.metadata.points import log_points
+from lockgate.metadata.runs import create_run
+from lockgate.metadata.schema import open_database
+database, run_id = open_database(Path(sys.argv[1])), "a" * 32
+with database.write(at=1, by="ann") as tx:
+    create_run(tx, run_id, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+with database.write(at=1, by="ann", decision=False) as tx:
+    for start in range(0, 400_000, 10_000):
+        log_points(tx, run_id, [("m", step / 2, step, step) for step in range(start, start + 10_000)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with database.read() as connection:
+    assert len(sample_history(connection, run_id, "m", size=100, steps=None)) == 100
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    said = subprocess.run([sys.executable, "-c", code, tmp_path / "db"], capture_output=True, text=True, check=True)
+    assert int(said.stdout) < 12_000  # KiB; in memory it took 22,000
 
 
 def test_histories_of_several_runs_are_by_run_and_limited(database: Database) -> None:

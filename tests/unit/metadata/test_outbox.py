@@ -109,6 +109,40 @@ def test_a_receiver_is_nobody_else_s_until_the_lease_ends(write) -> None:
     assert second._replace(leased_until=first.leased_until) == first  # the same id and body
 
 
+def test_what_a_clock_that_ran_ahead_has_put_off_is_sent_when_it_is_right_again(write) -> None:
+    ahead = 10 * 365 * 86_400_000
+    with write() as tx:
+        add(tx, "registered_model.created")
+        create_model(tx, "before")
+    fail(write, ahead, was_heard=False)
+    with write(at=ahead) as tx:
+        create_model(tx, "then")
+    sent = []
+    for _ in range(2):
+        (delivery,) = claim(write, 2)
+        sent.append(name_in(delivery))
+        with write(at=2) as tx:
+            outbox.mark_delivered(tx, delivery)
+    assert sorted(sent) == ["before", "then"]
+
+
+def test_a_lease_of_a_clock_that_ran_ahead_ends_when_it_is_right_again(write) -> None:
+    with write() as tx:
+        add(tx, "registered_model.created")
+        create_model(tx, "m")
+    (lost,) = claim(write, 10 * 365 * 86_400_000)
+    (found,) = claim(write, 2)
+    assert found.delivery_id == lost.delivery_id
+
+
+def test_a_lease_of_a_server_whose_clock_is_a_minute_ahead_is_respected(write) -> None:
+    with write() as tx:
+        add(tx, "registered_model.created")
+        create_model(tx, "m")
+    claim(write, 60_000)
+    assert claim(write, 1) == ()
+
+
 def test_a_sender_that_comes_back_after_its_lease_leaves_the_next_one_s_alone(write) -> None:
     with write() as tx:
         add(tx, "registered_model.created")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import time
 from typing import Any
@@ -12,7 +13,9 @@ from sqlalchemy import event
 from lockgate.errors import Unavailable
 from lockgate.metadata.database import open_engine
 from lockgate.metadata.migrate import run_migrations
+from lockgate.metadata.models import ensure_model
 from lockgate.metadata.postgres_address import parse_address
+from lockgate.metadata.postgres_engine import execute
 from lockgate.metadata.schema import open_database
 
 
@@ -70,6 +73,31 @@ def test_slow_question_is_ended_in_the_server_as_well(postgres: Any, postgres_ur
     with database.read() as connection:
         while connection.exec_driver_sql(sleeping).scalar():  # until the test's own limit
             time.sleep(0.01)
+    database.close()
+
+
+@pytest.mark.parametrize("limit", ["transaction_timeout", "idle_in_transaction_session_timeout"])
+def test_transaction_that_the_server_ends_is_an_outage(postgres_url: str, limit: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with pytest.raises(Unavailable, match="does not answer"), database.read() as connection:
+        connection.exec_driver_sql(f"SET LOCAL {limit} = 1")
+        while not select.select([connection.connection.driver_connection.fileno()], [], [], 10)[0]:
+            pass  # until it has said so
+        execute(connection, "SELECT 1")
+    with database.read():
+        pass
+    database.close()
+
+
+def test_writes_are_refused_with_the_reason_while_the_server_is_read_only(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+    with (
+        pytest.raises(Unavailable, match="the metadata database takes no writes now: it is read-only") as refused,
+        database.write(at=1, by="a") as tx,
+    ):
+        tx.connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        ensure_model(tx, "m")
+    assert "failover" in (refused.value.hint or "")
     database.close()
 
 

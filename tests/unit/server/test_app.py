@@ -1,13 +1,20 @@
+import asyncio
 import http.client
 import json
 import logging
 import re
+import subprocess
+import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from lockgate import __version__
+from lockgate.metadata.tables import experiments
+from lockgate.server.app import make_app
 from lockgate.server.context import Context
 
 RUNS = "/api/2.0/mlflow/runs"
@@ -68,14 +75,17 @@ def test_missing_field_is_named_as_mlflow_names_it(asked) -> None:
         "delivery/list-rollouts?model=m&",
         "events/list-events?",
         "monitoring/list-windows?model=m&environment=e&",
+        "registry/alias-history?model=m&",
         "registry/list-releases?model=m&",
         "registry/list-versions?model=m&",
     ],
 )
-def test_negative_limit_of_a_list_is_refused(asked, path: str) -> None:
-    status, answer, _ = asked.ask("GET", f"/api/lockgate/1/{path}limit=-1")
-    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
-    assert answer["message"].startswith("limit is -1, expected ")
+def test_list_of_none_or_of_more_than_a_server_has_room_for_is_refused(asked, path: str) -> None:
+    for limit in (-1, 0, 10_001):
+        status, answer, _ = asked.ask("GET", f"/api/lockgate/1/{path}limit={limit}")
+        assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert answer["message"] == f"limit is {limit}, expected 1 to 10000."
+    assert asked.ask("GET", f"/api/lockgate/1/{path}limit=10000")[0] == 200
 
 
 def test_null_and_unknown_fields_and_numbers_as_text_are_taken(asked) -> None:
@@ -148,10 +158,20 @@ def test_pages_prefix_is_the_same_server(asked) -> None:
     assert (status, answer["experiment"]["name"]) == (200, "Default")
 
 
-@pytest.mark.parametrize("database_setting", [""], ids=["sqlite"])  # whose tables are gone with its file
+@pytest.mark.parametrize("database_setting", [""], ids=["sqlite"])
+def test_moved_database_is_told_and_no_empty_one_is_made(asked, context: Context) -> None:
+    path = context.artifacts.root.parent / "lockgate.db"
+    path.rename(path.with_name("moved.db"))
+    status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
+    assert (status, answer["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert answer["message"] == "lockgate.db cannot be found: No such file or directory."
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("database_setting", [""], ids=["sqlite"])  # the other one is shared by all tests
 def test_bug_is_a_request_id_and_nothing_else(asked, context: Context, caplog: pytest.LogCaptureFixture) -> None:
-    context.database.close()
-    (context.artifacts.root.parent / "lockgate.db").rename(context.artifacts.root.parent / "moved.db")
+    with context.write() as tx:
+        tx.connection.exec_driver_sql("ALTER TABLE experiments RENAME TO moved")
     with caplog.at_level(logging.ERROR, logger="lockgate.server"):
         status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")
     assert status == 500
@@ -274,3 +294,68 @@ def test_who_waits_for_a_decision_of_others_keeps_no_reader_waiting(asked, conte
         with closing(connection), connection.getresponse() as answer:
             statuses.append(answer.status)
     assert statuses == [200] * 12
+
+
+def test_server_ends_while_a_write_waits_for_somebody_and_says_nothing_of_it(
+    context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one does whose database hangs. What is written after all is whole."""
+    app = make_app(context)
+    body = b'{"name": "late"}'
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/2.0/mlflow/experiments/create",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1),
+    }
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: object) -> None:
+        raise AssertionError("nobody is there")
+
+    async def ask_and_go() -> None:
+        asked = asyncio.ensure_future(app(scope, receive, send))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not asked.done()
+        asked.cancel()  # what the end of the loop does
+        await asked
+
+    with context.write():
+        asyncio.run(ask_and_go())
+        app.close(limit_s=0.05)
+    app.close()
+    with context.read() as connection:
+        assert "late" in connection.scalars(select(experiments.c.name)).all()
+    assert caplog.records == []
+
+
+def test_page_that_cannot_be_made_because_files_are_used_up_is_unavailable(tmp_path: Path) -> None:
+    code = """
+import http.client, resource, sys
+from pathlib import Path
+from lockgate.clock import SystemClock
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
+context = open_context(Path(sys.argv[1]), user="a", clock=SystemClock())
+app = make_app(context)
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+with serve_in_thread(app) as server:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    # The first opens what is kept open; for the second no more can be, and its template is read when it is wanted.
+    for path, most in (("/api/2.0/mlflow/experiments/get?experiment_id=0", 3), ("/", soft), ("/", soft)):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        print(answer.status)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+app.close()
+context.close()
+"""
+    said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["200", "503", "200"]

@@ -1,5 +1,6 @@
 """A decision leaves a line in the audit, in the transaction of the deed; what is refused or fails leaves one too."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -316,7 +317,12 @@ def test_server_forgets_what_is_older_than_it_is_told_to_keep(context: Context) 
         assert [entry.subject for entry in remote.access.list_audit()] == ["second", "first"]
         clock.sleep(1)
         remote.registry.ensure_model("third")
-        assert [entry.subject for entry in remote.access.list_audit()] == ["third", "second"]
+        clock.sleep(86_400 - 1)
+        remote.registry.ensure_model("fourth")
+        assert [entry.subject for entry in remote.access.list_audit()] == ["fourth", "third", "second", "first"]
+        clock.sleep(1)
+        remote.registry.ensure_model("fifth")
+        assert [entry.subject for entry in remote.access.list_audit()] == ["fifth", "fourth", "third", "second"]
         remote.close()
     app.close()
 
@@ -336,11 +342,40 @@ def test_audit_is_listed_by_model_user_and_time(client: Client, context: Context
     assert [entry.subject for entry in listed(limit=1)] == ["fraud"]
 
 
+class Ticking(FakeClock):
+    """Two looks at it never find the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ticks = itertools.count()
+
+    def now_ms(self) -> int:
+        return super().now_ms() + next(self._ticks)
+
+
+def test_lines_of_decisions_at_the_same_time_have_times_in_their_order(context: Context) -> None:
+    act = Act("x", contributor(of_name), ModelName(name="churn"))
+    asked = replace(context, clock=Ticking()).doing(act)
+
+    def decide_often() -> None:
+        for _ in range(20):
+            with asked.write():
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(decide_often) for _ in range(4)]:
+            done.result()
+    times = [entry.at for entry in entries(context)]
+    assert len(times) == 80
+    assert sorted(times) == times
+
+
 def test_writers_at_the_same_time_forget_different_lines(context: Context) -> None:
     """Who waits for the rows of another, which waits for his, forgets nothing and is thrown back."""
     with context.write() as tx:
         line = {"by": "a", "address": "", "operation": "o", "subject": "", "outcome": "OK", "details": "{}"}
         tx.connection.execute(insert(audit), [{"at": 1, **line} for _ in range(40_000)])
+        tx.connection.execute(insert(audit), {"at": tx.at - 86_400_000, **line})
     act = Act("x", contributor(of_name), ModelName(name="churn"))
     writer = replace(context, audit_days=1)
 
@@ -362,9 +397,10 @@ def test_few_of_very_many_old_lines_are_forgotten_at_a_time(context: Context) ->
     with context.write() as tx:
         line = {"by": "a", "address": "", "operation": "o", "subject": "", "outcome": "OK", "details": "{}"}
         tx.connection.execute(insert(audit), [{"at": 1, **line} for _ in range(1200)])
+        tx.connection.execute(insert(audit), {"at": tx.at - 86_400_000, **line})
     counts = []
     for name in ("a", "b", "c"):
         client.registry.ensure_model(name)
         with context.read() as connection:
             counts.append(connection.scalar(select(func.count()).select_from(audit)))
-    assert counts == [701, 202, 3]
+    assert counts == [702, 203, 4]

@@ -8,15 +8,17 @@ import http.client
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from lockgate.client.http import HttpTransport
-from lockgate.clock import FakeClock
+from lockgate.clock import FakeClock, SystemClock
 from lockgate.entities import Grant
-from lockgate.errors import InvalidInput, NotFound, Unauthenticated, Unavailable
+from lockgate.errors import InvalidInput, LockgateError, NotFound, TooManyRequests, Unauthenticated, Unavailable
 from lockgate.metadata import users
+from lockgate.metadata.database import Database
 from lockgate.metadata.schema import HEAD, VERSION
 from lockgate.server.app import make_app
 from lockgate.server.files import open_file, store_file
@@ -208,7 +210,7 @@ def test_login_that_nobody_could_look_at_is_no_guess(asked) -> None:
     try:
         assert asyncio.run(ask()) == "bob"
     finally:
-        login.close()
+        login.close(limit_s=20)
 
 
 def test_guesses_at_the_current_password_are_slowed_down(team) -> None:
@@ -230,6 +232,50 @@ def test_guesses_at_tokens_are_slowed_down_by_address_and_good_tokens_are_not(te
     statuses = [team.ask(f"lockgate_{n:012x}_{'0' * 64}", "GET", WHO)[0] for n in range(FAILURES_PER_ADDRESS + 2)]
     assert statuses == [401] * FAILURES_PER_ADDRESS + [429] * 2
     assert team.ask(token, "GET", WHO)[0] == 200
+
+
+def test_token_that_was_just_made_lets_in_at_once_though_its_address_has_too_many_unknown_ones(team) -> None:
+    for number in range(FAILURES_PER_ADDRESS + 2):
+        status, _ = team.ask(f"lockgate_{number:012x}_{'0' * 64}", "GET", WHO)
+    assert status == 429
+    made = team.client.access.create_token("ada")
+    assert team.ask(made.text, "GET", WHO)[0] == 200
+
+
+class CountingReads:
+    """A database that says how often it was read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.count = 0
+
+    def read(self) -> Any:
+        self.count += 1
+        return self._database.read()
+
+
+def test_flood_of_unknown_tokens_is_no_flood_of_reads(asked) -> None:
+    with asked.context.write() as tx:
+        users.add_user(tx, "bob", password="", granted=[Grant(pattern="*", role="admin")])
+    database = CountingReads(asked.context.database)
+    login = Login(database, SystemClock(), local_user="")
+    sender = read_sender([(b"authorization", f"Bearer lockgate_{'0' * 12}_{'0' * 64}".encode())], None)
+
+    async def refused(kind: type[LockgateError]) -> None:
+        with pytest.raises(kind):
+            await login.caller(sender)
+
+    async def flood() -> int:
+        for _ in range(FAILURES_PER_ADDRESS):
+            await refused(Unauthenticated)
+        before = database.count
+        await asyncio.gather(*(refused(TooManyRequests) for _ in range(100)))
+        return database.count - before
+
+    try:
+        assert asyncio.run(flood()) == 1
+    finally:
+        login.close(limit_s=20)
 
 
 def test_program_with_an_old_secret_keeps_nobody_out_who_shares_its_address(team) -> None:

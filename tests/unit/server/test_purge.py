@@ -187,15 +187,35 @@ def test_nothing_can_be_uploaded_to_what_went_for_good_because_nothing_would_del
     paths = [f"0/{run_id}/artifacts/f.txt", f"0/models/{model_id}/artifacts/f.txt"]
     for path in paths:  # what is deleted can be restored
         client.transport.put_file(path, tmp_path / "f.txt")
-    late = begin_upload(context, paths[0])
-    late.write(b"y")
+    late = [begin_upload(context, path.replace("f.txt", "some/where/f.txt")) for path in paths]
     client.tracking.purge(before_ms=2**62)
     for path in paths:
         with pytest.raises(NotFound, match=f"{run_id}|{model_id}"):
             client.transport.put_file(path, tmp_path / "f.txt")
+    for upload in late:
+        with pytest.raises(NotFound, match=f"the run {run_id}, which is not there|{model_id}"):
+            upload.commit()
+    left = (tmp_path / "state" / "artifacts").rglob("*")
+    assert {str(path.relative_to(tmp_path / "state" / "artifacts")) for path in left} <= {".partial", "0", "0/models"}
+
+
+def test_upload_that_comes_too_late_leaves_what_lies_in_the_folder_of_the_run_that_went(
+    context: Context, tmp_path: Path
+) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    (tmp_path / "f.txt").write_text("x")
+    run_id = client.tracking.create_run("0")
+    place = f"mlflow-artifacts:/0/{run_id}/artifacts/some"
+    request = experiments.CreateExperiment(name="inner", artifact_location=place)
+    kept = client.tracking.create_run(client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id)
+    client.tracking.upload_artifact(kept, tmp_path / "f.txt")
+    late = begin_upload(context, f"0/{run_id}/artifacts/some/where/f.txt")
+    client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+    client.tracking.purge(before_ms=2**62)
     with pytest.raises(NotFound, match=f"the run {run_id}, which is not there"):
         late.commit()
-    assert [path for path in (tmp_path / "state" / "artifacts").rglob("*") if path.is_file()] == []
+    assert [file.path for file in client.tracking.list_artifacts(kept)] == ["f.txt"]
+    assert not (tmp_path / "state" / "artifacts" / "0" / run_id / "artifacts" / "some" / "where").exists()
 
 
 def test_upload_in_parts_to_what_went_for_good_is_refused_at_both_ends(

@@ -87,6 +87,14 @@ class ArtifactFolder:
             _remove(doomed)
         return True
 
+    def delete_empty(self, path: str, *, inside: str) -> None:
+        """Delete the folders above `path` that hold nothing, up to and with `inside`, which is one of them."""
+        with suppress(OSError):  # somebody has put something there, or deleted it meanwhile
+            for folder in require_name(path).parents:
+                self._resolve(str(folder)).rmdir()
+                if str(folder) == inside:
+                    return
+
     def clean(self, *, before_ms: int) -> int:
         cleaned = 0
         with suppress(FileNotFoundError), os.scandir(self.partial) as entries:
