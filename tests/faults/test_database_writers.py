@@ -193,7 +193,7 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
 ) -> None:
     database = own_postgres.create_database()
     acknowledged: dict[int, list[int]] = {number: [] for number in range(4)}
-    statuses: set[int] = set()
+    callers: list[Caller] = []
     is_back = threading.Event()
     ports = [start_server(tmp_path, database).port for _ in range(2)]
     with Caller(ports[0]) as first:
@@ -203,8 +203,8 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
 
     def work(number: int) -> None:
         with Caller(ports[number % 2]) as caller:
+            callers.append(caller)
             write(caller, number)
-            statuses.update(caller.statuses)
 
     def write(caller: Caller, number: int) -> None:
         step, after = 0, 0
@@ -225,11 +225,13 @@ def test_postgresql_that_ends_and_comes_back_costs_retries_and_nothing_else(
         with Caller(ports[0]) as refused:
             status, answer = refused.get(f"/api/2.0/mlflow/runs/get?run_id={run_id}")
         assert (status, answer["message"]) == (503, "the metadata database does not answer.")
+        while not any(503 in caller.statuses for caller in callers):  # or none of them may notice anything
+            threading.Event().wait(0.01)
         own_postgres.start()
         is_back.set()
 
     assert in_threads(lambda number: work(number) if number < 4 else interrupt(), 5) == []
-    assert statuses == {200, 503}
+    assert set().union(*(caller.statuses for caller in callers)) == {200, 503}
     with connect(Settings(database=database), state=tmp_path, user="after", clock=SystemClock()) as client:
         for number, steps in acknowledged.items():
             found = [metric.step for metric in client.tracking.metric_history(run_id, f"m{number}")]
