@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # Results of one stage that are kept: going back to the inputs of the last few runs stays free.
 RESULTS_A_STAGE = 5
-_ALL = 2**31 - 1
 _DAY_MS = 86_400_000
 _SHOWN = 20
+_EXPERIMENTS_A_SEARCH = 100  # many of them have few runs
 
 
 @click.command
@@ -192,9 +192,9 @@ def _documents(app: App, clients: "list[Client]", actions: "Actions", forgotten:
         yield data if record is None else msgspec.json.encode(record.outs)
     for client in clients:
         for model in client.registry.list_models():
-            for release in client.registry.list_releases(model.name, limit=_ALL):
+            for release in client.registry.iter_releases(model.name):
                 yield msgspec.json.encode(release)
-            for window in client.monitoring.list_windows(model.name, limit=_ALL):
+            for window in client.monitoring.iter_windows(model.name):
                 yield msgspec.json.encode(window)
         yield from _runs(client)
 
@@ -206,8 +206,9 @@ def _runs(client: "Client") -> Iterator[bytes]:
     from lockgate.exchange.endpoint import Endpoint
 
     records = Endpoint(client.transport, "")
-    for experiment in records.iter_experiments():
-        for page in records.iter_runs(experiment.experiment_id):
+    experiment_ids = [experiment.experiment_id for experiment in records.iter_experiments()]
+    for start in range(0, len(experiment_ids), _EXPERIMENTS_A_SEARCH):
+        for page in records.iter_runs(*experiment_ids[start : start + _EXPERIMENTS_A_SEARCH]):
             for run in page:
                 yield msgspec.json.encode(run.data.tags)
 

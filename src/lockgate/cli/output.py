@@ -22,13 +22,15 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *,
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(format_cell(row.get(column)) for column in columns))
+        # as text: what people wrote may look like rich's markup
+        table.add_row(*(Text(format_cell(row.get(column))) for column in columns))
     Console(soft_wrap=False).print(table)
 
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from lockgate.entities import Content
     from lockgate.store.store import Store
 
-_ALL = 2**31 - 1
-
 
 @click.command
 @click.option("--remove", is_flag=True, help="Delete what is damaged, so that the next run builds it again.")
@@ -74,7 +72,7 @@ def _iter_lost(app: App) -> Iterator[tuple[str, str]]:
     from lockgate.store.actions import Actions
 
     actions, model = Actions(app.store.root / "actions"), app.folder.project.model
-    for release in app.client.registry.list_releases(model, limit=_ALL):
+    for release in app.client.registry.iter_releases(model):
         digest = release.content.digest
         if actions.get(candidate_key(model, digest)) is not None and not _is_whole(app.store, release.content):
             yield f"{model}@{release.version}", digest

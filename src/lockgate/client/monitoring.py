@@ -1,8 +1,12 @@
 """Monitor windows and alerts."""
 
+from collections.abc import Iterator
+
 from lockgate.client.transport import Transport
 from lockgate.entities import Alert, MonitorWindow
 from lockgate.wire import monitoring as wire
+
+_PAGE = 1000  # of one answer
 
 
 class Monitoring:
@@ -15,10 +19,19 @@ class Monitoring:
         """The recorded window. Recording the same `window_id` again returns the first record."""
         return self._transport.call(wire.RECORD_WINDOW, wire.WindowMessage(window=window)).window
 
-    def list_windows(self, model: str, environment: str | None = None, limit: int = 50) -> list[MonitorWindow]:
-        """Newest first, of one environment or of all."""
-        request = wire.ListWindows(model=model, environment=environment, limit=limit)
+    def list_windows(
+        self, model: str, environment: str | None = None, limit: int = 50, *, before: str | None = None
+    ) -> list[MonitorWindow]:
+        """Newest first, of one environment or of all; those that come after the one with the id `before`."""
+        request = wire.ListWindows(model=model, environment=environment, before=before, limit=limit)
         return list(self._transport.call(wire.LIST_WINDOWS, request).windows)
+
+    def iter_windows(self, model: str) -> Iterator[MonitorWindow]:
+        """All windows of all environments, newest first."""
+        page = self.list_windows(model, limit=_PAGE)
+        while page:
+            yield from page
+            page = self.list_windows(model, limit=_PAGE, before=page[-1].window_id) if len(page) == _PAGE else []
 
     def open_alert(self, alert: Alert) -> tuple[Alert, bool]:
         """The open alert of that model, environment and kind, and whether this call opened it."""

@@ -1,10 +1,12 @@
 """Models, releases, aliases and approvals."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lockgate.client.transport import Transport
 from lockgate.entities import AliasChange, Approval, Release
 from lockgate.wire import registry as wire
+
+_PAGE = 1000  # of one answer
 
 
 class Registry:
@@ -29,9 +31,10 @@ class Registry:
         """What people see of a version: its tags, aliases and description. Raises NotFound."""
         return self._transport.call(wire.GET_VERSION, wire.OneVersion(model=model, version=version))
 
-    def list_versions(self, model: str, limit: int = 100) -> list[wire.VersionSummary]:
-        """Newest first, those without a release as well."""
-        return list(self._transport.call(wire.LIST_VERSIONS, wire.ListVersions(model=model, limit=limit)).versions)
+    def list_versions(self, model: str, limit: int = 100, *, before: int | None = None) -> list[wire.VersionSummary]:
+        """Newest first, those without a release as well; with a number below `before`."""
+        request = wire.ListVersions(model=model, before=before, limit=limit)
+        return list(self._transport.call(wire.LIST_VERSIONS, request).versions)
 
     def create_release(self, release: Release) -> Release:
         """The release with the version it was given; `release.version` is ignored. The model is made when absent."""
@@ -41,9 +44,17 @@ class Registry:
         """Raises NotFound."""
         return self._transport.call(wire.GET_RELEASE, wire.OneVersion(model=model, version=version)).release
 
-    def list_releases(self, model: str, limit: int = 100) -> list[Release]:
-        """Newest first."""
-        return list(self._transport.call(wire.LIST_RELEASES, wire.ListReleases(model=model, limit=limit)).releases)
+    def list_releases(self, model: str, limit: int = 100, *, before: int | None = None) -> list[Release]:
+        """Newest first, with a number below `before`."""
+        request = wire.ListReleases(model=model, before=before, limit=limit)
+        return list(self._transport.call(wire.LIST_RELEASES, request).releases)
+
+    def iter_releases(self, model: str) -> Iterator[Release]:
+        """All, newest first."""
+        page = self.list_releases(model, limit=_PAGE)
+        while page:
+            yield from page
+            page = self.list_releases(model, limit=_PAGE, before=page[-1].version) if len(page) == _PAGE else []
 
     def find_release(self, model: str, content_digest: str) -> Release | None:
         """The newest release of the model with exactly that content."""
@@ -80,7 +91,13 @@ class Registry:
 
     def alias_history(self, model: str) -> list[AliasChange]:
         """Every move of every alias, newest first."""
-        return list(self._transport.call(wire.ALIAS_HISTORY, wire.OneModel(model=model)).changes)
+        page = self._transport.call(wire.ALIAS_HISTORY, wire.ListAliasChanges(model=model, limit=_PAGE))
+        changes = list(page.changes)
+        while page.next_before is not None:
+            request = wire.ListAliasChanges(model=model, before=page.next_before, limit=_PAGE)
+            page = self._transport.call(wire.ALIAS_HISTORY, request)
+            changes += page.changes
+        return changes
 
     def set_model_tag(self, model: str, key: str, value: str | None) -> None:
         """None removes the tag."""

@@ -6,7 +6,6 @@ from lockgate.client.transport import Transport
 from lockgate.errors import NotFound
 from lockgate.exchange import answers
 from lockgate.wire.mlflow import experiments, logged_models, registry, runs
-from lockgate.wire.mlflow.experiments import ViewType
 
 _RUNS_A_PAGE = 200
 _MODELS_A_PAGE = 50
@@ -42,13 +41,13 @@ class Endpoint:
         except NotFound:
             return None
 
-    def iter_runs(self, experiment_id: str, view: ViewType = "ALL") -> Iterator[tuple[runs.Run, ...]]:
+    def iter_runs(self, *experiment_ids: str) -> Iterator[tuple[runs.Run, ...]]:
         """Pages, oldest first: a parent comes before its children, and what is added meanwhile comes last."""
         token = ""
         while True:
             request = runs.SearchRuns(
-                experiment_ids=(experiment_id,),
-                run_view_type=view,
+                experiment_ids=experiment_ids,
+                run_view_type="ALL",
                 order_by=("attributes.start_time ASC",),
                 max_results=_RUNS_A_PAGE,
                 page_token=token,

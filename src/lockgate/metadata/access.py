@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from lockgate.entities import Grant
 from lockgate.errors import Conflict, Unavailable
 from lockgate.metadata.database import Tx, upsert
+from lockgate.metadata.driver import plain_rows
 from lockgate.metadata.schema import HEAD, VERSION
 from lockgate.metadata.tables import access_revision, grants, tokens, users
 
@@ -66,17 +67,21 @@ def read_directory(connection: Connection) -> Directory:
     """Users by name and tokens by id."""
     # first: what is changed while we read must be read again the next time
     revision = read_revision(connection)
+    # Plain rows: requests wait while Python builds this.
+    g, u, t = grants.c, users.c, tokens.c
     granted: dict[int, list[Grant]] = {}
-    for row in connection.execute(select(grants).order_by(grants.c.pattern)):
-        granted.setdefault(row.user_id, []).append(Grant(pattern=row.pattern, role=row.role))
+    for number, pattern, role in plain_rows(connection, select(g.user_id, g.pattern, g.role).order_by(g.pattern)):
+        granted.setdefault(number, []).append(Grant(pattern=pattern, role=role))
     names: dict[int, str] = {}
     found: dict[str, KnownUser] = {}
-    for row in connection.execute(select(users.c.user_id, users.c.name, users.c.password)):
-        names[row.user_id] = row.name
-        found[row.name] = KnownUser(row.name, row.password, tuple(granted.get(row.user_id, ())))
+    for number, name, password in plain_rows(connection, select(u.user_id, u.name, u.password)):
+        names[number] = name
+        found[name] = KnownUser(name, password, tuple(granted.get(number, ())))
     known = {
-        row.token_id: KnownToken(names[row.user_id], row.digest, row.expires_at)
-        for row in connection.execute(select(tokens))
+        token_id: KnownToken(names[number], digest, expires_at)
+        for token_id, number, digest, expires_at in plain_rows(
+            connection, select(t.token_id, t.user_id, t.digest, t.expires_at)
+        )
     }
     return Directory(revision, found, known)
 

@@ -6,7 +6,7 @@ asked for it (and not because a rollout ended) asks there first.
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from lockgate.entities import AliasChange
 from lockgate.errors import Conflict, InvalidInput, NotFound
@@ -96,11 +96,21 @@ def aliases_of_models(connection: Connection, names: Sequence[str]) -> dict[str,
     return pairs_of(connection, aliases, names)
 
 
-def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
-    """Every move of every alias of a model, newest first."""
+def alias_history(
+    connection: Connection, name: str, *, version: int | None = None, before: int | None = None, limit: int
+) -> tuple[tuple[AliasChange, ...], int | None]:
+    """Moves of all aliases of a model, newest first, and where the older ones begin: None where there are none.
+
+    `before` is what another call said of that. `version` asks only for the moves from and to it.
+    """
     t = alias_changes.c
     query = select(alias_changes).where(t.name == name).order_by(t.change_id.desc())
-    return tuple(
+    if version is not None:
+        query = query.where(or_(t.from_version == version, t.to_version == version))
+    if before is not None:
+        query = query.where(t.change_id < before)
+    rows = connection.execute(query.limit(limit + 1)).all()
+    changes = tuple(
         AliasChange(
             model=row.name,
             alias=row.alias,
@@ -110,8 +120,9 @@ def alias_history(connection: Connection, name: str) -> tuple[AliasChange, ...]:
             changed_by=row.changed_by,
             reason=row.reason,
         )
-        for row in connection.execute(query)
+        for row in rows[:limit]
     )
+    return changes, rows[limit - 1].change_id if len(rows) > limit else None
 
 
 def tell_alias(tx: Tx, name: str, alias: str, after: int | None) -> None:

@@ -1,6 +1,6 @@
 """History: every write that somebody may ask about appends one event in its own transaction, and tells webhooks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, insert, select
@@ -12,21 +12,19 @@ from lockgate.metadata.tables import events
 
 
 def append_event(tx: Tx, kind: str, subject: str, details: Mapping[str, Scalar] | None = None) -> None:
+    append_events(tx, kind, [subject], details)
+
+
+def append_events(tx: Tx, kind: str, subjects: Sequence[str], details: Mapping[str, Scalar] | None = None) -> None:
+    """The same of several, in their order."""
     # Decisions take turns, so events are numbered in the order they are committed in: whoever asks for what came after
     # the last one he knows misses none.
     assert tx.is_decision, kind
-    tx.connection.execute(
-        insert(events),
-        {
-            "kind": kind,
-            "subject": subject,
-            "at": tx.at,
-            "by": tx.by,
-            "details": msgspec.json.encode(details or {}).decode(),
-        },
-    )
+    said = {"kind": kind, "at": tx.at, "by": tx.by, "details": msgspec.json.encode(details or {}).decode()}
+    tx.connection.execute(insert(events), [{**said, "subject": subject} for subject in subjects])
     if kind in OWN_EVENTS:
-        enqueue(tx, kind, {"subject": subject, "by": tx.by, "details": dict(details or {})})
+        for subject in subjects:
+            enqueue(tx, kind, {"subject": subject, "by": tx.by, "details": dict(details or {})})
 
 
 def list_events(connection: Connection, *, after: int, limit: int) -> tuple[Event, ...]:

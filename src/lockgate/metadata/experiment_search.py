@@ -36,7 +36,8 @@ def search_experiments(
 
     Where `seen` is given, only names that fit one of its patterns are there, for the filter and for the token too.
     """
-    query = select(experiments).where(holds(parse_filter(filter_), _matches), fits_any(seen, experiments.c.name))
+    found = fits_any(connection, seen, experiments.c.name)
+    query = select(experiments).where(holds(parse_filter(filter_), _matches), found)
     if view != "ALL":
         query = query.where(experiments.c.lifecycle_stage == (ACTIVE if view == "ACTIVE_ONLY" else DELETED))
     stretch = Stretch(query, _sorts(order_by))

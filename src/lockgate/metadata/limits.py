@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from lockgate.errors import InvalidInput
+from lockgate.wire.operation import LONGEST_LIST
 
 KEY_LENGTH = 250
 USER_LENGTH = 256
@@ -81,9 +82,9 @@ def without_nul(text: str, path: str) -> str:
 
 
 def require_limit(limit: int) -> int:
-    """The length of a list. Raises InvalidInput for a negative one, which is an error or no limit to a database."""
-    if limit < 0:
-        raise InvalidInput(f"limit is {limit}, expected at least 0.")
+    """The length of a list. Raises InvalidInput for none, and for one that could fill the memory of a server."""
+    if not 1 <= limit <= LONGEST_LIST:
+        raise InvalidInput(f"limit is {limit}, expected 1 to {LONGEST_LIST}.")
     return limit
 
 

@@ -107,7 +107,8 @@ def models_of_run(connection: Connection, run_id: str, *, seen: Sequence[str] | 
     """Newest first; `seen`: only those in an experiment whose name fits one of its patterns."""
     t = logged_models.c
     query = select(logged_models).join(experiments, experiments.c.experiment_id == t.experiment_id)
-    query = query.where(t.source_run_id == run_id, t.lifecycle_stage == ACTIVE, fits_any(seen, experiments.c.name))
+    query = query.where(t.source_run_id == run_id, t.lifecycle_stage == ACTIVE)
+    query = query.where(fits_any(connection, seen, experiments.c.name))
     return connection.execute(query.order_by(t.created_at.desc(), t.model_id)).mappings().all()
 
 
@@ -137,7 +138,8 @@ def registrations_of(
 ) -> dict[str, list[tuple[str, int]]]:
     """(registered name, version) by model; `seen`: only names that fit one of its patterns."""
     t = model_versions.c
-    registered = select(t.model_id, t.name, t.version).where(t.model_id.in_(model_ids), fits_any(seen, t.name))
+    registered = select(t.model_id, t.name, t.version).where(t.model_id.in_(model_ids))
+    registered = registered.where(fits_any(connection, seen, t.name))
     found: dict[str, list[tuple[str, int]]] = {}
     for model_id, name, version in connection.execute(registered.order_by(t.name, t.version)):
         found.setdefault(model_id, []).append((name, version))

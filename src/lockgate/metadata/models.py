@@ -79,11 +79,19 @@ def get_model(connection: Connection, name: str) -> RowMapping:
     return row
 
 
-def list_models(connection: Connection, *, prefix: str = "", seen: Sequence[str] | None = None) -> Sequence[RowMapping]:
-    """By name; `team/` lists what is in that folder, and `seen` only what fits one of its patterns."""
+def list_models(
+    connection: Connection,
+    *,
+    prefix: str = "",
+    seen: Sequence[str] | None = None,
+    after: str = "",
+    limit: int | None = None,
+) -> Sequence[RowMapping]:
+    """By name, those after `after`; `team/` lists what is in that folder, `seen` only what fits one of its patterns."""
     t = registered_models.c
-    query = select(registered_models).where(fits_any([f"{prefix}*"], t.name), fits_any(seen, t.name))
-    return connection.execute(query.order_by(t.name)).mappings().all()
+    query = select(registered_models).where(fits_any(connection, [f"{prefix}*"], t.name), t.name > after)
+    query = query.where(fits_any(connection, seen, t.name))
+    return connection.execute(query.order_by(t.name).limit(limit)).mappings().all()
 
 
 def tags_of_models(connection: Connection, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -63,9 +63,14 @@ def count_purgeable(connection: Connection, *, before: int) -> Purge:
         _count(connection, runs, _purgeable_runs(before)),
         _count(connection, logged_models, _purgeable_models(before)),
         _count(connection, experiments, _empty_after(before)),
-        _count(connection, runs, and_(_old_runs(before), _is_source(runs)))
-        + _count(connection, logged_models, and_(_old_models(before), _is_source(logged_models))),
+        count_kept(connection, before=before),
     )
+
+
+def count_kept(connection: Connection, *, before: int) -> int:
+    """How many would go if no registered version came from them."""
+    of_runs = _count(connection, runs, and_(_old_runs(before), _is_source(runs)))
+    return of_runs + _count(connection, logged_models, and_(_old_models(before), _is_source(logged_models)))
 
 
 def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str]]:

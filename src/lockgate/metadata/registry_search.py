@@ -87,7 +87,7 @@ def search_models(
         return attribute(_with_slashes(comparison), of="registered models", texts=_MODEL_TEXTS, numbers=_MODEL_NUMBERS)
 
     sorts = _sorts(order_by, {**_MODEL_TEXTS, **_MODEL_NUMBERS}, of="orders of registered models")
-    query = select(registered_models).where(holds(tree, matches), fits_any(seen, registered_models.c.name))
+    query = select(registered_models).where(holds(tree, matches), fits_any(connection, seen, registered_models.c.name))
     if not asked:
         query = query.where(not_(_prompts(registered_model_tags).where(t.name == registered_models.c.name)))
     stretch = Stretch(query, (*sorts, Sort(registered_models.c.name, True, str)))
@@ -125,7 +125,7 @@ def search_versions(
         return attribute(found, of="model versions", texts=_VERSION_TEXTS, numbers=_VERSION_NUMBERS)
 
     sorts = _sorts(order_by, {**_VERSION_TEXTS, **_VERSION_NUMBERS}, of="orders of model versions")
-    query = select(model_versions).where(holds(tree, matches), fits_any(seen, v.name))
+    query = select(model_versions).where(holds(tree, matches), fits_any(connection, seen, v.name))
     if not asked:
         query = query.where(not_(_prompts(model_version_tags).where(t.name == v.name)))
     stretch = Stretch(

@@ -1,5 +1,7 @@
 """Releases: the record behind a version, written once in the transaction that makes the version."""
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import Connection, insert, select
 
@@ -10,7 +12,7 @@ from lockgate.metadata.events import append_event
 from lockgate.metadata.limits import require_times
 from lockgate.metadata.models import ensure_model
 from lockgate.metadata.tables import releases
-from lockgate.metadata.versions import create_version, get_version
+from lockgate.metadata.versions import create_version, get_version, is_among
 
 _decoder = msgspec.json.Decoder(Release)
 
@@ -59,11 +61,20 @@ def find_release_of(connection: Connection, name: str, version: int) -> Release 
     return None if record is None else _decoder.decode(record)
 
 
-def list_releases(connection: Connection, name: str, *, limit: int) -> tuple[Release, ...]:
-    """Newest first."""
+def list_releases(connection: Connection, name: str, *, before: int | None = None, limit: int) -> tuple[Release, ...]:
+    """Newest first, of those with a number below `before`."""
     t = releases.c
     query = select(t.record).where(t.name == name).order_by(t.version.desc()).limit(limit)
+    if before is not None:
+        query = query.where(t.version < before)
     return tuple(_decoder.decode(record) for record in connection.scalars(query))
+
+
+def releases_of_versions(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Release]:
+    """By (name, version)."""
+    t = releases.c
+    query = select(t.name, t.version, t.record).where(is_among(keys, t.name, t.version))
+    return {(name, version): _decoder.decode(record) for name, version, record in connection.execute(query)}
 
 
 def has_releases(connection: Connection, name: str) -> bool:

@@ -25,8 +25,8 @@ from lockgate.errors import Conflict, DataDamaged, InvalidInput
 from lockgate.metadata.database import DECISION, Database, Where, describe, open_engine, storage_errors
 from lockgate.metadata.tables import experiments, metadata, releases
 
-HEAD = "0008"
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # every revision, oldest first
+HEAD = "0009"
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")  # every revision, oldest first
 
 OURS = ("alembic_version", releases.name)  # among the tables of every database of Lockgate
 # Alembic's own table, as it makes it.

@@ -314,7 +314,7 @@ model_versions = Table(
     Column("source", Text, nullable=False),
     Column("run_id", String(32), nullable=False, index=True),
     Column("run_link", Text, nullable=False),
-    Column("model_id", String(40), nullable=False),
+    Column("model_id", String(40), nullable=False, index=True),
     Column("stage", String(20), nullable=False),
     Column("location", Text),  # where the files are, when `source` only names another version or a logged model
     PrimaryKeyConstraint("name", "version"),

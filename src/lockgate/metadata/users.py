@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from lockgate.entities import Grant, Role, User
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
@@ -11,6 +11,7 @@ from lockgate.metadata.database import Tx, upsert
 from lockgate.metadata.tables import grants, users
 
 _MAX_NAME = 256
+MOST_GRANTS = 10_000  # of one user: all are gone through at every request
 
 
 def add_user(tx: Tx, name: str, *, password: str, granted: Sequence[Grant]) -> User:
@@ -27,6 +28,7 @@ def add_user(tx: Tx, name: str, *, password: str, granted: Sequence[Grant]) -> U
     number = _row(tx.connection, name).user_id
     for grant in granted:
         _grant(tx, number, grant)
+    _require_few_grants(tx, number, name)
     record_change(tx)
     return get_user(tx.connection, name)
 
@@ -61,7 +63,9 @@ def set_password(tx: Tx, name: str, password: str) -> None:
 
 def grant(tx: Tx, name: str, given: Grant) -> User:
     """The user with the role, which replaces the one on the same pattern. Raises NotFound, InvalidInput, Conflict."""
-    _grant(tx, _row(tx.connection, name).user_id, given)
+    number = _row(tx.connection, name).user_id
+    _grant(tx, number, given)
+    _require_few_grants(tx, number, name)
     record_change(tx)
     return get_user(tx.connection, name)
 
@@ -78,7 +82,7 @@ def revoke(tx: Tx, name: str, pattern: str) -> User:
 
 
 def _grant(tx: Tx, number: int, given: Grant) -> None:
-    if not given.pattern or len(given.pattern) > _MAX_NAME or "*" in given.pattern[:-1]:
+    if not given.pattern or len(given.pattern) > _MAX_NAME or "*" in given.pattern[:-1] or "\0" in given.pattern:
         raise InvalidInput(
             f"{given.pattern!r} is no pattern of names: write one name, the beginning of names and `*`, or `*`."
         )
@@ -88,6 +92,15 @@ def _grant(tx: Tx, number: int, given: Grant) -> None:
         .values(user_id=number, pattern=given.pattern, role=role)
         .on_conflict_do_update(index_elements=["user_id", "pattern"], set_={"role": role})
     )
+
+
+def _require_few_grants(tx: Tx, number: int, name: str) -> None:
+    count = tx.connection.scalar(select(func.count()).select_from(grants).where(grants.c.user_id == number)) or 0
+    if count > MOST_GRANTS:
+        raise InvalidInput(
+            f"{name!r} would have roles on {count:,} patterns; a user has at most {MOST_GRANTS:,}.",
+            hint="grant a role on all names that begin alike, as team/*",
+        )
 
 
 def _find(connection: Connection, name: str) -> Row[tuple[object, ...]] | None:

@@ -20,11 +20,11 @@ from sqlalchemy import (
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.events import append_event
+from lockgate.metadata.events import append_event, append_events
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, VERSION_LENGTHS, require_text
 from lockgate.metadata.models import PROMPT_MARKS, is_prompt, marks_prompt, next_version, touch_model
 from lockgate.metadata.outbox import enqueue
-from lockgate.metadata.tables import aliases, model_version_tags, model_versions
+from lockgate.metadata.tables import aliases, model_version_tags, model_versions, registered_models
 from lockgate.metadata.tags import require_valid_tag
 
 PROMPT_TEXT_TAG = "mlflow.prompt.text"
@@ -99,10 +99,26 @@ def get_version(connection: Connection, name: str, version: int) -> RowMapping:
     return row
 
 
-def list_versions(connection: Connection, name: str, *, limit: int) -> Sequence[RowMapping]:
-    """Newest first."""
+def list_versions(connection: Connection, name: str, *, before: int | None = None, limit: int) -> Sequence[RowMapping]:
+    """Newest first, of those with a number below `before`."""
     t = model_versions.c
     query = select(model_versions).where(t.name == name).order_by(t.version.desc()).limit(limit)
+    if before is not None:
+        query = query.where(t.version < before)
+    return connection.execute(query).mappings().all()
+
+
+def newest_of_each(connection: Connection, names: Sequence[str], *, limit: int) -> Sequence[RowMapping]:
+    """The newest versions of each of the models, newest first."""
+    t, of_model = model_versions.c, model_versions.alias("of_model")
+    # Of a model with thousands of versions only the last entries of an index are read.
+    oldest = select(of_model.c.version).where(of_model.c.name == registered_models.c.name)
+    oldest = oldest.order_by(of_model.c.version.desc()).offset(limit - 1).limit(1)
+    is_new = t.version >= func.coalesce(oldest.scalar_subquery(), 0)
+    query = select(model_versions).where(
+        t.name == registered_models.c.name, registered_models.c.name.in_(names), is_new
+    )
+    query = query.order_by(t.name, t.version.desc())
     return connection.execute(query).mappings().all()
 
 
@@ -140,7 +156,7 @@ def tags_of_versions(
 ) -> dict[tuple[str, int], list[tuple[str, str]]]:
     """(key, value) by (name, version)."""
     t = model_version_tags.c
-    query = select(t.name, t.version, t.key, t.value).where(_is_among(keys, t.name, t.version)).order_by(t.key)
+    query = select(t.name, t.version, t.key, t.value).where(is_among(keys, t.name, t.version)).order_by(t.key)
     found: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for name, version, key, value in connection.execute(query):
         found.setdefault((name, version), []).append((key, value))
@@ -150,14 +166,14 @@ def tags_of_versions(
 def aliases_of_versions(connection: Connection, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[str]]:
     """Aliases by (name, version)."""
     t = aliases.c
-    query = select(t.name, t.version, t.alias).where(_is_among(keys, t.name, t.version)).order_by(t.alias)
+    query = select(t.name, t.version, t.alias).where(is_among(keys, t.name, t.version)).order_by(t.alias)
     found: dict[tuple[str, int], list[str]] = {}
     for name, version, alias in connection.execute(query):
         found.setdefault((name, version), []).append(alias)
     return found
 
 
-def _is_among(
+def is_among(
     keys: Sequence[tuple[str, int]], name: ColumnElement[str], version: ColumnElement[int]
 ) -> ColumnElement[bool]:
     """All keys in one parameter: of one each, PostgreSQL runs out of stack and SQLite reads the table whole.
@@ -197,9 +213,11 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
         if stage not in ("Staging", "Production"):
             raise InvalidInput(f"archive_existing_versions goes with Staging or Production, not {stage!r}.")
         t = model_versions.c
-        others = select(t.version).where(t.name == name, t.stage == stage, t.version != version).order_by(t.version)
-        for other in tx.connection.scalars(others).all():
-            set_stage(tx, name, other, "Archived")
+        others = (t.name == name, t.stage == stage, t.version != version)
+        archived = tx.connection.scalars(select(t.version).where(*others).order_by(t.version)).all()
+        if archived:  # there may be very many: one statement each for all of them
+            tx.connection.execute(update(model_versions).where(*others).values(updated_at=tx.at, stage="Archived"))
+            append_events(tx, "version.staged", [f"{name}@{other}" for other in archived], {"stage": "Archived"})
     set_stage(tx, name, version, stage)
 
 

@@ -3,7 +3,7 @@
 import re
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, tuple_
 
 from lockgate.entities import MonitorWindow, Scalar
 from lockgate.errors import Conflict, InvalidInput, NotFound
@@ -59,11 +59,14 @@ def get_window(connection: Connection, window_id: str) -> MonitorWindow:
 
 
 def list_windows(
-    connection: Connection, model: str, environment: str | None, *, limit: int
+    connection: Connection, model: str, environment: str | None, *, before: str | None = None, limit: int
 ) -> tuple[MonitorWindow, ...]:
-    """Newest first, of one environment or of all."""
+    """Newest first, of one environment or of all; those that come after the window `before`. Raises NotFound for it."""
     t = monitor_windows.c
     query = select(t.record).where(t.model == model)
+    if before is not None:
+        last = get_window(connection, before)
+        query = query.where(tuple_(t.end_at, t.window_id) < (last.end_at, last.window_id))
     if environment is not None:
         query = query.where(t.environment == environment)
     query = query.order_by(t.end_at.desc(), t.window_id.desc()).limit(limit)

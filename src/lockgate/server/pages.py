@@ -1,7 +1,7 @@
 """The pages: one read transaction of records each, handed to `ui/`, which turns them into HTML."""
 
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from sqlalchemy import Connection
@@ -10,8 +10,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lockgate.data.profile import Profile, decode_profile
+from lockgate.entities import Release
 from lockgate.errors import InvalidInput, LockgateError, NotFound, Unavailable
 from lockgate.metadata import alerts, aliases, approvals, events, models, releases, rollouts, traffic, versions, windows
+from lockgate.metadata.limits import without_nul
 from lockgate.server.admitted import admitted, require_for
 from lockgate.server.context import Context
 from lockgate.server.needs import Need, viewer
@@ -22,8 +24,12 @@ from lockgate.ui.monitor_page import render_monitor
 from lockgate.ui.overview_page import EnvironmentCard, ModelCard, Overview, render_overview
 from lockgate.ui.problem_page import render_problem
 from lockgate.ui.release_page import render_release
+from lockgate.wire.registry import VersionSummary
 
+_MODELS = 100
+_ENVIRONMENTS = 100
 _VERSIONS = 12
+_MOVES = 100
 _EVENTS = 20
 _WINDOWS = 24
 # A report is made by this installation, but it shows names that others chose.
@@ -71,10 +77,19 @@ def _answer(page: Page, need: Need, request: Request) -> Response:
 
 
 def overview(context: Context, request: Request) -> Response:
-    """All models and environments."""
+    """The models by name, those whose name begins with `prefix`, so many after the model `after`; the environments."""
+    prefix, after = (without_nul(request.query_params.get(name, ""), name) for name in ("prefix", "after"))
     with context.read() as connection:
+        found = models.list_models(connection, prefix=prefix, after=after, limit=_MODELS + 1)
+        names = [row["name"] for row in found[:_MODELS]]
+        served = traffic.list_traffic(connection)
+        newest = sorted(served, key=lambda split: split.changed_at, reverse=True)
         page = Overview(
-            models=tuple(_model_card(connection, row["name"]) for row in models.list_models(connection)),
+            models=_model_cards(connection, names),
+            prefix=prefix,
+            after=after,
+            next_after=names[-1] if len(found) > _MODELS else None,
+            more_environments=max(0, len(served) - _ENVIRONMENTS),
             environments=tuple(
                 EnvironmentCard(
                     model=split.model,
@@ -85,7 +100,7 @@ def overview(context: Context, request: Request) -> Response:
                     ),
                     window=next(iter(windows.list_windows(connection, split.model, split.environment, limit=1)), None),
                 )
-                for split in traffic.list_traffic(connection)
+                for split in (served if len(served) <= _ENVIRONMENTS else newest[:_ENVIRONMENTS])
             ),
             alerts=alerts.list_alerts(connection, model=None, open_only=True),
             events=events.newest_events(connection, limit=_EVENTS),
@@ -101,8 +116,8 @@ def release(context: Context, request: Request) -> Response:
         known = summarize(connection, [versions.get_version(connection, model, version)])[0]
         found = releases.find_release_of(connection, model, version)
         said = approvals.list_approvals(connection, model, version, None)
-        history = aliases.alias_history(connection, model)
-    return HTMLResponse(render_release(known, found, approvals=said, history=history))
+        moves, older = aliases.alias_history(connection, model, version=version, limit=_MOVES)
+    return HTMLResponse(render_release(known, found, approvals=said, moves=moves, has_older=older is not None))
 
 
 def monitor(context: Context, request: Request) -> Response:
@@ -140,12 +155,17 @@ def report_file(context: Context, request: Request) -> Response:
     return Response(context.store.get_bytes(digest), media_type=kind)
 
 
-def _model_card(connection: Connection, name: str) -> ModelCard:
-    return ModelCard(
-        name=name,
-        versions=summarize(connection, versions.list_versions(connection, name, limit=_VERSIONS)),
-        releases={found.version: found for found in releases.list_releases(connection, name, limit=_VERSIONS)},
-    )
+def _model_cards(connection: Connection, names: Sequence[str]) -> tuple[ModelCard, ...]:
+    """In their order. Asks as often for many as for one."""
+    shown = summarize(connection, versions.newest_of_each(connection, names, limit=_VERSIONS))
+    released = releases.releases_of_versions(connection, [(item.model, item.version) for item in shown])
+    versions_of: dict[str, list[VersionSummary]] = {name: [] for name in names}
+    releases_of: dict[str, dict[int, Release]] = {name: {} for name in names}
+    for item in shown:
+        versions_of[item.model].append(item)
+    for (name, version), made in released.items():
+        releases_of[name][version] = made
+    return tuple(ModelCard(name=name, versions=tuple(versions_of[name]), releases=releases_of[name]) for name in names)
 
 
 def _profile(context: Context, digest: str | None) -> Profile | None:

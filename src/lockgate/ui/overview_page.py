@@ -24,10 +24,18 @@ class EnvironmentCard(Record, frozen=True, kw_only=True):
 
 
 class Overview(Record, frozen=True, kw_only=True):
-    """Everything that the page shows."""
+    """Everything that the page shows.
+
+    The models are those whose name begins with `prefix` and comes after `after`; more come after `next_after`, None
+    where these are the last. `more_environments` counts those whose traffic changed before that of all shown here.
+    """
 
     models: tuple[ModelCard, ...]
+    prefix: str = ""
+    after: str = ""
+    next_after: str | None = None
     environments: tuple[EnvironmentCard, ...]
+    more_environments: int = 0
     alerts: tuple[Alert, ...]
     events: tuple[Event, ...]
     at: int

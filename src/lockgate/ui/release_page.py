@@ -10,10 +10,10 @@ def render_release(
     release: Release | None,
     *,
     approvals: tuple[Approval, ...],
-    history: tuple[AliasChange, ...],
+    moves: tuple[AliasChange, ...],
+    has_older: bool = False,
 ) -> str:
-    """`release` None: the version came from outside. Of `history`, the model's, the moves that touch it are shown."""
-    moves = [change for change in history if version.version in (change.from_version, change.to_version)]
+    """`release` None: the version came from outside. `moves` are those from and to it, and there may be older ones."""
     return render(
         "release.html.j2",
         title=f"{version.model} version {version.version}",
@@ -21,5 +21,6 @@ def render_release(
         release=release,
         approvals=approvals,
         moves=moves,
+        has_older=has_older,
         how_to_release=HOW_TO_RELEASE,
     )

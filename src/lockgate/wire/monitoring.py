@@ -13,10 +13,14 @@ class WindowMessage(Message, frozen=True, kw_only=True):
 
 
 class ListWindows(Message, frozen=True, kw_only=True):
-    """`environment` None: of all, also of those that lockgate.yaml no longer names."""
+    """Newest first. `environment` None: of all, also of those that lockgate.yaml no longer names.
+
+    `before` is the id of a window: those that come after it in this list.
+    """
 
     model: str
     environment: str | None = None
+    before: str | None = None
     limit: int = 50
 
 

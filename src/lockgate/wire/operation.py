@@ -19,6 +19,7 @@ Method = Literal["GET", "POST", "PATCH", "DELETE"]
 OWN_PREFIX = "/api/lockgate/1"
 MLFLOW_PREFIX = "/api/2.0/mlflow"
 MLFLOW_UI_PREFIX = "/ajax-api/2.0/mlflow"
+LONGEST_LIST = 10_000  # of what is in one answer; whoever wants more goes on from there
 
 _IN_PATH = re.compile(r"{(\w+)(?::path)?}")
 

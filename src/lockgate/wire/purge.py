@@ -11,10 +11,10 @@ class Purge(Message, frozen=True, kw_only=True):
 
 
 class Purged(Message, frozen=True, kw_only=True, omit_defaults=False):
-    """One call deletes a limited number: `more` says that another one would find something to do.
+    """One call deletes a limited number: `more` says that another one may find something to do.
 
-    `kept` counts runs and logged models that registered versions were made from; `elsewhere` names folders that
-    Lockgate does not keep and so leaves alone.
+    `kept` counts runs and logged models that registered versions were made from, in a dry run and where there is no
+    more to do; `elsewhere` names folders that Lockgate does not keep and so leaves alone.
     """
 
     runs: int

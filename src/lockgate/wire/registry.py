@@ -3,7 +3,7 @@
 from msgspec import field
 
 from lockgate.entities import AliasChange, Approval, Release
-from lockgate.wire.operation import Empty, Message, own
+from lockgate.wire.operation import LONGEST_LIST, Empty, Message, own
 
 
 class ModelSummary(Message, frozen=True, kw_only=True):
@@ -52,7 +52,10 @@ class ModelList(Message, frozen=True, kw_only=True):
 
 
 class ListVersions(Message, frozen=True, kw_only=True):
+    """Newest first: those with a number below `before`."""
+
     model: str
+    before: int | None = None
     limit: int = 100
 
 
@@ -65,7 +68,10 @@ class ReleaseMessage(Message, frozen=True, kw_only=True):
 
 
 class ListReleases(Message, frozen=True, kw_only=True):
+    """Newest first: those with a number below `before`."""
+
     model: str
+    before: int | None = None
     limit: int = 100
 
 
@@ -110,8 +116,19 @@ class AliasMap(Message, frozen=True, kw_only=True):
     aliases: dict[str, int] = field(default_factory=dict)
 
 
+class ListAliasChanges(Message, frozen=True, kw_only=True):
+    """Newest first. `before` is `next_before` of the answer that had the newer ones."""
+
+    model: str
+    before: int | None = None
+    limit: int = LONGEST_LIST
+
+
 class AliasHistory(Message, frozen=True, kw_only=True):
+    """`next_before` None: there are no older ones."""
+
     changes: tuple[AliasChange, ...] = ()
+    next_before: int | None = None
 
 
 class SetTag(Message, frozen=True, kw_only=True):
@@ -158,7 +175,7 @@ DECLARE_ENVIRONMENTS = own("registry", "declare_environments", DeclareEnvironmen
 SET_ALIAS = own("registry", "set_alias", SetAlias, Empty)
 DELETE_ALIAS = own("registry", "delete_alias", DeleteAlias, Empty)
 LIST_ALIASES = own("registry", "list_aliases", OneModel, AliasMap, method="GET")
-ALIAS_HISTORY = own("registry", "alias_history", OneModel, AliasHistory, method="GET")
+ALIAS_HISTORY = own("registry", "alias_history", ListAliasChanges, AliasHistory, method="GET")
 SET_TAG = own("registry", "set_tag", SetTag, Empty)
 SET_DESCRIPTION = own("registry", "set_description", SetDescription, Empty)
 APPROVE = own("registry", "approve", ApprovalMessage, ApprovalMessage)

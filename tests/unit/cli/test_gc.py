@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,9 @@ from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
 from lockgate.errors import InvalidInput, LockgateError
+from lockgate.exchange.answers import SEARCH_RUNS
 from lockgate.wire.mlflow import experiments, logged_models, runs
+from lockgate.wire.operation import Operation
 
 DAY_S = 86_400
 
@@ -91,6 +94,24 @@ def test_content_that_deleted_runs_name_is_kept_until_they_can_no_longer_be_rest
     assert json.loads(call(app, "--json"))["content"]["deleted"] == names[2:]
     app.clock.sleep(2 * DAY_S)
     assert sorted(json.loads(call(app, "--deleted-before", "1", "--json"))["content"]["deleted"]) == sorted(names[:2])
+
+
+def test_runs_of_many_experiments_are_asked_for_with_few_searches(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [old_content(app, b"%d" % i) for i in range(120)]
+    app.client.tracking.ensure_experiment("churn")
+    for i, digest in enumerate(names):
+        number = app.client.tracking.ensure_experiment(f"e{i}")
+        app.client.tracking.create_run(number, tags={"lockgate.code.diff": digest})
+    asked = []
+    call_one = app.client.transport.call
+
+    def call_and_count(operation: Operation[Any, Any], request: object) -> object:
+        asked.append(operation.name)
+        return call_one(operation, request)
+
+    monkeypatch.setattr(app.client.transport, "call", call_and_count)
+    assert json.loads(call(app, "--json"))["content"]["deleted"] == []
+    assert asked.count(SEARCH_RUNS.name) == 2
 
 
 def test_content_that_windows_name_is_kept_whatever_became_of_their_environment(app: App, make_window) -> None:

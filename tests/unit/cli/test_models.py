@@ -56,6 +56,11 @@ def test_models_are_listed_with_their_aliases(app: App) -> None:
     assert json.loads(call(app, "--json"))[0]["aliases"] == {"champion": 1}
 
 
+def test_description_in_brackets_is_printed_as_it_is(app: App) -> None:
+    call(app, "describe", "churn", "[draft] :bug: [/end]")
+    assert "[draft] :bug: [/end]" in call(app)
+
+
 def test_models_are_listed_by_folder(app: App) -> None:
     for name in ("team/churn", "team/fraud"):
         app.client.registry.ensure_model(name)

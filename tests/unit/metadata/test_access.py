@@ -3,14 +3,15 @@
 import threading
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from lockgate.entities import Grant
-from lockgate.errors import Conflict, Unavailable
+from lockgate.errors import Conflict, InvalidInput, Unavailable
 from lockgate.metadata import access, tokens, users
 from lockgate.metadata.audit import append_audit, list_audit
 from lockgate.metadata.database import Database, repeat_when_raced
 from lockgate.metadata.schema import HEAD, VERSION
+from lockgate.metadata.tables import grants
 
 ADMIN = Grant(pattern="*", role="admin")
 DAY_MS = 86_400_000
@@ -54,6 +55,25 @@ def test_revision_counts_every_change_and_nothing_else(database: Database, write
     with pytest.raises(Conflict), write() as tx:
         users.add_user(tx, "bob", password="", granted=[])
     assert revision() == len(changes)
+
+
+def test_user_has_roles_on_so_many_patterns_and_no_more(database: Database, write) -> None:
+    with write() as tx:
+        users.add_user(tx, "ada", password="", granted=[ADMIN])
+        bob = users.add_user(tx, "bob", password="", granted=[])
+        rows = [{"user_id": bob.number, "pattern": f"p{n}", "role": "viewer"} for n in range(users.MOST_GRANTS - 1)]
+        tx.connection.execute(insert(grants), rows)
+        users.grant(tx, "bob", Grant(pattern="last", role="viewer"))
+    with pytest.raises(InvalidInput, match="'bob' would have roles on 10,001 patterns"), write() as tx:
+        users.grant(tx, "bob", Grant(pattern="more", role="viewer"))
+    with write() as tx:
+        bob = users.grant(tx, "bob", Grant(pattern="last", role="admin"))
+    assert (len(bob.grants), {grant.pattern: grant.role for grant in bob.grants}["last"]) == (10_000, "admin")
+
+
+def test_pattern_with_a_nul_is_refused(write) -> None:
+    with write() as tx, pytest.raises(InvalidInput, match="is no pattern of names"):
+        users.add_user(tx, "ada", password="", granted=[ADMIN, Grant(pattern="a\0*", role="viewer")])
 
 
 def test_database_that_was_migrated_meanwhile_is_refused(write) -> None:

@@ -1,7 +1,7 @@
 import threading
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from lockgate.metadata import logged_models
 from lockgate.metadata.database import Database
@@ -125,6 +125,24 @@ def test_restored_run_is_safe(deleted: Database) -> None:
 
 def test_a_call_deletes_no_more_than_its_limit(deleted: Database) -> None:
     assert [purged(deleted, 1000, limit=1).runs for _ in range(3)] == [1, 1, 0]
+
+
+def test_what_versions_were_made_from_is_found_without_reading_all_versions(deleted: Database) -> None:
+    if deleted.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
+    said: list[tuple[str, object]] = []
+    event.listen(deleted.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+    counted(deleted, 50)
+    purged(deleted, 50)
+    with deleted.read() as connection:
+        logged_models.registrations_of(connection, ["m-0"])
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        of_versions = [(text, values) for text, values in said if "FROM model_versions" in text]
+        plans = [row[3] for text, values in of_versions for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    for column in ("run_id", "model_id"):
+        assert [step for step in plans if step.endswith(f"INDEX ix_model_versions_{column} ({column}=?)")] != []
+    assert [step for step in plans if step.startswith("SCAN model_versions")] == []
 
 
 def test_experiment_goes_when_nothing_is_left_in_it(database: Database) -> None:

@@ -5,18 +5,20 @@ from pathlib import Path
 import httpx
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.errors import NotFound, Unavailable
 from lockgate.metadata.tables import datasets
+from lockgate.metadata.versions import create_version
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.open import open_artifacts
 from lockgate.server.context import Context
 from lockgate.server.files import begin_upload
 from lockgate.server.local import LocalTransport
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
+from lockgate.wire.purge import PURGE, Purge
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,25 @@ def test_audit_tells_how_much_and_which_runs_were_deleted_for_good(context: Cont
         {"folders": 1},
         {"runs": 2, "logged_models": 0, "experiments": 0, "run_ids": " ".join(sorted(run_ids))},
     ]
+
+
+def test_what_is_kept_is_counted_once_and_not_by_every_call_that_leaves_more_to_do(context: Context) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    run_ids = [client.tracking.create_run("0") for _ in range(52)]
+    client.registry.ensure_model("churn")
+    with context.write() as tx:
+        create_version(tx, "churn", source=f"runs:/{run_ids[0]}/model", run_id=run_ids[0])
+    for run_id in run_ids:
+        client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+    dry = client.tracking.purge(before_ms=2**62, dry_run=True)
+    assert (dry.runs, dry.kept, dry.more) == (51, 1, False)
+    said: list[str] = []
+    event.listen(context.database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    first = client.transport.call(PURGE, Purge(before=2**62))
+    assert (first.runs, first.kept, first.more) == (50, 0, True)
+    assert [text for text in said if "count(" in text] == []
+    last = client.transport.call(PURGE, Purge(before=2**62))
+    assert (last.runs, last.kept, last.more) == (1, 1, False)
 
 
 @pytest.mark.parametrize("inside", ["", "/y", "//y/z"])

@@ -163,7 +163,7 @@ def test_time_that_no_calendar_has_takes_no_page_away() -> None:
     alert = Alert(alert_id="1", model="churn", environment="production", kind="drift", summary="s", opened_at=late)
     for page in (
         render_overview(Overview(models=(), environments=(), alerts=(alert,), events=(), at=AT)),
-        render_release(version(), release(created_at=late), approvals=(), history=()),
+        render_release(version(), release(created_at=late), approvals=(), moves=()),
         render_monitor(window(start_at=late), reference=None, current=None),
     ):
         assert str(late) in page
@@ -174,27 +174,34 @@ def test_an_empty_installation_says_what_to_do_first() -> None:
     assert "lockgate run" in page
 
 
-def test_release_page_shows_lineage_verdict_approvals_and_only_its_own_alias_moves() -> None:
-    moves = (
-        AliasChange(
-            model="churn", alias="challenger", from_version=None, to_version=3, changed_at=AT, changed_by="ada"
-        ),
-        AliasChange(model="churn", alias="champion", from_version=1, to_version=2, changed_at=AT, changed_by="eve"),
+def test_links_and_field_of_many_models_hold_what_people_wrote_as_text() -> None:
+    page = render_overview(
+        Overview(
+            models=(), prefix=HOSTILE, after=HOSTILE, next_after='a&b"', environments=(), alerts=(), events=(), at=AT
+        )
+    )
+    assert HOSTILE not in page
+    assert "&amp;after=a%26b%22" in page
+    assert "No model of that name" in page and "lockgate run" not in page
+
+
+def test_release_page_shows_lineage_verdict_approvals_and_alias_moves() -> None:
+    move = AliasChange(
+        model="churn", alias="challenger", from_version=None, to_version=3, changed_at=AT, changed_by="ada"
     )
     approval = Approval(
         model="churn", version=3, environment="production", approver="bob", approved_at=AT, comment=HOSTILE
     )
-    page = render_release(version(), release(), approvals=(approval,), history=moves)
-    for text in ("c" * 40, "d" * 16, "compared with version 2", "refused", "bob", "ada"):
+    page = render_release(version(), release(), approvals=(approval,), moves=(move,))
+    for text in ("c" * 40, "d" * 16, "compared with version 2", "refused", "bob", "challenger"):
         assert text in page
-    assert "eve" not in page
     assert HOSTILE not in page
 
 
 def test_page_of_a_version_from_outside_says_where_it_is_from_and_how_to_get_a_release() -> None:
     registered = version(source="s3://bucket/x", run_id="f" * 32, tags={"note": HOSTILE})
     move = AliasChange(model="churn", alias="best", from_version=1, to_version=3, changed_at=AT, changed_by="ada")
-    page = render_release(registered, None, approvals=(), history=(move,))
+    page = render_release(registered, None, approvals=(), moves=(move,))
     for text in ("s3://bucket/x", "f" * 32, "note", "best", "it has no release record", "lockgate run judges"):
         assert text in page
     assert HOSTILE not in page

@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from lockgate.entities import Grant
 from lockgate.errors import Conflict, InvalidInput, PermissionDenied
 from lockgate.metadata import audit, tokens, users
+from lockgate.metadata.limits import require_limit
 from lockgate.server.act import tell_also
 from lockgate.server.bearer import new_token
 from lockgate.server.context import AnyRoute, Context, Route
@@ -13,8 +14,6 @@ from lockgate.server.passwords import hash_password, verify_password
 from lockgate.server.subjects import of_model
 from lockgate.wire import access as wire
 from lockgate.wire.operation import Empty
-
-_MAX_AUDIT = 10_000
 
 
 def who_am_i(ctx: Context, request: Empty) -> wire.WhoAmI:
@@ -93,12 +92,9 @@ def revoke_token(ctx: Context, request: wire.OneToken) -> Empty:
 
 
 def list_audit(ctx: Context, request: wire.ListAudit) -> wire.AuditList:
-    if not 1 <= request.limit <= _MAX_AUDIT:
-        raise InvalidInput(f"limit is {request.limit}, expected 1 to {_MAX_AUDIT}.")
+    limit = require_limit(request.limit)
     with ctx.read() as connection:
-        found = audit.list_audit(
-            connection, since=request.since, subject=request.model, by=request.user, limit=request.limit
-        )
+        found = audit.list_audit(connection, since=request.since, subject=request.model, by=request.user, limit=limit)
         return wire.AuditList(entries=found)
 
 

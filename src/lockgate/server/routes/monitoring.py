@@ -19,7 +19,7 @@ def record_window(ctx: Context, request: wire.WindowMessage) -> wire.WindowMessa
 def list_windows(ctx: Context, request: wire.ListWindows) -> wire.WindowList:
     with ctx.read() as connection:
         limit = require_limit(request.limit)
-        found = windows.list_windows(connection, request.model, request.environment, limit=limit)
+        found = windows.list_windows(connection, request.model, request.environment, before=request.before, limit=limit)
         return wire.WindowList(windows=found)
 
 

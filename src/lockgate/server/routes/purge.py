@@ -18,11 +18,9 @@ _ROWS, _FOLDERS, _FOLDERS_S = 50, 200, 20.0
 
 def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
     with ctx.read() as connection:
-        found = rows.count_purgeable(connection, before=request.before)
-        if any(found[:3]) or rows.list_doomed(connection, limit=1):
-            _require_files(ctx, connection)
-    if request.dry_run:
-        return wire.Purged(**found._asdict())
+        _require_files(ctx, connection, before=request.before)
+        if request.dry_run:
+            return wire.Purged(**rows.count_purgeable(connection, before=request.before)._asdict())
     assert ctx.act is not None
     ctx.act.is_decision = True  # whatever transaction comes first
     # First those of an earlier call: no more rows go while their folders cannot.
@@ -33,26 +31,29 @@ def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
         ctx.act.found = {**counts, "run_ids": " ".join(run_ids)}
     more_folders, more_elsewhere = _delete_folders(ctx)
     with ctx.read() as connection:
-        left = rows.count_purgeable(connection, before=request.before)
-        more = any(left[:3]) or bool(rows.list_doomed(connection, limit=1))
+        more = _ROWS in done or bool(rows.list_doomed(connection, limit=1))
+        # By the last call alone: a call is to cost what it deletes, and not what is left.
+        kept = 0 if more else rows.count_kept(connection, before=request.before)
     return wire.Purged(
         runs=done.runs,
         logged_models=done.logged_models,
         experiments=done.experiments,
-        kept=left.kept,
+        kept=kept,
         folders=folders + more_folders,
         elsewhere=elsewhere + more_elsewhere,
         more=more,
     )
 
 
-def _require_files(ctx: Context, connection: Connection) -> None:
+def _require_files(ctx: Context, connection: Connection, *, before: int) -> None:
     """Raises InvalidInput where files were uploaded and their folder is not there, so that it cannot be the right one.
 
     The records would go and the files stay for ever. The first upload makes the folder, and nothing of ours deletes it.
     """
     store = ctx.artifacts
-    if isinstance(store, ArtifactFolder) and not store.root.is_dir() and has_been_done(connection, UPLOAD):
+    if not isinstance(store, ArtifactFolder) or store.root.is_dir() or not has_been_done(connection, UPLOAD):
+        return
+    if any(rows.count_purgeable(connection, before=before)[:3]) or rows.list_doomed(connection, limit=1):
         raise InvalidInput(
             f"files of runs were uploaded, but there is no folder {store.root}: they would stay for ever.",
             hint="set LOCKGATE_ARTIFACTS as the server has it, or ask the server: lockgate --uri ADDRESS gc "

@@ -45,7 +45,8 @@ def get_version(ctx: Context, request: wire.OneVersion) -> wire.VersionSummary:
 
 def list_versions(ctx: Context, request: wire.ListVersions) -> wire.VersionList:
     with ctx.read() as connection:
-        rows = versions.list_versions(connection, request.model, limit=require_limit(request.limit))
+        limit = require_limit(request.limit)
+        rows = versions.list_versions(connection, request.model, before=request.before, limit=limit)
         return wire.VersionList(versions=summarize(connection, rows))
 
 
@@ -66,7 +67,8 @@ def get_release(ctx: Context, request: wire.OneVersion) -> wire.ReleaseMessage:
 
 def list_releases(ctx: Context, request: wire.ListReleases) -> wire.ReleaseList:
     with ctx.read() as connection:
-        found = releases.list_releases(connection, request.model, limit=require_limit(request.limit))
+        limit = require_limit(request.limit)
+        found = releases.list_releases(connection, request.model, before=request.before, limit=limit)
         return wire.ReleaseList(releases=found)
 
 
@@ -106,9 +108,11 @@ def list_aliases(ctx: Context, request: wire.OneModel) -> wire.AliasMap:
         return wire.AliasMap(aliases=aliases.list_aliases(connection, request.model))
 
 
-def alias_history(ctx: Context, request: wire.OneModel) -> wire.AliasHistory:
+def alias_history(ctx: Context, request: wire.ListAliasChanges) -> wire.AliasHistory:
+    limit = require_limit(request.limit)
     with ctx.read() as connection:
-        return wire.AliasHistory(changes=aliases.alias_history(connection, request.model))
+        changes, older = aliases.alias_history(connection, request.model, before=request.before, limit=limit)
+        return wire.AliasHistory(changes=changes, next_before=older)
 
 
 def set_tag(ctx: Context, request: wire.SetTag) -> Empty:
@@ -133,9 +137,9 @@ def set_description(ctx: Context, request: wire.SetDescription) -> Empty:
 
 def approve(ctx: Context, request: wire.ApprovalMessage) -> wire.ApprovalMessage:
     approval = replace(request.approval, approver=ctx.caller.author(request.approval.approver))
-    if ctx.caller.is_authenticated:
-        approval = replace(approval, approved_at=ctx.clock.now_ms())
     with ctx.write() as tx:
+        if ctx.caller.is_authenticated:
+            approval = replace(approval, approved_at=tx.at)
         return wire.ApprovalMessage(approval=approvals.approve(tx, approval))
 
 
