@@ -143,6 +143,7 @@ def run_id(server: RunningServer) -> str:
 @example(path="C:/new")
 @example(path="/new")
 @example(path="0:/../x")
+@example(path="#/.")
 def test_no_path_of_a_run_leaves_the_run(server: RunningServer, outside: Path, run_id: str, path: str) -> None:
     def beside() -> set[Path]:
         return {found for found in outside.rglob("*") if found.is_file() and run_id not in found.parts} - {

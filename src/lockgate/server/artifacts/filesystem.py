@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, NotImplementedHere, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_free, require_name, require_safe
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_file, require_free, require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Replaced
 
 _READ_AHEAD = 8 << 20  # bytes in one request to the store
@@ -58,6 +58,7 @@ class FilesystemArtifacts:
 
     def open(self, path: str) -> OpenArtifact:
         key = self._key(path)
+        require_file(path)
         with _naming(path):
             info = self._filesystem.info(key)
             if info["type"] != "file":

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lockgate.errors import Conflict, InvalidInput, NotFound, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_free, require_name, require_safe
+from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_file, require_free, require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
 
 # The digest lies beside the bytes, so that it moves and vanishes with them.
@@ -51,6 +51,7 @@ class ArtifactFolder:
 
     def open(self, path: str) -> OpenArtifact:
         target = self._resolve(path)
+        require_file(path)
         with _naming(path):
             if not target.is_file():
                 raise NotFound(f"there is no artifact {path!r}.")

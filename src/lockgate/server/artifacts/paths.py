@@ -9,7 +9,7 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from lockgate.errors import InvalidInput
+from lockgate.errors import InvalidInput, NotFound
 
 PARTIAL_FOLDER = ".partial"  # where uploads grow until they are whole; nobody sees it through the API
 
@@ -58,9 +58,15 @@ def require_name(path: str, *, is_below: bool = False) -> PurePosixPath:
     return safe
 
 
+def require_file(path: str) -> None:
+    """Raises NotFound for what can only be a folder."""
+    if _names_folder(path):
+        raise NotFound(f"there is no artifact {path!r}.")
+
+
 def require_free(path: str, *, is_folder: bool, is_below_file: bool) -> None:
     """Raises InvalidInput where no file can be written, as on a disk."""
-    if path.endswith(("/", "/.")):
+    if _names_folder(path):
         raise InvalidInput(
             f"{path!r} names a folder, not a file.",
             hint="MLflow's client cuts a file's name off at # and ?: give the file another name",
@@ -69,6 +75,10 @@ def require_free(path: str, *, is_folder: bool, is_below_file: bool) -> None:
         raise InvalidInput(f"{path!r} lies below a file, not a folder.")
     if is_folder:
         raise InvalidInput(f"{path!r} is a folder and cannot be replaced by a file.")
+
+
+def _names_folder(path: str) -> bool:
+    return path.endswith(("/", "/."))
 
 
 def _is_plain(path: str, *, is_below: bool) -> bool:

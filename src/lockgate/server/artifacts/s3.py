@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge, Unavailable
 from lockgate.server.artifacts.downloads import attachment
-from lockgate.server.artifacts.paths import require_free, require_name, require_safe
+from lockgate.server.artifacts.paths import require_file, require_free, require_name, require_safe
 from lockgate.server.artifacts.s3_errors import Answer, KeysRefused, naming_s3_errors
 from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Part, PartUrls
 
@@ -84,6 +84,7 @@ class S3Artifacts:
 
     def open(self, path: str) -> OpenArtifact:
         key = self._key(path)
+        require_file(path)
         head = self.call("head_object", path, Key=key)
         digest = head.get("Metadata", {}).get(_DIGEST)
         info = ArtifactInfo(head["ContentLength"], head["ETag"].strip('"'), digest)
@@ -140,6 +141,7 @@ class S3Artifacts:
 
     def download_url(self, path: str, *, expires_s: int) -> tuple[str, int]:
         key = self._key(path)
+        require_file(path)
         size: int = self.call("head_object", path, Key=key)["ContentLength"]
         # What somebody logged must be saved by a browser, not shown. The header is part of what is signed.
         return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=attachment(key)), size
