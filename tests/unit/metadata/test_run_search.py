@@ -4,14 +4,16 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import Connection, event, insert, select
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database
 from lockgate.metadata.filters import parse_filter
 from lockgate.metadata.inputs import DatasetUse, log_datasets
+from lockgate.metadata.pages import Page
 from lockgate.metadata.points import Point, log_points
 from lockgate.metadata.run_filter import satisfies
 from lockgate.metadata.run_search import search_runs
@@ -46,18 +48,16 @@ def five_runs(database: Database) -> Database:
     return database
 
 
+def search(connection: Connection, filter_: str, order: Sequence[str], **asked: Any) -> Page:
+    """Of the default experiment, the first ten that are not deleted, where nothing else is `asked`."""
+    usual = {"experiment_ids": [0], "view": "ACTIVE_ONLY", "max_results": 10, "page_token": ""}
+    return search_runs(connection, filter_=filter_, order_by=order, **{**usual, **asked})
+
+
 def found(database: Database, filter_: str = "", *, order: tuple[str, ...] = (), view: str = "ACTIVE_ONLY") -> str:
     """The first digits of the ids."""
     with database.read() as connection:
-        page = search_runs(
-            connection,
-            experiment_ids=[0],
-            filter_=filter_,
-            order_by=order,
-            view=view,
-            max_results=100,
-            page_token="",
-        )
+        page = search(connection, filter_, order, view=view, max_results=100)
     return "".join(row["run_id"][0] for row in page.rows)
 
 
@@ -166,16 +166,7 @@ def plans_of(
     said: list[tuple[str, object]] = []
     event.listen(database.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
     with database.read() as connection:
-        search_runs(
-            connection,
-            experiment_ids=experiment_ids,
-            filter_=filter_,
-            order_by=order,
-            view="ACTIVE_ONLY",
-            max_results=10,
-            page_token="",
-            few=few,
-        )
+        search(connection, filter_, order, experiment_ids=experiment_ids, few=few)
         driver = connection.connection.driver_connection
         assert driver is not None
         return [row[3] for text, values in list(said) for row in driver.execute(f"EXPLAIN QUERY PLAN {text}", values)]
@@ -217,15 +208,7 @@ def test_ids_that_were_made_elsewhere_are_no_sample(database: Database, ids: str
             log_params(tx, run_id, {"depth": str(number % 2)})
     for filter_, count in (("", 260), ("params.depth = '1'", 130), ("params.depth = '2'", 0)):
         with database.read() as connection:
-            page = search_runs(
-                connection,
-                experiment_ids=[0],
-                filter_=filter_,
-                order_by=["params.depth"],
-                view="ACTIVE_ONLY",
-                max_results=1000,
-                page_token="",
-            )
+            page = search(connection, filter_, ["params.depth"], max_results=1000)
         assert len(page.rows) == count
 
 
@@ -271,16 +254,7 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     said: list[tuple[str, object]] = []
     event.listen(database.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
     with database.read() as connection:
-        page = search_runs(
-            connection,
-            experiment_ids=[0],
-            filter_="metrics.auc != 0.5",
-            order_by=[order],
-            view="ACTIVE_ONLY",
-            max_results=2,
-            page_token="",
-            few=0,
-        )
+        page = search(connection, "metrics.auc != 0.5", [order], max_results=2, few=0)
         driver = connection.connection.driver_connection
         assert driver is not None
         text, values = next(item for item in said if "_sort_0" in item[0])
@@ -312,16 +286,7 @@ def test_what_a_sample_shows_to_hold_for_many_is_not_counted(
     said: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
     with database.read() as connection:
-        page = search_runs(
-            connection,
-            experiment_ids=[0],
-            filter_=filter_,
-            order_by=["metrics.auc ASC"],
-            view="ACTIVE_ONLY",
-            max_results=10,
-            page_token="",
-            few=100,
-        )
+        page = search(connection, filter_, ["metrics.auc ASC"], few=100)
     least, few = float(filter_.split()[-1]), "few" in filter_
     found = (run_id for number, run_id in enumerate(ids) if number / 600 > least and (number % 20 == 19 or not few))
     assert [row["run_id"] for row in page.rows] == list(islice(found, 10))
