@@ -10,6 +10,7 @@ A transaction has one of four modes, and the code inside is written once for bot
 `sqlite_engine` and `postgres_engine` say how each database keeps that, and what an acknowledged write survives.
 """
 
+import math
 import random
 import sqlite3
 import threading
@@ -26,7 +27,7 @@ from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import InvalidInput, LockgateError
 from lockgate.metadata import postgres_address, sqlite_engine
-from lockgate.metadata.modes import Mode, Raced, WouldWait
+from lockgate.metadata.modes import Mode, Raced, TooSlow, WouldWait
 from lockgate.metadata.moment import Moment
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent snapshot."""
-        with storage_errors(), self.engine.connect() as connection, connection.begin():
+        """One consistent snapshot. Raises TooSlow after the limit that the engine was given."""
+        with storage_errors(reading=True), self.engine.connect() as connection, connection.begin():
             yield connection
 
     def write(
@@ -272,8 +273,10 @@ def repeat_when_raced(work: Callable[[], T]) -> T:
         raise
 
 
-def open_engine(where: Where) -> Engine:
+def open_engine(where: Where, *, read_limit_s: float = math.inf) -> Engine:
     """An engine whose connections are set up; a file is made when it is not there, a server is not asked yet.
+
+    A read may take `read_limit_s` seconds, on PostgreSQL each of its statements.
 
     Raises InvalidInput where the driver for PostgreSQL is not installed.
     """
@@ -287,7 +290,7 @@ def open_engine(where: Where) -> Engine:
     def begin(connection: Connection) -> None:
         mode: Mode | None = connection.get_execution_options().get(_MODE, "read")
         if mode is not None:
-            begin_transaction(connection, mode)
+            begin_transaction(connection, mode, read_limit_s)
 
     event.listen(engine, "begin", begin)
     return engine
@@ -304,21 +307,22 @@ class storage_errors:  # noqa: N801  # reads as what it is in `with storage_erro
     Whoever opens a database may see in the message why it cannot be reached; whoever asks a server later may not.
     """
 
-    __slots__ = ("_opening",)
+    __slots__ = ("_opening", "_reading")
 
-    def __init__(self, opening: Where | None = None) -> None:
+    def __init__(self, opening: Where | None = None, *, reading: bool = False) -> None:
         self._opening = opening
+        self._reading = reading
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        translated = None if error is None else _translate(error, self._opening)
+        translated = None if error is None else _translate(error, self._opening, self._reading)
         if translated is not None:
             raise translated from error
 
 
-def _translate(error: BaseException, opening: Where | None) -> LockgateError | None:
+def _translate(error: BaseException, opening: Where | None, reading: bool) -> LockgateError | None:
     """None for what is no error of storage, or a mistake of ours."""
     if isinstance(error, OverflowError) and "SQLite INTEGER" in str(error):
         return InvalidInput("a number is too large for the database to keep.")
@@ -333,6 +337,8 @@ def _translate(error: BaseException, opening: Where | None) -> LockgateError | N
         return sqlite_engine.translate(error.orig, opening=name)
     from lockgate.metadata import postgres_engine
 
+    if reading and postgres_engine.is_too_slow(error):
+        return TooSlow()
     return postgres_engine.translate(error, opening=name)
 
 

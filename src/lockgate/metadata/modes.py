@@ -2,9 +2,12 @@
 
 from typing import Literal, TypeAlias
 
-from lockgate.errors import Unavailable
+from lockgate.errors import InvalidInput, Unavailable
 
 Mode: TypeAlias = Literal["read", "brief", "measurement", "decision"]
+
+# A read that takes longer keeps others from reading, and whoever asked for it repeats it soon.
+READ_LIMIT_S = 30.0
 
 
 class Raced(Unavailable):
@@ -13,3 +16,13 @@ class Raced(Unavailable):
 
 class WouldWait(Unavailable):
     """What was asked for without waiting cannot be had that way, and is to be asked for again by somebody who waits."""
+
+
+class TooSlow(InvalidInput):
+    """A read took longer than it may. To repeat it would not help, so it is no `Unavailable`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this takes the database longer than a read may, and was given up.",
+            hint="ask for less: fewer comparisons joined by OR, no LIKE with many %, a smaller page or part",
+        )

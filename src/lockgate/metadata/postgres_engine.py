@@ -21,6 +21,7 @@ Durability is the server's: by default an acknowledged write is on its disk, dec
 """
 
 import logging
+import math
 import select
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,10 +95,16 @@ def make_engine(url: URL) -> Engine:
     return engine
 
 
-def begin(connection: Connection, mode: Mode) -> None:
-    """Begin a transaction; a decision has its turn. Raises OperationalError where others keep it long."""
+def begin(connection: Connection, mode: Mode, read_limit_s: float) -> None:
+    """Begin a transaction; a decision has its turn, each statement of a read may take so long.
+
+    Raises OperationalError where others keep the turn long.
+    """
+    statements = _BEGIN[mode]
+    if mode == "read" and read_limit_s < math.inf:
+        statements += f"; SET LOCAL statement_timeout = {read_limit_s * 1000:.0f}"
     try:
-        execute(connection, _BEGIN[mode], prepare=False)  # one round trip; several statements cannot be prepared
+        execute(connection, statements, prepare=False)  # one round trip; several statements cannot be prepared
     except DBAPIError:
         if not is_alive(connection):
             connection.invalidate()  # or SQLAlchemy would fail to roll it back, and log that with its traceback
@@ -124,6 +131,11 @@ def prefer_walks(connection: Connection, *, prefer: bool) -> None:
     ways = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "sort", "material")
     settings = ", ".join(f"set_config('enable_{way}', '{'off' if prefer else 'on'}', true)" for way in ways)
     execute(connection, f"SELECT {settings}")
+
+
+def is_too_slow(error: DBAPIError) -> bool:
+    """Of a statement that was given up, by `begin` or by whoever runs the server."""
+    return getattr(error.orig, "sqlstate", None) == "57014"
 
 
 def translate(error: DBAPIError, *, opening: str | None) -> LockgateError | None:

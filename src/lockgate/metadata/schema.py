@@ -23,6 +23,7 @@ from sqlalchemy.schema import CreateTable
 
 from lockgate.errors import Conflict, DataDamaged, InvalidInput
 from lockgate.metadata.database import DECISION, Database, Where, describe, open_engine, storage_errors
+from lockgate.metadata.modes import READ_LIMIT_S
 from lockgate.metadata.tables import experiments, metadata, releases
 
 HEAD = "0009"
@@ -50,12 +51,12 @@ def default_experiment(now_ms: int) -> dict[str, str | int]:
     }
 
 
-def open_database(where: Where, *, now_ms: int = 0) -> Database:
+def open_database(where: Where, *, now_ms: int = 0, read_limit_s: float = READ_LIMIT_S) -> Database:
     """The database at `where`, made when absent, now. Raises Conflict where its revision is another than `HEAD`.
 
     Raises Unavailable where PostgreSQL does not let us in; its database must exist, its tables need not.
     """
-    database = Database(open_engine(where))
+    database = Database(open_engine(where, read_limit_s=read_limit_s))
     try:
         with storage_errors(where):
             revision = current_revision(database.engine) or _create(database.engine, now_ms)

@@ -10,6 +10,7 @@ A decision (a release, an alias, a rollout) is written with `synchronous=FULL` a
 measurements (metrics, params, tags) do not pay for an fsync each.
 """
 
+import math
 import random
 import sqlite3
 import time
@@ -23,13 +24,15 @@ from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.pool import QueuePool
 
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull, Unavailable
-from lockgate.metadata.modes import Mode, WouldWait
+from lockgate.metadata.modes import Mode, TooSlow, WouldWait
 from lockgate.metadata.sqlite_file import SqliteFile
 
 BUSY_TIMEOUT_S = 30.0
 _OLDEST = (3, 35)
 _LOOK = "look at the disk, and at who may write to the file and its folder"
 _ASK_EVERY_S = (0.0005, 0.004)  # drawn, so that nobody is always a little late
+# Some milliseconds of its work. To be asked more often would hold it up: it waits for the interpreter each time.
+_STEPS = 100_000
 _WRITE = ("busy_timeout = 0", "temp_store = MEMORY")
 _PRAGMAS: Mapping[Mode, tuple[str, ...]] = {
     # A read may sort millions of values, which are to go to a file then; a write keeps there what it would undo.
@@ -94,11 +97,24 @@ class Driver(sqlite3.Connection):
         file.require_in_place()
         self.file = file
         self.mode: Mode | None = None
+        self.limit = _Limit()
 
 
-def begin(connection: Connection, mode: Mode) -> None:
-    """`begin_on` of a connection of SQLAlchemy's."""
-    begin_on(driver_of(connection), mode)
+class _Limit:
+    """Until when the transaction may take."""
+
+    def __init__(self) -> None:
+        self.until = math.inf
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.until
+
+
+def begin(connection: Connection, mode: Mode, read_limit_s: float) -> None:
+    """`begin_on` of a connection of SQLAlchemy's; a read may take so long."""
+    driver = driver_of(connection)
+    driver.limit.until = time.monotonic() + read_limit_s if mode == "read" else math.inf
+    begin_on(driver, mode)
 
 
 def begin_on(driver: Driver, mode: Mode) -> None:
@@ -155,6 +171,8 @@ def translate(error: sqlite3.Error, *, opening: str | None = None) -> LockgateEr
             hint="repeat; if it stays locked, look for a hanging process that has lockgate.db open",
         )
     code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return TooSlow()
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # even whoever reads makes a small file
         full = "the disk is full: the metadata database cannot be read."
         return StorageFull(full, hint="free some space, then repeat")
@@ -166,13 +184,14 @@ def translate(error: sqlite3.Error, *, opening: str | None = None) -> LockgateEr
     return None
 
 
-def _set_up(driver: sqlite3.Connection, record: object) -> None:
+def _set_up(driver: Driver, record: object) -> None:
     driver.isolation_level = None  # the driver must not begin transactions of its own; `begin` does
     for pragma in (
         "journal_mode = WAL",
         "foreign_keys = ON",
         "synchronous = NORMAL",
         "case_sensitive_like = ON",
-        "cache_size = -4096",
+        "cache_size = -8192",  # what a page of a hundred runs reads among a million
     ):
         driver.execute(f"PRAGMA {pragma}")
+    driver.set_progress_handler(driver.limit.is_over, _STEPS)

@@ -28,7 +28,7 @@ from lockgate.metadata.logged_models import (
 )
 from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model, describe_model, ensure_model, list_models
-from lockgate.metadata.modes import Raced, WouldWait
+from lockgate.metadata.modes import Raced, TooSlow, WouldWait
 from lockgate.metadata.moment import Moment
 from lockgate.metadata.points import ModelPoint, Point, log_model_points, log_points
 from lockgate.metadata.postgres_address import parse_address
@@ -127,6 +127,36 @@ def test_reader_keeps_its_snapshot_while_others_write(database: Database) -> Non
         assert list_models(connection) == []
     with database.read() as connection:
         assert len(list_models(connection)) == 1
+
+
+# Each takes the database minutes.
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n LIMIT 1",
+    "postgresql": "SELECT max(i) FROM generate_series(1, 10000000000) i",
+}
+
+
+def test_read_that_takes_too_long_is_given_up_and_the_next_goes_on(where: Where) -> None:
+    database = open_database(where, read_limit_s=0.2)
+    with pytest.raises(TooSlow) as caught, database.read() as connection:
+        connection.exec_driver_sql(ENDLESS[connection.dialect.name])
+    assert not caught.value.retry_helps
+    with database.read() as connection:
+        assert list_models(connection) == []
+    database.close()
+
+
+def test_write_takes_as_long_as_it_needs_after_a_read_on_its_connection(where: Where) -> None:
+    database = open_database(where, read_limit_s=0.05)
+    with database.read() as connection:
+        assert list_models(connection) == []
+    long = {
+        "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999999) SELECT count(*) FROM n",
+        "postgresql": "SELECT count(pg_sleep(0.5))",
+    }
+    with database.write(at=1, by="a") as tx:
+        assert tx.connection.exec_driver_sql(long[tx.connection.dialect.name]).scalar()
+    database.close()
 
 
 def test_decisions_take_turns_so_no_number_is_given_twice(where: Where) -> None:
