@@ -45,12 +45,12 @@ def rows_among(connection: Connection, statement: str, *values: str, among: Sequ
     return rows
 
 
-def prefer_walks(connection: Connection, *, prefer: bool = True) -> None:
+def prefer_walks(connection: Connection, *, prefer: bool = True, may_sort: bool = False) -> None:
     """Have the rest of this transaction go along indexes and stop early, as SQLite does in any case; or not."""
     if connection.dialect.name != "sqlite":
         from lockgate.metadata import postgres_engine
 
-        postgres_engine.prefer_walks(connection, prefer=prefer)
+        postgres_engine.prefer_walks(connection, prefer=prefer, may_sort=may_sort)
 
 
 def _execute(connection: Connection, statement: str, values: tuple[object, ...]) -> Any:  # the driver's cursor

@@ -122,14 +122,15 @@ def execute(connection: Connection, statement: str, values: Sequence[Any] = (), 
         raise DBAPIError.instance(statement, None, error, Error, dialect=connection.dialect) from error
 
 
-def prefer_walks(connection: Connection, *, prefer: bool) -> None:
+def prefer_walks(connection: Connection, *, prefer: bool, may_sort: bool) -> None:
     """Have the rest of this transaction go along indexes and stop early, whatever statistics say; or undo it.
 
     They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
-    need all rows, which are then read, hashed and sorted.
+    need all rows, which are then read, hashed and sorted. Of few rows that no index has in their order it `may_sort`.
     """
-    ways = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "sort", "material")
-    settings = ", ".join(f"set_config('enable_{way}', '{'off' if prefer else 'on'}', true)" for way in ways)
+    others = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "material")
+    on = {"sort": may_sort or not prefer} | dict.fromkeys(others, not prefer)
+    settings = ", ".join(f"set_config('enable_{way}', '{'on' if is_on else 'off'}', true)" for way, is_on in on.items())
     execute(connection, f"SELECT {settings}")
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from lockgate.errors import InvalidInput
+from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.filters import Filter, Order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Key, Sort, Stretch, place_in
@@ -38,12 +39,19 @@ def walk(scope: Scope, condition: ColumnElement[bool], orders: Sequence[Order]) 
 
 
 def walk_by_value(
-    connection: Connection, scope: Scope, tree: Filter, orders: Sequence[Order], *, after: Key | None, reach: int
+    connection: Connection,
+    scope: Scope,
+    tree: Filter,
+    orders: Sequence[Order],
+    *,
+    after: Key | None,
+    reach: int,
+    few: int,
 ) -> Iterator[Stretch]:
     """Along the index of the first term, a metric, param or tag: what has a value, then NaN, then what has none.
 
     Nothing is read for a stretch before the one of `after`, nor for one that the page does not reach; the first query
-    of a value reaches over `reach` rows of its index.
+    of a value reaches over `reach` rows of its index. Up to `few` runs with the same value are read and sorted.
     """
     (entity, key), ascending = orders[0]
     rest = orders[1:]
@@ -58,27 +66,55 @@ def walk_by_value(
     having = select(runs.c.run_id).select_from(t.join(runs, runs.c.run_id == run_id)).where(passing)
     newest = select(runs.c.run_id).where(scope.condition(may_lead=True))
 
-    place = () if after is None else place_in(in_order(having, rest, leading=leading, first=(0,)), after)
+    def sorted_here(part: ColumnElement[bool]) -> Stretch:
+        return in_order(having.where(part), rest, leading=leading, first=(0,))
+
+    has_index = not rest or (rest[0].name.is_attribute and order_column(rest[0]) is runs.c.start_time)
+
+    def walk_with(part: ColumnElement[bool], *, first: Key) -> Stretch:
+        same = exists().where(t.c.run_id == runs.c.run_id, part)
+        return in_order(newest.where(same, satisfies(tree)), rest, first=first)
+
+    place = () if after is None else place_in(sorted_here(kept), after)
     if place is not None:
-        for value, part in _parts(connection, kept, leading[0], place, reach):
-            if value is None or rest:
-                yield in_order(having.where(part), rest, leading=leading, first=(0,))
-            else:  # too many have this value to read and sort them by time
-                same = exists().where(t.c.run_id == runs.c.run_id, part)
-                yield in_order(newest.where(same, satisfies(tree)), rest, first=(0, *[value] * len(leading)))
+        for part, value in _parts(connection, kept, leading[0], place, reach):
+            if value is None:
+                yield sorted_here(part)
+            elif has_index and is_whole(connection, value) and _is_many(connection, t, part, few):
+                yield walk_with(part, first=(0, *[value] * len(leading)))
+            else:
+                yield from _gathering(connection, sorted_here(part))
     if is_metric:
-        is_nan = and_(t.c.key == key, t.c.is_nan == true())
-        yield in_order(having.where(is_nan), rest, first=(1, 0.0))
+        nans = and_(t.c.key == key, t.c.is_nan == true())
+        if has_index and _is_many(connection, t, nans, few):
+            yield walk_with(nans, first=(1, 0.0))
+        else:
+            yield from _gathering(connection, in_order(having.where(nans), rest, first=(1, 0.0)))
     lacks = not_(exists().where(t.c.run_id == runs.c.run_id, t.c.key == key))
     yield in_order(newest.where(satisfies(tree), lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
 
 
+def _is_many(connection: Connection, t: FromClause, part: ColumnElement[bool], few: int) -> bool:
+    return connection.scalar(select(t.c.run_id).where(part).offset(few).limit(1)) is not None
+
+
+def _gathering(connection: Connection, stretch: Stretch) -> Iterator[Stretch]:
+    """For rows that no index has in their order: PostgreSQL, kept from sorting, would look for each run in all others.
+
+    Whoever asks for the next stretch has read this one.
+    """
+    prefer_walks(connection, may_sort=True)
+    yield stretch
+    prefer_walks(connection)
+
+
 def _parts(
     connection: Connection, kept: ColumnElement[bool], sort: Sort, place: Key, size: int
-) -> Iterator[tuple[float | str | None, ColumnElement[bool]]]:
-    """The values of one key from a place on, in their order, a part at a time: the value that many rows have, or None.
+) -> Iterator[tuple[ColumnElement[bool], float | str | None]]:
+    """The values of one key from a place on, in their order, a part at a time, and the value if all in it have one.
 
-    Many are more than `size`, which doubles from part to part, so that a long walk takes few of them.
+    A part has about `size` rows, which doubles from part to part, so that a long walk takes few of them; one value that
+    more rows have is a part of its own.
     """
     column, ascending, _ = sort
     left = kept
@@ -91,13 +127,13 @@ def _parts(
         if first is None:
             return
         if later is None:
-            yield None, left
+            yield left, None
             return
         if later == first:
-            yield first if is_whole(connection, first) else None, and_(kept, column == first)
+            yield and_(kept, column == first), first
             left = and_(kept, column > first if ascending else column < first)
         else:
-            yield None, and_(left, column < later if ascending else column > later)
+            yield and_(left, column < later if ascending else column > later), None
             left = and_(kept, column >= later if ascending else column <= later)
         size *= 2
 

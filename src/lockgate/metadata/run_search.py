@@ -79,7 +79,7 @@ def search_runs(
         stretches = [walk(scope, condition, orders)]
     else:
         after, reach = place_of(page_token, question), _reach(likely.steps, few)
-        stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach)
+        stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach, few=few)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 

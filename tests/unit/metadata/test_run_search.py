@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, event, func, insert, select
 
 from lockgate.errors import InvalidInput
-from lockgate.metadata.database import Database
+from lockgate.metadata.database import Database, Tx
 from lockgate.metadata.filters import parse_filter
 from lockgate.metadata.inputs import DatasetUse, log_datasets
 from lockgate.metadata.pages import Page
@@ -226,6 +226,26 @@ def test_metric_is_looked_up_only_where_a_text_is_the_one_asked_for(five_runs: D
 MANY = 2000  # so few that a planner with statistics would rather sort them than walk
 
 
+def insert_runs(tx: Tx, numbered: Sequence[tuple[int, str]]) -> None:
+    """Past everything else, which would take seconds; each has values of its own, and one that all have."""
+    fixed = {"experiment_id": 0, "user_id": "u", "status": "FINISHED", "lifecycle_stage": "active", "artifact_uri": "x"}
+    rows = [{**fixed, "run_id": i, "run_name": i, "start_time": number} for number, i in numbered]
+    tx.connection.execute(insert(runs), rows)
+    insert_metric(tx, "auc", [(i, number / 10) for number, i in numbered])
+    insert_metric(tx, "same", [(i, 1.0) for _, i in numbered])
+    tx.connection.execute(insert(params), [{"run_id": i, "key": "depth", "value": i} for _, i in numbered])
+    tx.connection.execute(insert(params), [{"run_id": i, "key": "same", "value": "s"} for _, i in numbered])
+
+
+def insert_metric(tx: Tx, key: str, values: Sequence[tuple[str, float]], *, is_nan: bool = False) -> None:
+    last = tx.connection.scalar(select(func.max(latest_metrics.c.series))) or 0
+    fixed = {"key": key, "is_nan": is_nan, "timestamp": 1, "step": 0}
+    rows = [{**fixed, "run_id": run_id, "value": value} for run_id, value in values]
+    if tx.is_sqlite:  # PostgreSQL counts
+        rows = [{**row, "series": number} for number, row in enumerate(rows, last + 1)]
+    tx.connection.execute(insert(latest_metrics), rows)
+
+
 @pytest.mark.parametrize("is_analyzed", [False, True])
 @pytest.mark.parametrize(
     "order",
@@ -235,19 +255,9 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     tmp_path: Path, order: str, is_analyzed: bool
 ) -> None:
     database = open_database(tmp_path / "lockgate.db")
-    fixed = {"experiment_id": 0, "user_id": "u", "status": "FINISHED", "lifecycle_stage": "active", "artifact_uri": "x"}
-    numbered = [(number, f"{number:032x}") for number in range(MANY)]
-    value = {"is_nan": False, "timestamp": 1, "step": 0}
     with database.write(at=1, by="ann") as tx:
+        insert_runs(tx, [(number, f"{number:032x}") for number in range(MANY)])
         connection = tx.connection
-        connection.execute(insert(runs), [{**fixed, "run_id": i, "run_name": i, "start_time": n} for n, i in numbered])
-        auc = [{**value, "run_id": i, "key": "auc", "value": n / 10, "series": n} for n, i in numbered]
-        connection.execute(insert(latest_metrics), auc)
-        connection.execute(insert(params), [{"run_id": i, "key": "depth", "value": i} for _, i in numbered])
-        # All of one value are in the order of time, and are walked so.
-        same = [{**value, "run_id": i, "key": "same", "value": 1, "series": MANY + n} for n, i in numbered]
-        connection.execute(insert(latest_metrics), same)
-        connection.execute(insert(params), [{"run_id": i, "key": "same", "value": "s"} for _, i in numbered])
         if is_analyzed:
             connection.exec_driver_sql("ANALYZE")
     database.engine.dispose()  # a connection reads the statistics when it is opened
@@ -262,6 +272,44 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     database.close()
     assert len(page.rows) == 2
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
+
+
+@pytest.mark.parametrize("few", [0, 5000])
+@pytest.mark.parametrize(
+    ("order", "is_newest_first"),
+    [
+        (("metrics.nan",), True),
+        (("metrics.nan", "metrics.auc ASC"), False),
+        (("metrics.nan", "start_time ASC"), False),
+        (("metrics.same",), True),
+        (("metrics.same", "params.depth ASC"), False),
+        (("metrics.same", "start_time ASC"), False),
+        (("params.same DESC", "metrics.auc ASC"), False),
+    ],
+)
+def test_runs_that_share_a_value_are_each_looked_at_a_few_times(
+    database: Database, order: tuple[str, ...], is_newest_first: bool, few: int
+) -> None:
+    """PostgreSQL, kept from sorting where no index has the order, looked for each of them in all the others."""
+    ids = [f"{number:032x}" for number in range(MANY)]
+    with database.write(at=1, by="ann") as tx:
+        insert_runs(tx, list(enumerate(ids)))
+        insert_metric(tx, "nan", [(run_id, 0.0) for run_id in ids], is_nan=True)
+    if database.engine.dialect.name != "sqlite":
+        with database.engine.connect().execution_options(lockgate_mode=None) as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+    found: list[str] = []
+    token = ""
+    with database.read() as connection:
+        for _ in range(3):
+            page = search(connection, "metrics.auc != 0.7", order, page_token=token, few=few)
+            found += [row["run_id"] for row in page.rows]
+            token = page.next_token
+        if connection.dialect.name != "sqlite":
+            read = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+            assert connection.exec_driver_sql(read).scalar_one() < 3 * 10 * MANY
+    expected = ids[::-1] if is_newest_first else ids[:7] + ids[8:]
+    assert found == expected[:30]
 
 
 @pytest.mark.parametrize(
