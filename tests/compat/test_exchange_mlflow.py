@@ -50,6 +50,20 @@ client.create_model_version("zoo", "s3://bucket/z3")
 client.set_registered_model_alias("zoo", "second", "2")
 client.set_registered_model_alias("zoo", "third", "3")
 """
+# As mlflow 1.0 left it: before latest_metrics, the registry and most else.
+OLD = """
+import sys
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config
+from mlflow.store.tracking.dbmodels.initial_models import Base
+from sqlalchemy import create_engine, text
+engine, config = create_engine(sys.argv[1]), _get_alembic_config(sys.argv[1])
+Base.metadata.create_all(engine)
+with engine.begin() as connection:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "451aebb31d03")
+    connection.execute(text("INSERT INTO experiments VALUES (1, 'old', '/nowhere', 'active')"))
+"""
 # Three of each kind, in pages of one.
 PAGES = """
 import os, sys
@@ -193,6 +207,14 @@ def test_folder_of_runs_comes_in(tmp_path: Path, database_setting: str) -> None:
     }
     assert all(count["source"] == count["target"] for count in found.values())
     assert sorted(path.name for path in (tmp_path / "project").iterdir()) == [".lockgate", "lockgate.yaml"]
+
+
+@pytest.mark.slow
+def test_database_of_an_old_mlflow_comes_in(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    subprocess.run([sys.executable, "-c", OLD, uri], check=True, cwd=tmp_path, env=QUIET)
+    assert import_store(tmp_path / "project", uri)["experiments"] == {"source": 2, "target": 2}  # with Default
 
 
 @pytest.mark.parametrize("kind", ["file", "sqlite"])

@@ -16,11 +16,13 @@ def without_login(uri: str) -> str:
 
 
 def split_login(uri: str) -> tuple[str, str, str]:
-    """(address without it, user, password); both are empty where there is none. Raises InvalidInput."""
+    """(address without it, user, password); one that has none is returned as it is. Raises InvalidInput."""
     try:
         parts = urlsplit(uri if "//" in uri else f"http://{uri}")
     except ValueError as error:
         raise InvalidInput(f"{without_login(uri)!r} is not the address of a server: {error}.") from error
-    login, _, host = parts.netloc.rpartition("@")
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return uri, "", ""
     user, _, password = login.partition(":")
     return urlunsplit(parts._replace(netloc=host)), unquote(user), unquote(password)

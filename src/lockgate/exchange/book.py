@@ -24,6 +24,7 @@ COUNTED = (
     "datasets",
     "logged models",
     "model metrics",
+    "model links",
     "registered models",
     "versions",
     "aliases",

@@ -13,6 +13,7 @@ from lockgate.exchange.experiments import ensure_experiment, find_copies, is_unt
 from lockgate.exchange.logged_models import copy_logged_models, read_logged_models
 from lockgate.exchange.registry import copy_models, find_model_copies
 from lockgate.exchange.runs import Unsettled, copy_page, known_runs, settle
+from lockgate.exchange.scratch import remove_leftovers
 from lockgate.exchange.verify import count_copies
 from lockgate.wire.mlflow import experiments as wire
 from lockgate.wire.mlflow import runs
@@ -55,6 +56,7 @@ def copy(
     Unavailable where one of the two does not answer, after which the same call goes on. Whatever it raises ends both
     transports, so that nothing of it goes on.
     """
+    remove_leftovers()
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="lockgate-copy")
     try:
         return _copy(Book(source, target, destination, pool, progress, prefix=prefix, with_deleted=with_deleted))
@@ -82,7 +84,7 @@ def _copy(book: Book) -> Report:
     for source_id, target_id in book.experiments.items():
         copy_logged_models(book, source_id, target_id)
     progress.phase("links between runs and models")
-    book.each(lambda item: settle(book, item), unsettled, lambda item: f"run {item.run_id}")
+    settle(book, unsettled)
     progress.phase("registered models")
     copy_models(book)
     for experiment in found:

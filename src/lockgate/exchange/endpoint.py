@@ -58,17 +58,31 @@ class Endpoint:
             if not token:
                 return
 
+    def list_model_inputs(self, run_id: str) -> tuple[runs.ModelInput, ...]:
+        """The models that a run says it has used, which a search at MLflow's servers does not tell."""
+        return self.transport.call(answers.GET_RUN, runs.OfRun(run_id=run_id)).run.inputs.model_inputs
+
     def iter_points(self, run: runs.Run) -> Iterator[runs.Metric]:
         """The whole history of every metric of a run."""
         for latest in run.data.metrics:
             yield from self.iter_history(run.info.run_id, latest.key)
 
     def iter_history(self, run_id: str, key: str) -> Iterator[runs.Metric]:
-        token = ""
+        """Each value once: servers on a folder tell one that was logged twice twice, most often side by side.
+
+        So a page is compared with itself and the one before, however long the history is.
+        """
+        token, before = "", set[tuple[runs.Number, int, int | None]]()
         while True:
             request = runs.MetricHistory(run_id=run_id, metric_key=key, max_results=_POINTS_A_PAGE, page_token=token)
             page = self.transport.call(runs.METRIC_HISTORY, request)
-            yield from page.metrics
+            found = set[tuple[runs.Number, int, int | None]]()
+            for point in page.metrics:
+                value = (point.value, point.timestamp, point.step)
+                if value not in found and value not in before:
+                    yield point
+                found.add(value)
+            before = found
             token = page.next_page_token
             if not token:
                 return

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +9,8 @@ from lockgate.client.transport import Transport
 from lockgate.errors import DataDamaged, InvalidInput, LockgateError, NotFound, Unavailable
 from lockgate.exchange import answers
 from lockgate.exchange.refused import REFUSED
+from lockgate.exchange.scratch import scratch_folder
+from lockgate.store.atomic import naming_full_disk
 from lockgate.wire.mlflow.artifacts import ListProxy
 
 _PROXIED = "mlflow-artifacts:"
@@ -56,8 +57,8 @@ def copy_files(source: Files, destination: Files, refuse: Callable[[str, Lockgat
     One that cannot be read there or stored here goes to `refuse`, and is among what the source has.
     """
     found = size_bytes = 0
-    with TemporaryDirectory(prefix="lockgate-copy-") as folder:
-        held = Path(folder) / "file"
+    with scratch_folder() as folder:
+        held = folder / "file"
         for path, listed in source.walk():
             found, size_bytes = found + 1, size_bytes + listed
             try:
@@ -126,16 +127,27 @@ class OutsideFiles:
             found = self._filesystem.find(self._root, detail=True)
         except OSError as error:
             raise Unavailable(f"the files at {self._uri} cannot be listed: {error}.") from error
-        for path, info in found.items():
-            yield path.removeprefix(self._root).strip("/"), int(info["size"] or 0)
+        for place, info in found.items():
+            path = place.removeprefix(self._root).strip("/")
+            yield path, 0 if info.get("islink") and self._is_folder(path) else int(info["size"] or 0)
 
     def fetch(self, path: str, target: Path) -> None:
+        if self._is_folder(path):
+            raise InvalidInput(
+                f"{path} at {self._uri} is a link to a folder, which is not followed: it may lead anywhere.",
+                hint="put the folder itself in its place; the same command then copies it",
+            )
         try:
-            self._filesystem.get_file(f"{self._root}/{path}", str(target))
+            with naming_full_disk(target):
+                self._filesystem.get_file(f"{self._root}/{path}", str(target))
         except (FileNotFoundError, PermissionError) as error:
             raise NotFound(f"{path} at {self._uri} cannot be read: {error}.") from error
         except OSError as error:
             raise Unavailable(f"{path} at {self._uri} cannot be read: {error}.") from error
+
+    def _is_folder(self, path: str) -> bool:
+        """Of what is listed as a file: a link on this machine. Elsewhere there are none, and asking costs a request."""
+        return "file" in self._filesystem.protocol and Path(self._root, path).is_dir()
 
     def store(self, path: str, local: Path) -> None:
         place = f"{self._root}/{path}"

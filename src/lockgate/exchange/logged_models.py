@@ -5,11 +5,12 @@ from math import isnan
 
 from msgspec.structs import replace
 
+from lockgate.errors import NotFound
 from lockgate.exchange import answers, marks
 from lockgate.exchange.book import Book
 from lockgate.exchange.destination import Place
 from lockgate.exchange.files import Sizes, copy_files, open_files
-from lockgate.exchange.refused import REFUSED
+from lockgate.exchange.refused import REFUSED, Refusals
 from lockgate.wire.mlflow import logged_models as wire
 from lockgate.wire.mlflow import runs
 from lockgate.wire.mlflow.experiments import Tag
@@ -22,8 +23,14 @@ def read_logged_models(book: Book, experiment_id: str) -> list[wire.LoggedModel]
     """All of one experiment of the source that are not deleted, counted."""
     models = list(book.source.iter_logged_models(experiment_id))
     for model in models:
-        counts = {"params": len(model.data.params), "tags": len(marks.copied(model.info.tags))}
-        book.read.update({"logged models": 1, **counts})
+        book.read.update(
+            {
+                "logged models": 1,
+                "params": len(model.data.params),
+                "tags": len(marks.copied(model.info.tags)),
+                "model metrics": len(model.data.metrics),
+            }
+        )
     return models
 
 
@@ -43,7 +50,6 @@ def copy_logged_models(book: Book, source_id: str, target_id: str) -> None:
         book.logged_models[model.info.model_id] = place
         book.read.update(
             {
-                "model metrics": content.points,
                 "artifact files": content.files,
                 "artifact bytes": content.size_bytes,
             }
@@ -56,18 +62,18 @@ def _copy(
 ) -> tuple[Place, marks.Content]:
     info = model.info
     digest = _digest(model)
-    if place and content and content.digest == digest:
+    # An earlier one was complete also without the metrics of runs that were not there yet.
+    if place and content and content.digest == digest and content.points == len(model.data.metrics):
         return place, content
     refuse = book.parts_of(f"logged model {info.model_id}")
     call = book.target.transport.call
     tags = marks.copied(info.tags)
     if place is None:
-        run = book.runs.get(info.source_run_id)
         origin = Tag(key=marks.ORIGIN, value=info.model_id)
-        place = book.destination.create_logged_model(model, experiment_id, run.id if run else "", (*tags, origin))
+        place = book.destination.create_logged_model(model, experiment_id, _source_run(book, model), (*tags, origin))
     elif tags:
         call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=tags))
-    measured = _copy_metrics(book, model, place)
+    _copy_metrics(book, model, place, refuse)
     source, target = book.source.transport, book.target.transport
     try:
         sizes = copy_files(open_files(source, info.artifact_uri), open_files(target, place.artifact_uri), refuse)
@@ -76,26 +82,52 @@ def _copy(
         sizes = Sizes(0, 0)
     if info.status in _ENDED:
         call(answers.FINALIZE_LOGGED_MODEL, wire.FinalizeLoggedModel(model_id=place.id, status=info.status))
-    content = marks.Content(digest, measured, sizes.files, sizes.size_bytes)
+    content = marks.Content(digest, len(model.data.metrics), sizes.files, sizes.size_bytes)
     if not refuse.are_any:  # what is incomplete is copied again by the same command
         call(wire.SET_LOGGED_MODEL_TAGS, wire.SetLoggedModelTags(model_id=place.id, tags=(content.tag(),)))
     return place, content
 
 
-def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place) -> int:
-    """They are said of a model by a run, perhaps of another experiment; those of runs that are not copied stay."""
+def _source_run(book: Book, model: wire.LoggedModel) -> str:
+    """Its id at the target, said when the model is made and never later.
+
+    Raises NotFound for a run that will have another id there and is still to come.
+    """
+    run_id = model.info.source_run_id
+    if run := book.runs.get(run_id):
+        return run.id
+    if not run_id or book.destination.keeps_ids:
+        return run_id
+    try:
+        book.source.transport.call(answers.GET_RUN, runs.OfRun(run_id=run_id))
+    except NotFound:
+        return ""  # gone for good
+    raise _to_come(book, run_id)
+
+
+def _to_come(book: Book, run_id: str) -> NotFound:
+    hint = None if book.with_deleted else "where it is deleted, --deleted brings it"
+    return NotFound(f"the run {run_id} has not come.", hint=hint)
+
+
+def _copy_metrics(book: Book, model: wire.LoggedModel, place: Place, refuse: Refusals) -> None:
+    """They are said of a model by a run, perhaps of another experiment."""
     by_run: dict[str, list[runs.Metric]] = {}
+    missing = set()
     nans = cache(partial(_nans, book))
     for metric in model.data.metrics:
         if run := book.runs.get(metric.run_id or ""):
             is_nan = metric.value == 0 and _place(metric) in nans(metric.run_id, metric.key)
             value = "NaN" if is_nan else metric.value
             by_run.setdefault(run.id, []).append(replace(metric, value=value, model_id=place.id, run_id=None))
+        else:
+            missing.add(metric.run_id or "")
+    for run_id in sorted(missing):
+        refuse("metrics", _to_come(book, run_id))
     for run_id, metrics in by_run.items():
         for start in range(0, len(metrics), _METRICS_A_BATCH):
             part = tuple(metrics[start : start + _METRICS_A_BATCH])
             book.target.transport.call(runs.LOG_BATCH, runs.LogBatch(run_id=run_id, metrics=part))
-    return sum(map(len, by_run.values()))
 
 
 def _nans(book: Book, run_id: str, key: str) -> set[tuple[int, int]]:

@@ -23,13 +23,14 @@ _OWN = (ORIGIN, CONTENT, PREFIX, DELETED, ALIASES, VERSIONS)
 _OF_SERVERS = ("mlflow.runName", REGISTERED_AS)
 
 
-class Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was read from the source for one run, logged model or version, to be counted again at the destination."""
 
     digest: str  # of the record at the source: another one means that the source has changed since
     points: int = 0
     files: int = 0
     size_bytes: int = 0
+    inputs: int | None = None  # models that a run has used; None of a copy from before they were read, which are now
 
     def is_more_than(self, points: int, files: int, size_bytes: int) -> bool:
         """Of what was copied, something is there no more."""

@@ -11,15 +11,22 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from lockgate.client.transport import Transport
-from lockgate.errors import InvalidInput, NotFound
+from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.exchange import answers
 from lockgate.exchange.address import without_login
+from lockgate.exchange.damaged import read_one_by_one
 from lockgate.exchange.files import OutsideFiles
+from lockgate.metadata.schema import OURS
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, registry, runs
 from lockgate.wire.operation import Operation, Req, Res
 
 SCHEMES = ("", "file", "sqlite", "postgresql", "mysql", "mssql")
-_TABLES = {"experiments", "alembic_version"}  # which every version of MLflow's databases has
+# Which every version of MLflow's databases has, and nobody else's: others have an alembic_version and experiments too.
+_COLUMNS = {
+    *("alembic_version.version_num", "experiments.experiment_id", "runs.run_uuid"),
+    *("metrics.run_uuid", "params.run_uuid", "tags.run_uuid"),
+}
+_SQLITE_COLUMNS = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
 _CONNECT_S = 10
 _VIEWS = {"ACTIVE_ONLY": 1, "DELETED_ONLY": 2, "ALL": 3}  # the numbers of mlflow.entities.ViewType
 
@@ -65,11 +72,19 @@ class MlflowStore(Transport):
         }
 
     def call(self, operation: Operation[Req, Res], request: Req) -> Res:
+        """Raises InvalidInput for what cannot be read: a damaged run of a folder only when it is asked for itself."""
         try:
             answer = self._performers[operation.name](request)
-        except self._error as error:
-            raise _unreadable(self._uri, str(error)) from error
-        return msgspec.convert(answer, operation.response, strict=False)
+            return msgspec.convert(answer, operation.response, strict=False)
+        except LockgateError:
+            raise
+        except Exception as error:  # whatever mlflow, YAML and the types make of what is damaged
+            parts = urlsplit(self._uri)
+            if isinstance(request, runs.SearchRuns) and parts.scheme in ("", "file"):
+                answer = read_one_by_one(self, Path(unquote(parts.path)), request)
+                return msgspec.convert(answer, operation.response, strict=False)
+            kind = "" if isinstance(error, self._error) else f"{type(error).__name__}: "
+            raise _unreadable(self._uri, f"{kind}{error}") from error
 
     def put_file(self, path: str, local: Path) -> None:
         raise InvalidInput(f"{self._uri} is only read.")
@@ -182,14 +197,21 @@ def _require_store(uri: str) -> None:
         return
     if kind == "sqlite":
         path = _existing(uri, uri.partition(":///")[2].partition("?")[0])
-        tables = _sqlite_tables(uri, path)
+        columns = _sqlite_columns(uri, path)
     else:
-        tables = _tables(uri)
-    if not tables >= _TABLES:
+        columns = _columns(uri)
+    if columns >= _COLUMNS:
+        return
+    if {column.partition(".")[0] for column in columns}.issuperset(OURS):
         raise InvalidInput(
-            f"{without_login(uri)} is no database of MLflow's: it has no table {min(_TABLES - tables)!r}.",
-            hint="give what the MLflow server was given as --backend-store-uri",
+            f"{without_login(uri)} is a database of Lockgate's, and none of MLflow's.",
+            hint="to copy another project's records, start a server in it and import from that: lockgate server; "
+            "lockgate import mlflow http://HOST:PORT",
         )
+    raise InvalidInput(
+        f"{without_login(uri)} is no database of MLflow's: it has no column {min(_COLUMNS - columns)}.",
+        hint="give what the MLflow server was given as --backend-store-uri",
+    )
 
 
 def _existing(uri: str, path: str) -> Path:
@@ -204,16 +226,17 @@ def _existing(uri: str, path: str) -> Path:
     return found
 
 
-def _sqlite_tables(uri: str, path: Path) -> set[str]:
+def _sqlite_columns(uri: str, path: Path) -> set[str]:
+    """As TABLE.COLUMN."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {f"{table}.{column}" for table, column in connection.execute(_SQLITE_COLUMNS)}
     except sqlite3.Error as error:
         raise _unreadable(uri, str(error)) from error
 
 
-def _tables(uri: str) -> set[str]:
-    """Asked once: mlflow tries for minutes to reach a database that is not there."""
+def _columns(uri: str) -> set[str]:
+    """As TABLE.COLUMN. Asked once: mlflow tries for minutes to reach a database that is not there."""
     try:
         from sqlalchemy import create_engine, inspect, make_url
         from sqlalchemy.exc import SQLAlchemyError
@@ -224,7 +247,8 @@ def _tables(uri: str) -> set[str]:
         knows_timeout = url.get_driver_name() in ("psycopg2", "psycopg", "pymysql", "mysqldb")
         engine = create_engine(url, connect_args={"connect_timeout": _CONNECT_S} if knows_timeout else {})
         try:
-            return set(inspect(engine).get_table_names())
+            found = inspect(engine).get_multi_columns()
+            return {f"{table}.{column['name']}" for (_, table), columns in found.items() for column in columns}
         finally:
             engine.dispose()
     except (

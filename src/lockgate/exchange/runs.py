@@ -30,7 +30,14 @@ class Known(NamedTuple):
     place: Place
     content: marks.Content | None
     is_deleted: bool
-    models: frozenset[str]  # that it names as inputs and outputs
+    outputs: frozenset[str]  # ids of logged models
+
+
+class Links(NamedTuple):
+    """The models that a run says it has used and made, by their ids at the target."""
+
+    inputs: set[str]
+    outputs: dict[str, int]  # with their steps
 
 
 class Unsettled(NamedTuple):
@@ -42,7 +49,7 @@ class Unsettled(NamedTuple):
     outputs: tuple[wire.ModelOutput, ...]
     parent: str
     is_deleted: bool
-    known_models: frozenset[str]
+    known_outputs: frozenset[str]
 
 
 def known_runs(book: Book, experiment_id: str) -> dict[str, Known]:
@@ -51,13 +58,11 @@ def known_runs(book: Book, experiment_id: str) -> dict[str, Known]:
     for page in book.target.iter_runs(experiment_id):
         for run in page:
             if origin := marks.origin_of(run.data.tags):
-                used = [item.model_id for item in run.inputs.model_inputs]
-                used += [item.model_id for item in (run.outputs.model_outputs if run.outputs else ())]
                 found[origin] = Known(
                     Place(run.info.run_id, run.info.artifact_uri),
                     marks.content_of(run.data.tags),
                     run.info.lifecycle_stage != "active",
-                    frozenset(used),
+                    frozenset(item.model_id for item in outputs_of(run)),
                 )
     return found
 
@@ -65,10 +70,10 @@ def known_runs(book: Book, experiment_id: str) -> dict[str, Known]:
 def copy_page(book: Book, page: Iterable[wire.Run], experiment_id: str, known: dict[str, Known]) -> Iterator[Unsettled]:
     """Copy what is not complete, several at once; what must wait for the others is handed back."""
 
-    def work(run: wire.Run) -> tuple[Place, marks.Content]:
+    def work(run: wire.Run) -> tuple[Place, marks.Content, tuple[wire.ModelInput, ...]]:
         return _copy_run(book, run, experiment_id, known.get(run.info.run_id))
 
-    for run, (place, content) in book.each(work, list(page), lambda run: f"run {run.info.run_id}"):
+    for run, (place, content, inputs) in book.each(work, list(page), lambda run: f"run {run.info.run_id}"):
         book.runs[run.info.run_id] = place
         book.read.update(
             {
@@ -77,35 +82,49 @@ def copy_page(book: Book, page: Iterable[wire.Run], experiment_id: str, known: d
                 "artifact bytes": content.size_bytes,
             }
         )
-        before = known.get(run.info.run_id)
         is_deleted = run.info.lifecycle_stage != "active"
         parent = next((tag.value for tag in run.data.tags if tag.key == PARENT_TAG), "")
-        outputs = run.outputs.model_outputs if run.outputs else ()
-        if is_deleted or outputs or run.inputs.model_inputs or parent:
-            models = before.models if before else frozenset()
-            yield Unsettled(run.info.run_id, place, run.inputs.model_inputs, outputs, parent, is_deleted, models)
+        outputs = outputs_of(run)
+        if is_deleted or outputs or inputs or parent:
+            before = known.get(run.info.run_id)
+            there = before.outputs if before else frozenset()
+            yield Unsettled(run.info.run_id, place, inputs, outputs, parent, is_deleted, there)
         book.progress.advance()
 
 
-def settle(book: Book, item: Unsettled) -> None:
+def settle(book: Book, items: Sequence[Unsettled]) -> None:
     """Write what names other runs and models, under the ids that they have at the target; then delete what was."""
-    call = book.target.transport.call
+    for item in items:
+        book.read["model links"] += sum(map(len, _links_of(book, item)))
+    book.each(lambda item: _settle(book, item), items, lambda item: f"run {item.run_id}")
+
+
+def _links_of(book: Book, item: Unsettled) -> Links:
+    """Those to models that come; deleted ones do not."""
+    copies = book.logged_models
+    inputs = {copies[one.model_id].id for one in item.inputs if one.model_id in copies}
+    return Links(inputs, {copies[one.model_id].id: one.step or 0 for one in item.outputs if one.model_id in copies})
+
+
+def _settle(book: Book, item: Unsettled) -> None:
+    call, links = book.target.transport.call, _links_of(book, item)
     parent = book.runs.get(item.parent)
     if parent is not None and parent.id != item.parent:
         call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=item.place.id, key=PARENT_TAG, value=parent.id))
-    inputs = {book.logged_models[one.model_id].id for one in item.inputs if one.model_id in book.logged_models}
-    if new := inputs - item.known_models:
-        models = tuple(wire.ModelInput(model_id=model_id) for model_id in sorted(new))
-        call(wire.LOG_INPUTS, wire.LogInputs(run_id=item.place.id, models=models))
-    outputs = tuple(
-        wire.ModelOutput(model_id=place.id, step=one.step or 0)
-        for one in item.outputs
-        if (place := book.logged_models.get(one.model_id)) and place.id not in item.known_models
-    )
-    if outputs:
+    if links.inputs:
+        there = {one.model_id for one in book.target.list_model_inputs(item.place.id)}
+        if new := links.inputs - there:
+            inputs = tuple(wire.ModelInput(model_id=model_id) for model_id in sorted(new))
+            call(wire.LOG_INPUTS, wire.LogInputs(run_id=item.place.id, models=inputs))
+    if made := links.outputs.keys() - item.known_outputs:
+        outputs = tuple(wire.ModelOutput(model_id=model_id, step=links.outputs[model_id]) for model_id in sorted(made))
         call(wire.LOG_OUTPUTS, wire.LogOutputs(run_id=item.place.id, models=outputs))
     if item.is_deleted:
         call(wire.DELETE_RUN, wire.OfRun(run_id=item.place.id))
+
+
+def outputs_of(run: wire.Run) -> tuple[wire.ModelOutput, ...]:
+    return run.outputs.model_outputs if run.outputs else ()
 
 
 def run_files(source: Endpoint, run: wire.Run) -> Files:
@@ -120,13 +139,22 @@ def run_files(source: Endpoint, run: wire.Run) -> Files:
     return files
 
 
-def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None) -> tuple[Place, marks.Content]:
-    """What of it is refused is noted, and leaves it incomplete: the same command tries that again."""
+def _copy_run(
+    book: Book, run: wire.Run, experiment_id: str, known: Known | None
+) -> tuple[Place, marks.Content, tuple[wire.ModelInput, ...]]:
+    """With the models that it has used, for `settle`.
+
+    What of it is refused is noted, and leaves it incomplete: the same command tries that again.
+    """
     digest = marks.digest_of(_ordered(run))
     if known and known.content and known.content.digest == digest and run.info.status != "RUNNING":
         if known.is_deleted and run.info.lifecycle_stage == "active":
             raise InvalidInput(f"its copy {known.place.id} was deleted at {book.target.name}; restore that first.")
-        return known.place, known.content
+        if known.content.inputs == 0:  # what it is said to have used later comes with its next change
+            return known.place, known.content, ()
+        if known.content.inputs:
+            return known.place, known.content, book.source.list_model_inputs(run.info.run_id)
+    inputs = book.source.list_model_inputs(run.info.run_id)
     refuse = book.parts_of(f"run {run.info.run_id}")
     call = book.target.transport.call
     if known is None:
@@ -145,17 +173,17 @@ def _copy_run(book: Book, run: wire.Run, experiment_id: str, known: Known | None
             refuse("datasets", error)
     points = _copy_points(book, run, place, refuse)
     sizes = _copy_files(book, run, place, refuse)
-    if run.info.status != "RUNNING" or known is not None:
-        info = run.info
+    info = run.info
+    if info.status != "RUNNING" or info.end_time is not None or known is not None:
         request = wire.UpdateRun(
             run_id=place.id, status=info.status, end_time=info.end_time, run_name=info.run_name or None
         )
         call(answers.UPDATE_RUN, request)
-    content = marks.Content(digest, points, sizes.files, sizes.size_bytes)
+    content = marks.Content(digest, points, sizes.files, sizes.size_bytes, len(inputs))
     if not refuse.are_any:
         mark = content.tag()
         call(wire.SET_RUN_TAG, wire.SetRunTag(run_id=place.id, key=mark.key, value=mark.value))
-    return place, content
+    return place, content, inputs
 
 
 def _create_run(book: Book, run: wire.Run, experiment_id: str) -> tuple[Place, tuple[Tag, ...]]:

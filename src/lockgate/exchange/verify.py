@@ -11,6 +11,7 @@ from lockgate.exchange import marks
 from lockgate.exchange.book import COUNTED, Book
 from lockgate.exchange.files import Sizes, count, open_files
 from lockgate.exchange.registry import LOOSE_ROOT
+from lockgate.exchange.runs import outputs_of
 from lockgate.wire.mlflow import logged_models, runs
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.operation import Operation, Req, Res
@@ -31,13 +32,18 @@ def count_copies(book: Book) -> Counter[str]:
 
 
 def _count_runs(book: Book, experiment_id: str, found: Counter[str]) -> None:
-    def work(run: runs.Run) -> tuple[int, Sizes]:
+    models = {place.id for place in book.logged_models.values()}
+
+    def work(run: runs.Run) -> tuple[int, int, Sizes]:
         points = sum(1 for _ in book.target.iter_points(run))
-        return points, count(open_files(book.target.transport, run.info.artifact_uri))
+        content = marks.content_of(run.data.tags)
+        inputs = book.target.list_model_inputs(run.info.run_id) if content is None or content.inputs else ()
+        links = sum(len(models & {one.model_id for one in some}) for some in (inputs, outputs_of(run)))
+        return points, links, count(open_files(book.target.transport, run.info.artifact_uri))
 
     for page in book.target.iter_runs(experiment_id):
         copies = [run for run in page if marks.origin_of(run.data.tags) in book.runs]
-        for run, (points, sizes) in book.each(work, copies, lambda run: f"copy {run.info.run_id}"):
+        for run, (points, links, sizes) in book.each(work, copies, lambda run: f"copy {run.info.run_id}"):
             found.update(
                 {
                     "runs": 1,
@@ -45,6 +51,7 @@ def _count_runs(book: Book, experiment_id: str, found: Counter[str]) -> None:
                     "tags": len(marks.copied(run.data.tags)),
                     "datasets": len(run.inputs.dataset_inputs),
                     "metric points": points,
+                    "model links": links,
                     "artifact files": sizes.files,
                     "artifact bytes": sizes.size_bytes,
                 }

@@ -211,6 +211,15 @@ def test_address_that_is_none_is_refused(project: Path, uri: str, error: type[Lo
     assert said in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///mlflow.db", "sqlite:////home/a@b/mlflow.db", "file:///mlruns", "ftp://host"]
+)
+def test_export_goes_to_the_address_of_a_server(project: Path, uri: str) -> None:
+    result = invoke(project, "export", "mlflow", uri)
+    assert isinstance(result.exception, InvalidInput)
+    assert f"{uri!r} is not the address of a server; write http://HOST:PORT" in str(result.exception)
+
+
 def test_store_that_mlflow_cannot_read_leads_to_a_server(project: Path, tmp_path: Path) -> None:
     broken = tmp_path / "mlflow.db"
     broken.write_text("no database")

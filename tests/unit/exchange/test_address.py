@@ -22,7 +22,8 @@ def test_login_is_not_shown(uri: str, shown: str) -> None:
 
 def test_login_of_an_address_is_taken_out_of_it() -> None:
     assert split_login("https://ann:p%40w@host:5000/base") == ("https://host:5000/base", "ann", "p@w")
-    assert split_login("http://host") == ("http://host", "", "")
+    for uri in ("http://host", "host:5000", "sqlite:///mlflow.db", "sqlite:////home/a@b/mlflow.db"):
+        assert split_login(uri) == (uri, "", "")
     assert split_login("ann:pw@host:5000") == ("http://host:5000", "ann", "pw")
     with pytest.raises(InvalidInput):
         split_login("http://[host")

@@ -65,6 +65,7 @@ def test_all_counts_are_equal_and_as_expected(sides: Any, filled: Any) -> None:
         "datasets": 1,
         "logged models": 1,
         "model metrics": 1,
+        "model links": 1,
         "registered models": 3,
         "versions": 4,
         "aliases": 1,
@@ -85,6 +86,21 @@ def test_runs_come_with_all_they_logged(sides: Any, filled: Any, tmp_path: Path)
     assert tags_of(parent)["note"] == "größer"
     sides.target.tracking.download_artifact(parent.info.run_id, "deep/er/ü x.txt", tmp_path / "copy.txt")
     assert (tmp_path / "copy.txt").read_text() == "hello"
+
+
+def test_run_that_goes_on_keeps_an_end_that_it_had(sides: Any, filled: Any) -> None:
+    """MLflow's clients leave it where an ended run is taken up again."""
+
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name != answers.SEARCH_RUNS.name:
+            return answer
+        pages = (replace(run, info=replace(run.info, status="RUNNING", end_time=5)) for run in answer.runs)
+        return replace(answer, runs=tuple(pages))
+
+    for _ in range(2):
+        sides.copy(change=change)
+        child = copied_runs(sides.target)["child"].info
+        assert (child.status, child.end_time) == ("RUNNING", 5)
 
 
 def test_references_lead_to_the_copies(sides: Any, filled: Any) -> None:
@@ -160,6 +176,23 @@ def test_long_history_comes_whole(sides: Any, filled: Any) -> None:
     assert report.is_equal
     copied = copied_runs(sides.target)["long"].info.run_id
     assert history(sides.target, copied, "loss") == history(sides.source, run_id, "loss")
+
+
+def test_value_that_the_source_tells_twice_is_one(sides: Any, filled: Any) -> None:
+    """As MLflow's server does for folders of runs."""
+
+    def change(operation: Any, request: Any, answer: Any) -> Any:
+        if operation.name != runs.METRIC_HISTORY.name or not answer.metrics:
+            return answer
+        return replace(answer, metrics=(*answer.metrics, *answer.metrics))
+
+    for _ in range(2):
+        report = sides.copy(change=change)
+        assert report.is_equal, report
+        assert counts(report)["metric points"] == (6, 6)
+    assert history(sides.target, copied_runs(sides.target)["parent"].info.run_id, "odd") == history(
+        sides.source, filled.parent, "odd"
+    )
 
 
 @pytest.mark.parametrize("kind", ["experiment", "model"])

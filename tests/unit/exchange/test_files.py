@@ -1,10 +1,16 @@
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from lockgate.clock import FakeClock
-from lockgate.errors import DataDamaged, InvalidInput, LockgateError
+from lockgate.errors import DataDamaged, InvalidInput, LockgateError, StorageFull
 from lockgate.exchange.files import OutsideFiles, Sizes, copy_files, count, open_files
+from lockgate.exchange.scratch import remove_leftovers, scratch_folder
 from lockgate.server.context import open_context
 from lockgate.server.local import LocalTransport
 
@@ -60,3 +66,50 @@ def test_file_that_comes_with_another_size_is_refused_by_its_name_and_the_others
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["empty", "pctA.txt"]
     with pytest.raises(DataDamaged):  # what must be whole
         copy_files(OneWrong(str(source)), OutsideFiles(str(tmp_path / "out")))
+
+
+def test_link_to_a_folder_is_named_and_the_other_files_come(tmp_path: Path) -> None:
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    for folder in (source, outside):
+        folder.mkdir()
+        (folder / "a.txt").write_text("hello")
+    (source / "b").symlink_to(source)
+    (source / "c").symlink_to(outside)
+    (source / "d.txt").symlink_to(outside / "a.txt")
+    refused: list[tuple[str, LockgateError]] = []
+    found = copy_files(
+        OutsideFiles(str(source)), OutsideFiles(str(tmp_path / "out")), lambda *item: refused.append(item)
+    )
+    assert found == Sizes(4, 10)
+    assert [name for name, _ in refused] == ["file b", "file c"]
+    assert all("is a link to a folder" in str(error) for _, error in refused)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "d.txt"]
+
+
+def test_full_disk_of_temporary_files_is_told_from_a_source_that_does_not_answer(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("weights")
+    with pytest.raises(StorageFull, match="TMPDIR"):
+        OutsideFiles(str(tmp_path)).fetch("model", Path("/dev/full"))
+
+
+KILLED = """
+import os, signal
+from lockgate.exchange.scratch import scratch_folder
+with scratch_folder() as folder:
+    (folder / "file").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_copy_has_left_goes_and_what_a_living_one_holds_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", KILLED], env=environ, check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "lockgate-copy-link").symlink_to(tmp_path)
+    with scratch_folder() as held:
+        remove_leftovers()
+        assert sorted(tmp_path.iterdir()) == sorted([held, tmp_path / "lockgate-copy-link"])
+    assert [path.name for path in tmp_path.iterdir()] == ["lockgate-copy-link"]

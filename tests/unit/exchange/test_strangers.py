@@ -19,16 +19,16 @@ from lockgate.wire.mlflow.experiments import SearchExperiments
 
 
 @contextmanager
-def answering(status: int) -> Iterator[str]:
+def answering(status: int, said: bytes = b"no.") -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", "https://login.example")
-            self.send_header("Content-Length", "3")
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(b"no.")
+            self.wfile.write(said)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -63,6 +63,13 @@ def test_answer_that_is_no_json_is_told_by_its_status(status: int, error: type[L
         found = ask(uri)
     assert type(found) is error
     assert said in str(found)
+
+
+def test_trouble_inside_a_server_of_mlflow_is_told_with_its_address() -> None:
+    with answering(500, b'{"error_code": "INTERNAL_ERROR", "message": "boom"}') as uri:
+        found = ask(uri)
+    assert type(found) is Unavailable
+    assert uri in str(found) and "INTERNAL_ERROR: boom" in str(found)
 
 
 def test_silent_server_is_waited_for_no_longer_once_the_transport_ends() -> None:
