@@ -25,7 +25,7 @@ _EXPERIMENTS_A_SEARCH = 100  # many of them have few runs
 @click.option(
     "--deleted-before",
     "days",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 10_000),
     metavar="DAYS",
     help="Also delete for good runs, logged models and experiments that were deleted more than DAYS ago.",
 )
@@ -41,23 +41,27 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
 
     What `--deleted-before` deletes is gone with its metrics, params and files, and cannot be restored. Kept is what
     registered versions were made from. Runs of a server are deleted with its `--uri`, or on its machine with the very
-    settings that it has, or their files are left for ever.
+    settings that it has, or their files are left for ever. With `--uri` and outside of a project nothing else
+    is done.
 
     \b
     Example: lockgate gc --deleted-before 30 --dry-run
     """
-    from lockgate.cli.output import print_json
     from lockgate.pipelines.status import open_stats
     from lockgate.store.actions import Actions
     from lockgate.store.gc import GRACE_S, digests_in
     from lockgate.store.gc import gc as collect
 
-    clients = _clients(app)
+    has_project = days is None or app.folder_if_any is not None
+    clients = _clients(app) if has_project else []
     purged = None
     if days is not None:
         before_ms = app.clock.now_ms() - round(days * _DAY_MS)
         # First: what these runs named is then named by nobody.
         purged = app.client.tracking.purge(before_ms=before_ms, dry_run=dry_run)
+    if not has_project:
+        _print_done(None, purged, results=0, dry_run=dry_run, as_json=as_json)
+        return
     actions = Actions(app.store.root / "actions")
     # Whatever the records say: a release is for ever.
     keep = set(_registered(app, actions))
@@ -73,15 +77,19 @@ def gc(app: App, days: float | None, dry_run: bool, as_json: bool) -> None:
         stats = open_stats(app.folder.state, app.clock)
         stats.prune()
         stats.save()
-    if as_json:
-        print_json({"dry_run": dry_run, "results": len(forgotten), "content": done, "purged": purged})
-    else:
-        _print_done(done, purged, results=len(forgotten), dry_run=dry_run)
+    _print_done(done, purged, results=len(forgotten), dry_run=dry_run, as_json=as_json)
     if not dry_run:
         _clean_uploads(app)  # last: when the store fails, what was done has been said
 
 
-def _print_done(done: "Collected", purged: "Purged | None", *, results: int, dry_run: bool) -> None:
+def _print_done(
+    done: "Collected | None", purged: "Purged | None", *, results: int, dry_run: bool, as_json: bool
+) -> None:
+    from lockgate.cli.output import print_json
+
+    if as_json:
+        print_json({"dry_run": dry_run, "results": results, "content": done, "purged": purged})
+        return
     verb = "would be deleted" if dry_run else "deleted"
     if purged is not None:
         click.echo(
@@ -94,10 +102,11 @@ def _print_done(done: "Collected", purged: "Purged | None", *, results: int, dry
             click.echo(
                 f"{len(purged.elsewhere)} folders are not kept by Lockgate and are yours to delete:{shown}{more}"
             )
-    click.echo(
-        f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {results} old results {verb}; "
-        f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."
-    )
+    if done is not None:
+        click.echo(
+            f"{len(done.deleted)} objects ({done.deleted_bytes / 1e6:.1f} MB) and {results} old results {verb}; "
+            f"{done.kept} objects ({done.kept_bytes / 1e6:.1f} MB) are kept."
+        )
 
 
 def _clean_uploads(app: App) -> None:

@@ -12,19 +12,23 @@ from lockgate.metadata.tables import events
 
 
 def append_event(tx: Tx, kind: str, subject: str, details: Mapping[str, Scalar] | None = None) -> None:
-    append_events(tx, kind, [subject], details)
+    append_events(tx, kind, [(subject, details or {})])
 
 
-def append_events(tx: Tx, kind: str, subjects: Sequence[str], details: Mapping[str, Scalar] | None = None) -> None:
-    """The same of several, in their order."""
+def append_events(tx: Tx, kind: str, happened: Sequence[tuple[str, Mapping[str, Scalar]]]) -> None:
+    """The same of several, (subject, details) each, in their order."""
+    if not happened:
+        return
     # Decisions take turns, so events are numbered in the order they are committed in: whoever asks for what came after
     # the last one he knows misses none.
     assert tx.is_decision, kind
-    said = {"kind": kind, "at": tx.at, "by": tx.by, "details": msgspec.json.encode(details or {}).decode()}
-    tx.connection.execute(insert(events), [{**said, "subject": subject} for subject in subjects])
+    said = {"kind": kind, "at": tx.at, "by": tx.by}
+    tx.connection.execute(
+        insert(events),
+        [{**said, "subject": subject, "details": msgspec.json.encode(each).decode()} for subject, each in happened],
+    )
     if kind in OWN_EVENTS:
-        for subject in subjects:
-            enqueue(tx, kind, {"subject": subject, "by": tx.by, "details": dict(details or {})})
+        enqueue(tx, kind, *({"subject": subject, "by": tx.by, "details": each} for subject, each in happened))
 
 
 def list_events(connection: Connection, *, after: int, limit: int) -> tuple[Event, ...]:

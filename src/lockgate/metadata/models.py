@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 
 from lockgate.errors import AlreadyExists, Conflict, InvalidInput, NotFound
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.events import append_event
+from lockgate.metadata.events import append_event, append_events
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
 from lockgate.metadata.outbox import enqueue
 from lockgate.metadata.pairs import pairs_of
@@ -149,8 +149,9 @@ def delete_model(tx: Tx, name: str) -> None:
     """With its versions and aliases. Raises Conflict where the model has releases or rollouts."""
     get_model(tx.connection, name)
     _require_unused(tx.connection, name, "deleted")
-    for alias, version in pairs_of(tx.connection, aliases, [name]).get(name, ()):
-        append_event(tx, "alias.moved", name, {"alias": alias, "from": version, "to": None, "reason": "model deleted"})
+    gone = pairs_of(tx.connection, aliases, [name]).get(name, ())
+    why = {"to": None, "reason": "model deleted"}
+    append_events(tx, "alias.moved", [(name, {"alias": alias, "from": was, **why}) for alias, was in gone])
     tx.connection.execute(delete(registered_models).where(registered_models.c.name == name))
     append_event(tx, "model.deleted", name)
 

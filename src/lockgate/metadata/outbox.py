@@ -8,7 +8,8 @@ Whoever sends to a receiver has leased it; a sender that dies is followed by ano
             -> no answer: it waits as well, and so does its receiver with all that is to be told to it; what was made
                a day ago is given up when a day of trying is over
 
-What was given up stays until it is a month old, for people to look at.
+What was given up stays until it is a month old, for people to look at. There may be millions of messages: they are
+given up, forgotten and removed with their webhook a part at a time, for SQLite has one writer.
 """
 
 import uuid
@@ -17,9 +18,22 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from lockgate.metadata.database import Tx
+from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.tables import webhook_deliveries, webhook_events, webhooks
 
 # What MLflow's own server tells of; `budget_policy.exceeded` may be asked for and never happens here.
@@ -54,6 +68,7 @@ OWN_EVENTS = (
 )
 
 ACTIVE, DISABLED = "ACTIVE", "DISABLED"
+_REMOVED = "REMOVED"  # for nobody to see: messages of it are still to be deleted
 FIRST_WAIT_MS = 1_000
 LONGEST_WAIT_MS = 600_000
 GIVE_UP_AFTER = 154  # failures in a row, between which lies a day: time in which nobody tried does not count
@@ -86,8 +101,8 @@ class Backlog(NamedTuple):
     last_error: str
 
 
-def enqueue(tx: Tx, event: str, data: Mapping[str, object]) -> None:
-    """Tell every active webhook that asked for `event`, once this transaction is committed."""
+def enqueue(tx: Tx, event: str, *messages: Mapping[str, object]) -> None:
+    """Tell every active webhook that asked for `event` what happened, once this transaction is committed."""
     asked = webhook_events.c.webhook_id == webhooks.c.webhook_id
     query = select(webhooks.c.webhook_id).join(webhook_events, asked)
     receivers = tx.connection.scalars(
@@ -95,7 +110,7 @@ def enqueue(tx: Tx, event: str, data: Mapping[str, object]) -> None:
     ).all()
     if not receivers:
         return
-    body = encode_body(event, data, at=tx.at)
+    bodies = [encode_body(event, data, at=tx.at) for data in messages]
     tx.connection.execute(
         insert(webhook_deliveries),
         [
@@ -109,6 +124,7 @@ def enqueue(tx: Tx, event: str, data: Mapping[str, object]) -> None:
                 "attempts": 0,
                 "error": "",
             }
+            for body in bodies
             for webhook_id in receivers
         ],
     )
@@ -180,24 +196,43 @@ def try_at_once(tx: Tx, webhook_id: str) -> None:
     )
 
 
+def is_shown() -> ColumnElement[bool]:
+    """Whether a webhook is one for who asks."""
+    return webhooks.c.status != _REMOVED
+
+
+def remove(tx: Tx, webhook_id: str) -> None:
+    """Nothing goes to the webhook any more and nobody sees it; where much waits for it, `tidy` deletes the rest."""
+    gone = {"status": _REMOVED, "url": "", "secret": ""}
+    tx.connection.execute(update(webhooks).where(webhooks.c.webhook_id == webhook_id).values(**gone))
+    tx.connection.execute(delete(webhook_events).where(webhook_events.c.webhook_id == webhook_id))
+    _forget_removed(tx, webhook_id)
+
+
 def tidy(tx: Tx) -> bool:
-    """Give up and forget what is old, a part at a time; whether there may be more.
+    """Give up and forget what is old, and what waits for nobody, a part at a time; whether there may be more.
 
     Given up is what a receiver without an answer should have had a day ago. Forgotten is what was given up, or waits
     for a webhook that is disabled, when it is a month old.
     """
     t, w = webhook_deliveries.c, webhooks.c
+    # Locked first, as in `mark_failed`.
+    removed = tx.connection.scalars(select(w.webhook_id).where(w.status == _REMOVED).with_for_update().limit(1)).first()
+    if removed is not None:
+        _forget_removed(tx, removed)
+        return True
     lost = select(w.webhook_id).where(w.failures >= GIVE_UP_AFTER)
     disabled = select(w.webhook_id).where(w.status == DISABLED)
-    given_up = select(t.delivery_id).where(
-        t.webhook_id.in_(lost), t.due_at.is_not(None), t.created_at <= tx.at - GIVE_UP_AFTER_MS
+    waiting = _by_index("waiting", select(t.delivery_id).where(t.due_at.is_not(None)))
+    given_up = _by_index("given_up", select(t.delivery_id).where(t.due_at.is_(None)))
+    is_late, is_old = t.created_at <= tx.at - GIVE_UP_AFTER_MS, t.created_at <= tx.at - FORGET_AFTER_MS
+    prefer_walks(tx.connection)
+    deeds = (
+        update(webhook_deliveries).where(_some(waiting.where(t.webhook_id.in_(lost), is_late))).values(due_at=None),
+        delete(webhook_deliveries).where(_some(given_up.where(is_old))),
+        delete(webhook_deliveries).where(_some(waiting.where(t.webhook_id.in_(disabled), is_old))),
     )
-    forgotten = select(t.delivery_id).where(
-        or_(t.due_at.is_(None), t.webhook_id.in_(disabled)), t.created_at <= tx.at - FORGET_AFTER_MS
-    )
-    give_up = update(webhook_deliveries).where(t.delivery_id.in_(given_up.limit(_TIDIED_AT_ONCE))).values(due_at=None)
-    forget = delete(webhook_deliveries).where(t.delivery_id.in_(forgotten.limit(_TIDIED_AT_ONCE)))
-    return max(tx.connection.execute(deed).rowcount for deed in (give_up, forget)) == _TIDIED_AT_ONCE
+    return any(tx.connection.execute(deed).rowcount == _TIDIED_AT_ONCE for deed in deeds)
 
 
 def backlog(connection: Connection, webhook_ids: Sequence[str]) -> dict[str, Backlog]:
@@ -210,9 +245,28 @@ def backlog(connection: Connection, webhook_ids: Sequence[str]) -> dict[str, Bac
     )
     found = {webhook_id: Backlog(0, 0, "") for webhook_id in webhook_ids}
     for webhook_id, waiting, given_up in connection.execute(counts):
-        failed = select(t.error).where(t.webhook_id == webhook_id, t.error != "").order_by(t.created_at).limit(1)
-        found[webhook_id] = Backlog(waiting, given_up, connection.scalar(failed) or "")
+        has_failed = t.error != literal_column("''")  # said as the index does
+        failed = _by_index("failed", select(t.error).where(t.webhook_id == webhook_id, has_failed))
+        last_error = connection.scalar(failed.order_by(t.created_at).limit(1)) or ""
+        found[webhook_id] = Backlog(waiting, given_up, last_error)
     return found
+
+
+def _by_index(name: str, query: Select[str]) -> Select[str]:
+    """SQLite is told by which index: what an administrator's ANALYZE once found, it believes for ever."""
+    return query.with_hint(webhook_deliveries, f"INDEXED BY ix_webhook_deliveries_{name}", "sqlite")
+
+
+def _some(found: Select[str]) -> ColumnElement[bool]:
+    """Messages that are found, no more than are tidied up at once."""
+    return webhook_deliveries.c.delivery_id.in_(found.limit(_TIDIED_AT_ONCE))
+
+
+def _forget_removed(tx: Tx, webhook_id: str) -> None:
+    """A part of what the webhook was not told, and itself with the last one."""
+    its = select(webhook_deliveries.c.delivery_id).where(webhook_deliveries.c.webhook_id == webhook_id)
+    if tx.connection.execute(delete(webhook_deliveries).where(_some(its))).rowcount < _TIDIED_AT_ONCE:
+        tx.connection.execute(delete(webhooks).where(webhooks.c.webhook_id == webhook_id))
 
 
 def _is_free(now: int) -> tuple[ColumnElement[bool], ...]:

@@ -1,7 +1,11 @@
-"""Deleting for good what was deleted before: first the rows, then the folders.
+"""Deleting for good what was deleted before: first the rows, then the folders and long histories.
 
 The transaction that deletes rows writes their folders down in `doomed_folders`; a folder is struck off when it is gone.
 So a crash at any instant leaves nothing that is listed without its files, and no folder that nobody knows of.
+
+Others write meanwhile, and one run may have millions of points. Where a transaction would delete too many, the run goes
+at once and its series are nobody's: their latest values stay, no run's, and tell which histories are still to go. So
+nobody sees half of a history, and SQLite does not give a number again that still has points.
 
 What a registered version was made from is kept, as long as there is the version.
 """
@@ -14,8 +18,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     String,
     Table,
+    Text,
     and_,
     cast,
     delete,
@@ -25,6 +31,8 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    tuple_,
+    update,
 )
 
 from lockgate.metadata.database import Tx
@@ -46,6 +54,9 @@ from lockgate.metadata.tables import (
 
 _FILES = re.compile(r"/artifacts(?=\?|$)")  # where the folder of a run or a logged model keeps its files
 _FOLDER = "mlflow-artifacts:/"  # and its number: what an experiment has for which nobody chose a location
+_NOBODY = ""  # the run of series whose run is gone
+_POINTS = 30_000  # that a transaction deletes: SQLite takes 10 ms for them, PostgreSQL 50
+_SERIES = 200
 
 
 class Purge(NamedTuple):
@@ -73,18 +84,29 @@ def count_kept(connection: Connection, *, before: int) -> int:
     return of_runs + _count(connection, logged_models, and_(_old_models(before), _is_source(logged_models)))
 
 
-def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str]]:
-    """Delete the rows of at most `limit` of each kind, experiments when nothing is left in them; also the runs' ids."""
-    of_runs = _find(tx, runs, _purgeable_runs(before), limit)
+def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str], bool]:
+    """Delete the rows of at most `limit` of each kind, experiments when nothing is left in them.
+
+    Also the runs' ids, and whether another call may find something to do.
+    """
+    found = _find(tx, runs, _purgeable_runs(before), limit)
+    prefer_walks(tx.connection)  # or PostgreSQL reads the histories of all runs for those of a few
+    of_runs = found
+    while (is_much := _has_many_points(tx, _series_of([row[0] for row in of_runs]))) and len(of_runs) > 1:
+        of_runs = of_runs[: len(of_runs) // 2]
+    prefer_walks(tx.connection, prefer=False)
     run_ids = [run_id for run_id, _ in of_runs]
     _delete_datasets(tx, run_ids)
     _delete(tx, runs, of_runs)
-    prefer_walks(tx.connection)  # or PostgreSQL reads the histories of all runs for those of a few
-    is_of_runs = latest_metrics.c.run_id.in_(run_ids)
-    series = select(latest_metrics.c.series).where(is_of_runs)
-    tx.connection.execute(delete(metrics).where(metrics.c.series.in_(series)))  # now that nobody can log any more
-    tx.connection.execute(delete(latest_metrics).where(is_of_runs))
-    prefer_walks(tx.connection, prefer=False)
+    if is_much:
+        nobodys = {"run_id": _NOBODY, "key": cast(latest_metrics.c.series, Text)}
+        tx.connection.execute(update(latest_metrics).where(latest_metrics.c.run_id.in_(run_ids)).values(nobodys))
+    else:
+        prefer_walks(tx.connection)
+        # Now that nobody can log any more.
+        tx.connection.execute(delete(metrics).where(metrics.c.series.in_(_series_of(run_ids))))
+        tx.connection.execute(delete(latest_metrics).where(latest_metrics.c.run_id.in_(run_ids)))
+        prefer_walks(tx.connection, prefer=False)
     of_models = _find(tx, logged_models, _purgeable_models(before), limit)
     _delete(tx, logged_models, of_models)
     if of_models:  # or all that runs name would be looked through for nothing
@@ -104,7 +126,28 @@ def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str]]:
     if any(done):
         details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
         append_event(tx, "tracking.purged", "", details)
-    return done, run_ids
+    return done, run_ids, limit in done or len(of_runs) < len(found)
+
+
+def delete_points(tx: Tx) -> None:
+    """A part of the histories that are nobody's; anybody may do this at any time, and several at once."""
+    t = latest_metrics.c
+    prefer_walks(tx.connection)
+    series = tx.connection.scalars(_series_of([_NOBODY]).order_by(t.key).limit(_SERIES)).all()
+    while (is_much := _has_many_points(tx, series)) and len(series) > 1:
+        series = series[: len(series) // 2]
+    its = metrics.c.series.in_(series)
+    if is_much:
+        point = tuple_(*metrics.primary_key.columns)
+        its = point.in_(select(*metrics.primary_key.columns).where(its).limit(_POINTS))
+    tx.connection.execute(delete(metrics).where(its))
+    if not is_much:
+        tx.connection.execute(delete(latest_metrics).where(t.run_id == _NOBODY, t.series.in_(series)))
+
+
+def has_points(connection: Connection) -> bool:
+    """Whether there is something for `delete_points`."""
+    return connection.scalar(_series_of([_NOBODY]).limit(1)) is not None
 
 
 def doom(tx: Tx, uris: Sequence[str]) -> None:
@@ -137,6 +180,16 @@ def _find(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> S
     identity = table.primary_key.columns[0]
     uri = table.c.artifact_location if table is experiments else table.c.artifact_uri
     return tx.connection.execute(select(identity, uri).where(condition).order_by(identity).limit(limit)).all()
+
+
+def _has_many_points(tx: Tx, series: Select[int] | Sequence[int]) -> bool:
+    """Whether the histories have more points than one transaction deletes."""
+    one_more = select(metrics.c.series).where(metrics.c.series.in_(series)).offset(_POINTS).limit(1)
+    return tx.connection.scalar(one_more) is not None
+
+
+def _series_of(run_ids: Sequence[str]) -> Select[int]:
+    return select(latest_metrics.c.series).where(latest_metrics.c.run_id.in_(run_ids))
 
 
 def _delete(tx: Tx, table: Table, found: Sequence[Row[str, str]]) -> None:

@@ -26,8 +26,8 @@ from lockgate.metadata.database import DECISION, Database, Where, describe, open
 from lockgate.metadata.modes import READ_LIMIT_S
 from lockgate.metadata.tables import experiments, metadata, releases
 
-HEAD = "0009"
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")  # every revision, oldest first
+HEAD = "0010"
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")  # every revision, oldest first
 
 OURS = ("alembic_version", releases.name)  # among the tables of every database of Lockgate
 # Alembic's own table, as it makes it.

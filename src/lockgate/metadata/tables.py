@@ -586,7 +586,7 @@ webhooks = Table(
     Column("url", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("secret", Text, nullable=False),  # empty: deliveries are not signed
-    Column("status", String(20), nullable=False),
+    Column("status", String(20), nullable=False),  # ACTIVE, DISABLED, or REMOVED: its messages are still there
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("created_by", String(256), nullable=False),
@@ -609,6 +609,8 @@ webhook_events = Table(
     Index(None, "event"),
 )
 
+_WAITS, _GIVEN_UP, _HAS_FAILED = text("due_at IS NOT NULL"), text("due_at IS NULL"), text("error <> ''")
+
 # The outbox: written with the event, gone when it is delivered.
 webhook_deliveries = Table(
     "webhook_deliveries",
@@ -621,6 +623,21 @@ webhook_deliveries = Table(
     Column("due_at", BigInteger),  # not to be sent before; NULL: given up
     Column("attempts", Integer, nullable=False),  # those that failed
     Column("error", Text, nullable=False),  # why the last attempt failed
-    Index(None, "due_at"),
     Index(None, "webhook_id", "due_at"),
+    # What is too old, and what failed first, among millions of others.
+    Index(
+        "ix_webhook_deliveries_waiting",
+        "webhook_id",
+        "created_at",
+        sqlite_where=_WAITS,
+        postgresql_where=_WAITS,
+    ),
+    Index("ix_webhook_deliveries_given_up", "created_at", sqlite_where=_GIVEN_UP, postgresql_where=_GIVEN_UP),
+    Index(
+        "ix_webhook_deliveries_failed",
+        "webhook_id",
+        "created_at",
+        sqlite_where=_HAS_FAILED,
+        postgresql_where=_HAS_FAILED,
+    ),
 )

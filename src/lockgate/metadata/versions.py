@@ -217,7 +217,7 @@ def move_to_stage(tx: Tx, name: str, version: int, stage: str, *, archive_existi
         archived = tx.connection.scalars(select(t.version).where(*others).order_by(t.version)).all()
         if archived:  # there may be very many: one statement each for all of them
             tx.connection.execute(update(model_versions).where(*others).values(updated_at=tx.at, stage="Archived"))
-            append_events(tx, "version.staged", [f"{name}@{other}" for other in archived], {"stage": "Archived"})
+            append_events(tx, "version.staged", [(f"{name}@{other}", {"stage": "Archived"}) for other in archived])
     set_stage(tx, name, version, stage)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, delete, exists, insert, select, u
 from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.limits import DESCRIPTION_LENGTH, require_text
-from lockgate.metadata.outbox import ACTIVE, DISABLED, MLFLOW_EVENTS, OWN_EVENTS, try_at_once
+from lockgate.metadata.outbox import ACTIVE, DISABLED, MLFLOW_EVENTS, OWN_EVENTS, is_shown, remove, try_at_once
 from lockgate.metadata.pages import Page, Sort, Stretch, fetch_page
 from lockgate.metadata.tables import webhook_deliveries, webhook_events, webhooks
 
@@ -75,12 +75,13 @@ def update_webhook(
 def delete_webhook(tx: Tx, webhook_id: str) -> None:
     """With everything that it has not been told yet. Raises NotFound."""
     get_webhook(tx.connection, webhook_id)
-    tx.connection.execute(delete(webhooks).where(webhooks.c.webhook_id == webhook_id))
+    remove(tx, webhook_id)
 
 
 def get_webhook(connection: Connection, webhook_id: str) -> RowMapping:
     """Raises NotFound."""
-    row = connection.execute(select(webhooks).where(webhooks.c.webhook_id == webhook_id)).mappings().first()
+    found = select(webhooks).where(webhooks.c.webhook_id == webhook_id, is_shown())
+    row = connection.execute(found).mappings().first()
     if row is None:
         raise NotFound(f"Webhook with ID {webhook_id} not found.", hint="lockgate webhooks list")
     return row

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.gc import gc
 from lockgate.clock import FakeClock
-from lockgate.errors import InvalidInput, LockgateError
+from lockgate.config import Settings
+from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.exchange.answers import SEARCH_RUNS
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
 from lockgate.wire.mlflow import experiments, logged_models, runs
 from lockgate.wire.operation import Operation
 
@@ -53,6 +58,30 @@ def old_content(app: App, text: bytes) -> str:
 
 def delete(app: App, run_id: str) -> None:
     app.client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+
+
+def test_runs_of_a_server_are_deleted_for_good_from_outside_of_a_project(
+    app: App, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    delete(app, run_with_file(app, tmp_path, "old"))
+    app.clock.sleep(2 * DAY_S)
+    with (
+        closing(open_context(app.folder.state, user="ann", clock=app.clock)) as context,
+        serve_in_thread(make_app(context, settings=Settings())) as server,
+    ):
+        outside = App(start=tmp_path_factory.mktemp("outside"), clock=app.clock, uri=server.url)
+        done = json.loads(call(outside, "--deleted-before", "1", "--json"))
+        assert (done["purged"]["runs"], done["content"]) == (1, None)
+        assert call(outside, "--deleted-before", "1").startswith("0 runs, ")
+        with pytest.raises(NotFound):  # what else is deleted belongs to a project
+            call(outside)
+        outside.client.close()
+    assert files_of(app) == set()
+
+
+def test_days_since_the_deletion_are_limited(app: App) -> None:
+    result = CliRunner().invoke(gc, ["--deleted-before", "999999999999"], obj=app)
+    assert (result.exit_code, "--deleted-before" in result.output) == (2, True)
 
 
 def test_only_what_was_deleted_long_enough_ago_goes(app: App, tmp_path: Path) -> None:

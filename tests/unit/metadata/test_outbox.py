@@ -4,11 +4,14 @@ import json
 import threading
 
 import pytest
+from sqlalchemy import event, select
 
 from lockgate.errors import InvalidInput, NotFound
-from lockgate.metadata import outbox, webhooks
-from lockgate.metadata.events import append_event
-from lockgate.metadata.models import create_model
+from lockgate.metadata import outbox, tables, webhooks
+from lockgate.metadata.aliases import set_alias
+from lockgate.metadata.database import Tx
+from lockgate.metadata.events import append_event, list_events
+from lockgate.metadata.models import create_model, delete_model
 from lockgate.metadata.outbox import (
     FIRST_WAIT_MS,
     FORGET_AFTER_MS,
@@ -19,6 +22,7 @@ from lockgate.metadata.outbox import (
     Backlog,
     Delivery,
 )
+from lockgate.metadata.versions import create_version
 
 A_DAY_OF_TRYING = tuple(min(FIRST_WAIT_MS * 2**i, LONGEST_WAIT_MS) for i in range(GIVE_UP_AFTER - 1))
 
@@ -302,6 +306,105 @@ def test_a_removed_webhook_takes_what_it_was_not_told_along(write, database) -> 
     assert claim(write, 1) == ()
     with database.read() as connection, pytest.raises(NotFound):
         webhooks.get_webhook(connection, webhook_id)
+
+
+def multiply(tx: Tx, count: int) -> None:
+    """So many more messages like the one that there is."""
+    tx.connection.exec_driver_sql(
+        "INSERT INTO webhook_deliveries SELECT n || 'x', webhook_id, event, body, created_at, due_at, attempts, error "
+        f"FROM webhook_deliveries, (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {count}) "
+        "SELECT n FROM c) AS numbers"
+    )
+
+
+def test_a_webhook_that_very_much_waits_for_is_gone_at_once_and_its_messages_a_part_at_a_time(write, database) -> None:
+    with write() as tx:
+        webhook_id, kept = (add(tx, "registered_model.created"), add(tx, "run.finished"))
+        create_model(tx, "m")
+        multiply(tx, 2499)
+    with write() as tx:
+        webhooks.delete_webhook(tx, webhook_id)
+        create_model(tx, "n")
+    with database.read() as connection:
+        with pytest.raises(NotFound):
+            webhooks.get_webhook(connection, webhook_id)
+        assert [row["webhook_id"] for row in webhooks.list_webhooks(connection).rows] == [kept]
+    assert claim(write, 1) == ()
+    left = [backlog(database, webhook_id).waiting]
+    while True:
+        with database.write(at=1, by="tidier", decision=False) as tx:
+            if not outbox.tidy(tx):
+                break
+        left.append(backlog(database, webhook_id).waiting)
+    assert left == [1500, 500, 0]
+    with database.read() as connection:
+        assert connection.scalars(select(tables.webhooks.c.webhook_id)).all() == [kept]
+
+
+def test_a_removed_webhook_cannot_be_changed_or_removed_again(write) -> None:
+    with write() as tx:
+        webhook_id = add(tx, "registered_model.created")
+        create_model(tx, "m")
+        multiply(tx, 1500)
+        webhooks.delete_webhook(tx, webhook_id)
+        with pytest.raises(NotFound):
+            webhooks.delete_webhook(tx, webhook_id)
+        with pytest.raises(NotFound):
+            webhooks.update_webhook(tx, webhook_id, status="ACTIVE", events=["run.finished"])
+
+
+def test_what_is_old_or_has_failed_is_found_without_reading_all_messages(write, database) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by its statistics, and reads small tables whole")
+    with write() as tx:
+        webhook_id = add(tx, "registered_model.created")
+        create_model(tx, "m")
+        tx.connection.exec_driver_sql("ANALYZE")
+    said: list[tuple[str, tuple[object, ...]]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append((a[2], a[3])))
+    with write() as tx:
+        outbox.tidy(tx)
+    backlog(database, webhook_id)
+    with database.read() as connection:
+        asked = [item for item in said if "FROM webhook_deliveries" in item[0]]
+        plans = [
+            [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+            for text, values in asked
+        ]
+    searched = [step for plan in plans for step in plan if "USING INDEX ix_" in step]
+    assert [step.split("INDEX ix_webhook_deliveries_")[1] for step in searched] == [
+        "waiting (webhook_id=? AND created_at<?)",
+        "given_up (created_at<?)",
+        "waiting (webhook_id=? AND created_at<?)",
+        "failed (webhook_id=?)",
+    ]
+
+
+def test_a_model_that_goes_with_all_its_aliases_tells_of_each_in_as_many_statements(write, database) -> None:
+    with write() as tx:
+        add(tx, "alias.moved")
+        for model, count in (("few", 2), ("many", 9)):
+            create_model(tx, model)
+            create_version(tx, model, source="s3://b/x")
+            for i in range(count):
+                set_alias(tx, model, f"a{i}", 1)
+    said: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    counts = []
+    for model in ("few", "many"):
+        said.clear()
+        with write(at=2) as tx:
+            delete_model(tx, model)
+        counts.append(len(said))
+    assert counts[0] == counts[1]
+    with database.read() as connection:
+        happened = [item for item in list_events(connection, after=0, limit=100) if item.at == 2]
+        t = tables.webhook_deliveries.c
+        bodies = connection.scalars(select(t.body).where(t.created_at == 2)).all()
+    moved = [{"alias": f"a{i}", "from": 1, "to": None, "reason": "model deleted"} for i in range(9)]
+    assert [item.details for item in happened if item.subject == "many"] == [*moved, {}]
+    told = [json.loads(body)["data"] for body in bodies]
+    assert sorted(item["details"]["alias"] for item in told if item["subject"] == "many") == [f"a{i}" for i in range(9)]
 
 
 def test_what_a_disabled_webhook_waits_for_comes_when_it_is_active_again(write, database) -> None:

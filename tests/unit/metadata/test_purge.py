@@ -1,17 +1,19 @@
 import threading
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import event, func, select
 
 from lockgate.metadata import logged_models
+from lockgate.metadata import purge as module
 from lockgate.metadata.database import Database
 from lockgate.metadata.experiments import DELETED, create_experiment, set_experiment_stage
 from lockgate.metadata.inputs import DatasetUse, datasets_of, log_datasets
-from lockgate.metadata.metrics import history
+from lockgate.metadata.metrics import history, latest_of
 from lockgate.metadata.models import create_model
 from lockgate.metadata.points import Point, log_points
-from lockgate.metadata.purge import Purge, count_purgeable, list_doomed, purge, strike_off
-from lockgate.metadata.runs import create_run, log_params, params_of, set_run_stage
+from lockgate.metadata.purge import Purge, count_purgeable, delete_points, has_points, list_doomed, purge, strike_off
+from lockgate.metadata.runs import create_run, is_known, log_params, params_of, set_run_stage
 from lockgate.metadata.tables import latest_metrics, metrics
 from lockgate.metadata.versions import create_version
 
@@ -125,6 +127,59 @@ def test_restored_run_is_safe(deleted: Database) -> None:
 
 def test_a_call_deletes_no_more_than_its_limit(deleted: Database) -> None:
     assert [purged(deleted, 1000, limit=1).runs for _ in range(3)] == [1, 1, 0]
+
+
+def points_left(database: Database) -> int:
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(metrics)) or 0
+
+
+def test_long_history_goes_a_part_at_a_time_and_its_run_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POINTS", 5)
+    lengths = {"1": 12, "2": 3, "3": 2, "4": 4}  # of one metric longer than a part, and of some that make one together
+    with database.write(at=1, by="ann") as tx:
+        for run_id in (LIVE, OLD):
+            create_run(tx, run_id, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+        log_points(tx, LIVE, [Point("m", 1.0, 1, 0)])
+        log_points(tx, OLD, [Point(key, 1.0, 1, step) for key, length in lengths.items() for step in range(length)])
+    with database.write(at=10, by="ann") as tx:
+        set_run_stage(tx, OLD, deleted=True)
+    with database.write(at=100, by="ann") as tx:
+        assert purge(tx, before=50, limit=100) == (Purge(1, 0, 0, 0), [OLD], False)
+        assert not is_known(tx.connection, OLD)
+    left = [points_left(database)]
+    with database.write(at=101, by="ann") as tx:  # as an import does, which keeps the ids of runs
+        create_run(tx, OLD, experiment_id=0, run_name="r", user_id="u", start_time=1, tags={})
+        log_points(tx, OLD, [Point("1", 7.0, 7, 7)])
+    with database.read() as connection:
+        assert list(history(connection, OLD, "1")) == [(7, 7, 7.0, 0)]
+        assert [row[:2] for row in latest_of(connection, [OLD, LIVE])] == [(OLD, "1"), (LIVE, "m")]
+    while True:
+        with database.read() as connection:
+            if not has_points(connection):
+                break
+        with database.write(at=102, by="ann", decision=False) as tx:
+            delete_points(tx)
+        left.append(points_left(database) - 1)  # of what was begun again
+    assert left[0] == 22
+    assert [before - after <= 5 for before, after in pairwise(left)] == [True] * (len(left) - 1)
+    assert left[-1] == 1
+    with database.read() as connection:
+        assert [len(history(connection, run_id, key)) for run_id, key in ((LIVE, "m"), (OLD, "1"))] == [1, 1]
+
+
+def test_a_call_deletes_no_more_runs_than_have_few_points(deleted: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_POINTS", 1)
+    done = []
+    for _ in range(3):
+        with deleted.write(at=100, by="ann") as tx:
+            (counts, _, has_more) = purge(tx, before=1000, limit=100)
+            done.append((counts.runs, has_more))
+            assert not has_points(tx.connection)
+    assert done == [(1, True), (1, False), (0, False)]
+    assert points_left(deleted) == 2
 
 
 def test_what_versions_were_made_from_is_found_without_reading_all_versions(deleted: Database) -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 import httpx
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import event, select
+from sqlalchemy import event, func, select
 
 from lockgate.client.client import Client
 from lockgate.clock import SystemClock
 from lockgate.errors import NotFound, Unavailable
-from lockgate.metadata.tables import datasets
+from lockgate.metadata import purge as rows
+from lockgate.metadata.points import log_points
+from lockgate.metadata.tables import datasets, latest_metrics, metrics
 from lockgate.metadata.versions import create_version
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.open import open_artifacts
@@ -104,6 +106,33 @@ def test_files_of_an_experiment_that_lies_in_the_folder_of_another_stay(
     assert (done.experiments, done.folders, done.elsewhere) == (1, 1, ())
     assert [file.path for file in client.tracking.list_artifacts(kept)] == ["f.txt"]
     assert not (tmp_path / "state" / "artifacts" / outer / gone).exists()
+
+
+def test_long_history_is_deleted_by_the_next_call_where_the_first_one_was_killed(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_POINTS", 2)
+    client = Client(LocalTransport(context), SystemClock())
+    run_ids = [client.tracking.create_run("0") for _ in range(2)]
+    with context.write() as tx:
+        for run_id in run_ids:
+            log_points(tx, run_id, [("m", 1.0, 1, step) for step in range(7)])
+    for run_id in run_ids:
+        client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
+    with context.write() as tx:
+        rows.purge(tx, before=2**62, limit=50)  # and no more
+    # What is left of it is kept beside the latest values, under its number.
+    for asked in (runs.SearchRuns(filter="metrics.`1` > 0"), runs.SearchRuns(order_by=("metrics.`1` DESC",))):
+        wanted = replace(asked, experiment_ids=("0",), run_view_type="ALL")
+        found = client.transport.call(runs.SEARCH_RUNS, wanted).runs
+        assert [run.info.run_id for run in found] == ([] if asked.filter else [max(run_ids)])
+    calls = [client.transport.call(PURGE, Purge(before=2**62)) for _ in range(2)]
+    assert [(done.runs, done.more) for done in calls] == [(1, True), (0, False)]
+    with context.read() as connection:
+        assert [connection.scalar(select(func.count()).select_from(table)) for table in (metrics, latest_metrics)] == [
+            0,
+            0,
+        ]
 
 
 class PartlyStuck(ArtifactFolder):

@@ -1,4 +1,4 @@
-"""Deleting for good what was deleted before: rows, then folders, none of which keeps the others waiting."""
+"""Deleting for good what was deleted before: rows, then folders and points, none of which keeps others waiting."""
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,7 @@ from lockgate.wire import purge as wire
 from lockgate.wire.mlflow.artifacts import proxied_path
 
 # A call stays short, and a write transaction shorter: others write meanwhile.
-_ROWS, _FOLDERS, _FOLDERS_S = 50, 200, 20.0
+_ROWS, _FOLDERS, _FOLDERS_S, _POINTS_S = 50, 200, 20.0, 5.0
 
 
 def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
@@ -23,15 +23,16 @@ def purge(ctx: Context, request: wire.Purge) -> wire.Purged:
             return wire.Purged(**rows.count_purgeable(connection, before=request.before)._asdict())
     assert ctx.act is not None
     ctx.act.is_decision = True  # whatever transaction comes first
-    # First those of an earlier call: no more rows go while their folders cannot.
+    # First what earlier calls have left: no more rows go while their folders cannot.
+    _delete_points(ctx)
     folders, elsewhere = _delete_folders(ctx)
     with ctx.write() as tx:
-        done, run_ids = rows.purge(tx, before=request.before, limit=_ROWS)
+        done, run_ids, more = rows.purge(tx, before=request.before, limit=_ROWS)
         counts = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
         ctx.act.found = {**counts, "run_ids": " ".join(run_ids)}
     more_folders, more_elsewhere = _delete_folders(ctx)
     with ctx.read() as connection:
-        more = _ROWS in done or bool(rows.list_doomed(connection, limit=1))
+        more = more or rows.has_points(connection) or bool(rows.list_doomed(connection, limit=1))
         # By the last call alone: a call is to cost what it deletes, and not what is left.
         kept = 0 if more else rows.count_kept(connection, before=request.before)
     return wire.Purged(
@@ -100,6 +101,17 @@ def _delete_folders(ctx: Context) -> tuple[int, tuple[str, ...]]:
             hint="mend what keeps them, and repeat",
         ) from failed[0]
     return deleted, tuple(elsewhere)
+
+
+def _delete_points(ctx: Context) -> None:
+    """Those of runs that are gone; a part of them where it takes long."""
+    until = ctx.clock.monotonic() + _POINTS_S
+    while ctx.clock.monotonic() < until:
+        with ctx.read() as connection:
+            if not rows.has_points(connection):
+                break
+        with ctx.write(decision=False) as tx:
+            rows.delete_points(tx)
 
 
 def _used_folders(connection: Connection) -> frozenset[tuple[str, ...]]:

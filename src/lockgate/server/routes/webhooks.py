@@ -40,7 +40,8 @@ def update_webhook(ctx: Context, request: wire.UpdateWebhook) -> wire.WebhookMes
             secret=request.secret,
             status=request.status,
         )
-        return _answer(tx.connection, request.webhook_id)
+    with ctx.read() as connection:  # very much may wait, and counting it keeps nobody else waiting here
+        return _answer(connection, request.webhook_id)
 
 
 def list_webhooks(ctx: Context, request: wire.ListWebhooks) -> wire.WebhookList:
