@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_has_ended = False  # the script
+
 __all__ = [
     "__version__",
     "flush",
@@ -44,11 +46,15 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'lockgate' has no attribute {name!r}")
     from lockgate import training
 
+    if _has_ended:  # when nobody had asked for it yet
+        training.end_script()
     value: object = getattr(training, name)
     return value
 
 
 @atexit.register  # here, because handlers run in reverse: what a script registers after the import may still log
 def _end() -> None:
+    global _has_ended
+    _has_ended = True
     if (training := sys.modules.get("lockgate.training")) is not None:
         training.end_script()

@@ -11,36 +11,39 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
 
 from lockgate.errors import InvalidInput
 
+Port = Annotated[int, Meta(ge=0, le=65_535)]  # 0: a free one
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, resolved. The field's default and `HELP` are its documentation."""
+    """Every setting, resolved. The field's type says what it may be; with its default and `HELP` it is documented."""
 
     uri: str = ""
     user: str = ""
     token: str = "env:MLFLOW_TRACKING_TOKEN"
-    jobs: int = 0
-    log_format: str = "text"
-    api_port: int = 5000
-    serve_port: int = 8080
+    jobs: Annotated[int, Meta(ge=0, le=1024)] = 0
+    log_format: Literal["text", "json"] = "text"
+    api_port: Port = 5000
+    serve_port: Port = 8080
     host: str = "127.0.0.1"
-    max_body_mb: int = 64
+    max_body_mb: Annotated[int, Meta(ge=1, le=65_536)] = 64
     database: str = ""
     artifacts: str = ""
-    max_artifact_mb: int = 0
-    audit_days: int = 365
+    max_artifact_mb: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    audit_days: Annotated[int, Meta(ge=0, le=36_500)] = 365
     webhook_private_addresses: bool = False
-    prediction_log_days: int = 30
-    prediction_log_mb: int = 4096
-    traffic_poll_ms: int = 50
+    prediction_log_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    prediction_log_mb: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 4096
+    traffic_poll_ms: Annotated[int, Meta(ge=1, le=60_000)] = 50
     outbox: str = ""
-    outbox_mb: int = 256
-    outbox_wait_s: int = 30
+    outbox_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    outbox_wait_s: Annotated[int, Meta(ge=0, le=604_800)] = 30
 
 
 HELP: Mapping[str, str] = {
@@ -48,7 +51,7 @@ HELP: Mapping[str, str] = {
     "user": "Name recorded with what you do; empty means the login name.",
     "token": "Where the token for the server at `uri` is: env:NAME or file:PATH, never the token itself.",
     "jobs": "Stages that run at the same time; 0 means one per core.",
-    "log_format": "text or json.",
+    "log_format": "How servers write their log.",
     "api_port": "Port of the API and the pages under `lockgate up` and `lockgate server`.",
     "serve_port": "Port of the first environment's replica; further environments take the next ones.",
     "host": "Address that servers bind to.",
@@ -71,7 +74,7 @@ HELP: Mapping[str, str] = {
 # To the last @, for who writes a password with a / or # in it; `env:` and `file:` hold none.
 _PASSWORD = re.compile(r"((?:^|//)(?!env:|file:)[^/?#@:]*):(?!//).*@")
 _OPTION = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*)=[^&]*", re.IGNORECASE)
-_TYPES: Mapping[str, type] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+_TYPES: Mapping[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
 class Resolved(NamedTuple):
@@ -118,6 +121,20 @@ def resolve(*, flags: Mapping[str, object], environ: Mapping[str, str], files: t
             found = Resolved(name, getattr(Settings(), name), "default")
         resolved.append(found._replace(value=_convert(found, type_)))
     return resolved
+
+
+def expected(type_: Any) -> str:
+    """What a setting of this type may be, in words.
+
+    >>> expected(Port)
+    'a whole number from 0 to 65535'
+    """
+    if get_origin(type_) is Annotated:
+        _, limits = get_args(type_)
+        return f"a whole number from {limits.ge} to {limits.le}"
+    if get_origin(type_) is Literal:
+        return " or ".join(get_args(type_))
+    return {bool: "true or false", str: "text"}[type_]
 
 
 def home_folder() -> Path | None:
@@ -171,16 +188,20 @@ def read_token(reference: str, *, environ: Mapping[str, str]) -> str:
     """
     if reference == Settings().token and reference.partition(":")[2] not in environ:
         return ""
-    if not _is_reference(reference):
-        raise InvalidInput(
-            "the setting token must say where the token is, env:NAME or file:PATH, not the token itself.",
-            hint="put it into the variable MLFLOW_TRACKING_TOKEN",
-        )
+    require_reference(reference, "the setting token", "token", hint="put it into the variable MLFLOW_TRACKING_TOKEN")
     return read_secret(reference, environ=environ).strip()
 
 
-def _is_reference(token: str) -> bool:
-    return not token or token.startswith(("env:", "file:"))
+def require_reference(reference: str, given: str, what: str, *, hint: str) -> None:
+    """Raises InvalidInput, which does not show it, where `given` is the secret itself: lists and shells keep that."""
+    if not _is_reference(reference):
+        raise InvalidInput(
+            f"{given} must say where the {what} is, env:NAME or file:PATH, not the {what} itself.", hint=hint
+        )
+
+
+def _is_reference(text: str) -> bool:
+    return not text or text.startswith(("env:", "file:"))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -204,10 +225,10 @@ def _require_known(name: str, origin: str) -> None:
         )
 
 
-def _convert(found: Resolved, type_: type) -> Any:
+def _convert(found: Resolved, type_: Any) -> Any:
     try:
         return msgspec.convert(found.value, type_, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f"setting {found.name} from {found.origin}: {found.value!r} is not of type {type_.__name__}."
+            f"setting {found.name} from {found.origin}: {found.value!r} is not {expected(type_)}."
         ) from error

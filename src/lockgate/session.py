@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lockgate.client.awaited import Awaited
 from lockgate.client.client import Client
 from lockgate.client.outbox.batch import End, Tags
 from lockgate.client.outbox.delivery import RunClosed, begin_run
@@ -62,8 +63,17 @@ class Place(NamedTuple):
         return Header(self.run_id, self.uri, text_of("the path of the project", state), self.begin)
 
     def connect(self) -> Client:
-        """A new client."""
-        return connect(self.settings, state=self.state or Path(), user=self.user, clock=SystemClock())
+        """A new client; of a PostgreSQL that is away now, one that opens it when it is back."""
+
+        def new_client() -> Client:
+            return connect(self.settings, state=self.state or Path(), user=self.user, clock=SystemClock())
+
+        try:
+            return new_client()
+        except Unavailable:
+            if not self.settings.database:  # a file does not come back by itself
+                raise
+            return Client(Awaited(lambda: new_client().transport), SystemClock())
 
 
 class CutOff(Transport):

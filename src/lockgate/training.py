@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.client.outbox.batch import Metrics, Params, Tags
-from lockgate.client.outbox.values import numbers, parts, texts, whole
+from lockgate.client.outbox.values import LONGEST_PARAM, LONGEST_TAG, numbers, parts, seconds, texts, warn_of_cut, whole
 from lockgate.clock import SystemClock
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
@@ -64,7 +64,7 @@ def log_metrics(metrics: Mapping[str, float], step: int = 0) -> None:
 
 
 def log_param(name: str, value: Scalar) -> None:
-    """A parameter is written once: another value later is refused."""
+    """A parameter is written once: another value later is refused. Its first 6,000 characters are kept."""
     log_params({name: value})
 
 
@@ -75,6 +75,7 @@ def log_params(params: Mapping[str, Scalar]) -> None:
     """
     opened = _session.open()
     values = texts(params)
+    warn_of_cut("param", values, LONGEST_PARAM)
     for name, value in values.items():
         if opened.params.get(name, value) != value:
             raise InvalidInput(
@@ -91,8 +92,9 @@ def set_tag(name: str, value: str) -> None:
 
 
 def set_tags(tags: Mapping[str, str]) -> None:
-    """Tags may be set again; see `log_metrics` for when it returns."""
+    """Tags may be set again; see `log_metrics` for when it returns. The first 8,000 characters are kept."""
     values = texts(tags)
+    warn_of_cut("tag", values, LONGEST_TAG)
     outbox = _session.open().outbox
     for part in parts(values):
         outbox.append(Tags(part))
@@ -103,7 +105,7 @@ def flush(timeout_s: float = 60.0) -> None:
 
     Raises DeadlineExceeded saying what remains, where and why, and InvalidInput for what the server refused.
     """
-    _session.flush(timeout_s)
+    _session.flush(seconds(timeout_s))
 
 
 def log_artifact(path: str | Path, artifact_path: str = "") -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lockgate.client import access
 from lockgate.client.client import Client
 from lockgate.clock import FakeClock
 from lockgate.entities import Grant
@@ -119,3 +120,15 @@ def test_audit_tells_what_was_done_to_users(client: Client) -> None:
     ]
     with pytest.raises(InvalidInput):
         client.access.list_audit(limit=0)
+
+
+def test_audit_is_read_to_its_end(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_PAGE", 2)
+    names = [f"m{number}" for number in range(5)]
+    for name in names:
+        client.registry.ensure_model(name)
+    assert [entry.subject for entry in client.access.iter_audit()] == names[::-1]
+    assert [entry.subject for entry in client.access.iter_audit(model="m0", user="ann")] == ["m0"]
+    assert list(client.access.iter_audit(user="bob")) == []
+    newest = client.access.list_audit(limit=3)
+    assert [entry.subject for entry in client.access.list_audit(before=newest[-1].sequence)] == ["m1", "m0"]

@@ -98,8 +98,37 @@ print(login_name(), home_folder())
 
 
 def test_variable_of_the_wrong_type_names_setting_value_and_origin() -> None:
-    with pytest.raises(InvalidInput, match=r"setting jobs from LOCKGATE_JOBS: 'many' is not of type int"):
+    with pytest.raises(InvalidInput, match=r"setting jobs from LOCKGATE_JOBS: 'many' is not a whole number from 0 to"):
         resolve(flags={}, environ={"LOCKGATE_JOBS": "many"}, files=())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("audit_days", "-1", "a whole number from 0 to 36500"),
+        ("outbox_mb", "0", "a whole number from 1 to 1000000"),
+        ("outbox_mb", "-1", "a whole number from 1 to 1000000"),
+        ("outbox_wait_s", "1" + "0" * 13, "a whole number from 0 to 604800"),
+        ("api_port", "70000", "a whole number from 0 to 65535"),
+        ("max_body_mb", "-1", "a whole number from 1 to 65536"),
+        ("log_format", "xml", "text or json"),
+        ("webhook_private_addresses", "perhaps", "true or false"),
+    ],
+)
+def test_value_out_of_range_names_what_was_expected(name: str, value: str, wanted: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        resolve(flags={}, environ={f"LOCKGATE_{name.upper()}": value}, files=())
+    assert refused.value.message == f"setting {name} from LOCKGATE_{name.upper()}: {value!r} is not {wanted}."
+
+
+def test_every_number_has_a_range_that_a_file_is_held_to_and_that_its_default_is_in(tmp_path: Path) -> None:
+    numbers = [name for name in Settings.__struct_fields__ if type(getattr(Settings(), name)) is int]
+    for name in numbers:
+        for value in (-1, 10**12):
+            with pytest.raises(InvalidInput, match=f"setting {name} from .* from [01] to"):
+                resolve(flags={}, environ={}, files=(write(tmp_path / "x.toml", f"{name} = {value}\n"),))
+        environ = {f"LOCKGATE_{name.upper()}": str(getattr(Settings(), name))}
+        assert load_settings(environ=environ, home=None) == Settings()
 
 
 def test_unknown_name_in_a_file_names_the_nearest(tmp_path: Path) -> None:

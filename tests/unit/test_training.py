@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,12 +161,15 @@ threading.Thread(target=watch, daemon=True).start()
         ]
 
 
-def test_script_that_logged_nothing_begins_no_run_when_it_has_ended(script: Script, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["lockgate", "lockgate.training"])
+def test_script_that_logged_nothing_begins_no_run_when_it_has_ended(
+    script: Script, tmp_path: Path, module: str
+) -> None:
     done = script(
-        """
+        f"""
 import atexit
 atexit.register(lambda: lockgate.log_metric("last", 2.0))
-import lockgate.training
+import {module}
 """
     )
     assert "the script has ended and had logged nothing" in done.stderr
@@ -273,6 +277,9 @@ wrong = {
     "name": lambda: lockgate.log_metrics({"": 1.0}),
     "step": lambda: lockgate.log_metric("loss", 1.0, step=0.5),
     "param": lambda: lockgate.log_params({"eta": 1, "depth": 4}),
+    "metrics": lambda: lockgate.log_metrics([("a", 1)]),
+    "tags": lambda: lockgate.set_tags(None),
+    "timeout": lambda: lockgate.flush("a"),
 }
 for what, call in wrong.items():
     try:
@@ -287,11 +294,35 @@ for what, call in wrong.items():
         "name a name is a text of 1 to 250 characters, not ''.",
         "step a step is a whole number, not 0.5.",
         "param the param 'depth' is '3' and cannot become '4'.",
+        "metrics names with their values were expected, as in {'depth': 3}, not [('a', 1)].",
+        "tags names with their values were expected, as in {'depth': 3}, not None.",
+        "timeout a timeout is a number of seconds, at most 1,000,000,000, not 'a'.",
     ]
     with records() as client:
         run = only_run(client)
         assert [item.key for item in run.data.params] == ["depth"]
         assert run.data.metrics == ()
+
+
+def test_text_that_is_cut_is_told_once(script: Script, records) -> None:
+    done = script(
+        """
+import lockgate
+lockgate.log_params({"whole": "x" * 6000, "long": "x" * 6001})
+for _ in range(3):
+    lockgate.set_tags({"whole": "x" * 8000, "long": "x" * 8001})
+"""
+    )
+    rest = "are kept; log_artifact keeps long texts whole."
+    assert done.stderr.splitlines() == [
+        f"the param 'long' has 6,001 characters, of which the first 6,000 {rest}",
+        f"the tag 'long' has 8,001 characters, of which the first 8,000 {rest}",
+    ]
+    with records() as client:
+        data = only_run(client).data
+        assert {item.key: len(item.value) for item in data.params} == {"whole": 6000, "long": 6000}
+        tags = {item.key: len(item.value) for item in data.tags}
+        assert (tags["whole"], tags["long"]) == (8000, 8000)
 
 
 def test_what_the_server_refuses_is_raised_when_the_run_ends(script: Script, records) -> None:
@@ -369,6 +400,62 @@ print("logged", flush=True)
         assert len(client.tracking.metric_history(run.info.run_id, "loss")) == 3
         assert {item.key: item.value for item in run.data.tags}["team"] == "crm"
     app.close()
+
+
+def test_script_begins_its_run_without_its_postgresql(script: Script, own_postgres: Any, tmp_path: Path) -> None:
+    url = own_postgres.create_database()
+    own_postgres.stop()
+    done = script(
+        """
+import lockgate, sys
+with lockgate.start_run("first"):
+    lockgate.log_metric("loss", 1.0)
+    try:
+        lockgate.log_artifact("lockgate.yaml")
+    except lockgate.errors.Unavailable:
+        print("no file")
+""",
+        LOCKGATE_DATABASE=url,
+        LOCKGATE_OUTBOX_WAIT_S="0",
+    )
+    assert (done.returncode, done.stdout) == (0, "no file\n"), done.stderr
+    assert "training goes on and they are kept" in done.stderr
+    waiting = """
+import lockgate, os
+with lockgate.start_run("second"):
+    lockgate.log_metric("loss", 2.0)
+    if (child := os.fork()) == 0:
+        lockgate.log_metric("child", 3.0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("logged", flush=True)
+    input()
+    lockgate.flush()
+    lockgate.log_artifact("lockgate.yaml")
+"""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("LOCKGATE_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", waiting],
+        cwd=tmp_path,
+        env={**clean, "LOCKGATE_DATABASE": url},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "logged\n"
+        own_postgres.start()
+        _, said = process.communicate("\n", timeout=120)
+    assert process.returncode == 0, said
+    assert "values are sent again" in said
+    assert script(FLUSH, LOCKGATE_DATABASE=url).stdout == "1 sent, 0 kept, 0 refused.\n"
+    with connect(Settings(database=url), state=tmp_path, user="after", clock=SystemClock()) as client:
+        runs = client.tracking.search_runs([client.tracking.ensure_experiment("churn")]).runs
+        assert {run.info.run_name: (run.info.status, len(run.data.metrics)) for run in runs} == {
+            "first": ("FINISHED", 1),
+            "second": ("FINISHED", 2),
+        }
 
 
 def test_run_that_can_never_begin_is_an_error_and_no_endless_wait(script: Script, records) -> None:

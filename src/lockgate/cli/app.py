@@ -10,6 +10,7 @@ import msgspec
 from lockgate.clock import Clock, SystemClock
 from lockgate.config import Settings, home_folder, load_settings, login_name
 from lockgate.documents import read_document
+from lockgate.errors import NotFound
 from lockgate.project import Folder, decode_project, find_project, load_project
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ class App:
         return load_project(find_project(self.start))
 
     @cached_property
+    def folder_if_any(self) -> Folder | None:
+        """The same, for a command that can do with a server alone: None where one is named and there is no project."""
+        try:
+            return self.folder
+        except NotFound as error:
+            if self.settings.uri:
+                return None
+            raise NotFound(error.message, hint="lockgate init, or name a server: --uri or LOCKGATE_URI") from error
+
+    @cached_property
     def client(self) -> "Client":
         """Records of this project, for a command that is over soon.
 
@@ -48,7 +59,7 @@ class App:
         from lockgate.automation.guard import driver_address, key_reference
         from lockgate.connect import connect
 
-        if not self.settings.uri and (address := driver_address(self.folder.state)):
+        if not self.settings.uri and (address := driver_address(self._state)):
             token = key_reference(self.folder.state) or self.settings.token
             settings = msgspec.structs.replace(self.settings, uri=address, token=token)
             return connect(settings, state=self.folder.state, user=self.user, clock=self.clock)
@@ -60,8 +71,15 @@ class App:
         from lockgate.connect import connect
 
         # A server has its own state: whoever asks one needs no project.
-        state = Path() if self.settings.uri else self.folder.state
+        state = Path() if self.settings.uri else self._state
         return connect(self.settings, state=state, user=self.user, clock=self.clock)
+
+    @property
+    def _state(self) -> Path:
+        """Where the records are, as no server is named."""
+        folder = self.folder_if_any
+        assert folder is not None
+        return folder.state
 
     @cached_property
     def store(self) -> "Store":

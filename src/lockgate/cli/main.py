@@ -1,15 +1,21 @@
 """The `lockgate` command: finds the subcommand, runs it, and turns every outcome into an exit code."""
 
+import errno
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
 from lockgate import __version__
-from lockgate.errors import EXIT_BUG, LockgateError
+from lockgate.errors import EXIT_BUG, InvalidInput, LockgateError
+
+EXIT_UNREAD = 128 + signal.SIGPIPE  # as the shell tells it of other tools
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Lazy(NamedTuple):
@@ -68,6 +74,15 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:  # whatever a command returns
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output went away (`lockgate runs | head`). Click would exit with 1, a stage that failed;
+            # 0 would be a gate that was passed. What is left to be written goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_UNREAD
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.short_help) for name, lazy in COMMANDS.items()])
@@ -111,13 +126,13 @@ def main() -> None:
             raise
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away (`lockgate runs | head`): no failure of ours.
-        sys.stderr.close()
-        sys.exit(0)
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in _NOT_ALLOWED and error.filename:
+            click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
+            click.echo("  next: allow it to this user, or work in a copy of the project", err=True)
+            sys.exit(InvalidInput.exit_code)
         from lockgate.telemetry import write_crash_report
 
         path = write_crash_report(error)

@@ -19,9 +19,15 @@ def migrate(app: App, as_json: bool) -> None:
     Example: lockgate migrate
     """
     from lockgate.cli.output import print_json
+    from lockgate.errors import InvalidInput
     from lockgate.metadata.migrate import migrate as run
     from lockgate.server.context import database_place
 
+    if app.flags["uri"]:
+        raise InvalidInput(
+            "lockgate migrate takes no --uri: a database is brought to another version where its server runs.",
+            hint="lockgate migrate, on that machine and with the server's settings",
+        )
     done = run(database_place(app.folder.state, app.settings.database), at_ms=app.clock.now_ms())
     if as_json:
         print_json({"from": done.from_revision, "to": done.to_revision, "backup": done.backup and str(done.backup)})

@@ -31,7 +31,10 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *,
     for row in rows:
         # as text: what people wrote may look like rich's markup
         table.add_row(*(Text(format_cell(row.get(column))) for column in columns))
-    Console(soft_wrap=False).print(table)
+    console = Console(soft_wrap=False)
+    with console.capture() as captured:  # rich would end the process where nobody reads any more
+        console.print(table)
+    click.echo(captured.get(), nl=False)
 
 
 def format_cell(value: object) -> str:

@@ -28,6 +28,8 @@ _SHOWN_METRICS = 4
 def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, everything: bool, as_json: bool) -> None:
     """List recorded runs, newest first; `runs show ID` prints one whole.
 
+    Outside of a project, where `--uri` names a server, they are of every experiment.
+
     FILTER is MLflow's: comparisons of metrics, params, tags and attributes, joined by AND, OR, NOT and parentheses.
 
     \b
@@ -38,6 +40,7 @@ def runs(ctx: click.Context, filter_: str, order: tuple[str, ...], limit: int, e
     from lockgate.cli.output import print_json, print_table
 
     app: App = ctx.obj
+    everything = everything or app.folder_if_any is None
     experiments = _experiments(app, everything)
     found: tuple[Run, ...] = ()
     if experiments:
@@ -108,7 +111,7 @@ def flush(app: App, as_json: bool) -> None:
     uri, *_ = split_uri(app.settings.uri)
     with ExitStack() as opened:
         servers = _Servers(app, uri, opened)
-        state = _state(app)
+        state = None if app.folder_if_any is None else app.folder_if_any.state
         for folder in _outboxes(app, state):
             some = deliver_leftovers(folder, app.client.tracking, home=uri or state or "", open_server=servers.tracking)
             found.sent.extend(some.sent)
@@ -130,18 +133,6 @@ def flush(app: App, as_json: bool) -> None:
 
 def _reason(error: "LockgateError") -> str:
     return f"{error.message} Next: {error.hint}" if error.hint else error.message
-
-
-def _state(app: App) -> Path | None:
-    """The project's; None outside of any, where a server is all that is needed."""
-    from lockgate.errors import NotFound
-
-    try:
-        return app.folder.state
-    except NotFound:
-        if not app.settings.uri:
-            raise
-        return None
 
 
 def _outboxes(app: App, state: Path | None) -> set[Path]:
@@ -179,11 +170,10 @@ class _Servers:
 
 def _experiments(app: App, everything: bool) -> dict[str, str]:
     """Names by id."""
-    name = app.folder.project.model
     return {
         item.experiment_id: item.name
         for item in app.client.tracking.list_experiments()
-        if everything or item.name == name
+        if everything or item.name == app.folder.project.model
     }
 
 

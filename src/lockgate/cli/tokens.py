@@ -52,7 +52,11 @@ def tokens(ctx: click.Context, user: str | None, as_json: bool) -> None:
 @click.argument("user", required=False)
 @click.option("--note", default="", help="What it is for.")
 @click.option(
-    "--days", type=click.IntRange(min=0), default=90, show_default=True, help="Days until it expires; 0 means never."
+    "--days",
+    type=click.IntRange(0, 36_500),
+    default=90,
+    show_default=True,
+    help="Days until it expires; 0 means never.",
 )
 @_JSON
 @click.pass_obj
@@ -79,13 +83,16 @@ def create(app: App, user: str | None, note: str, days: int, as_json: bool) -> N
 @click.argument("token", metavar="TOKEN_ID")
 @click.pass_obj
 def revoke(app: App, token: str) -> None:
-    """Revoke a token. Servers refuse it within a second.
+    """Revoke a token. Servers refuse it within a second. A whole token is taken for its id.
 
     \b
     Example: lockgate tokens revoke 3f9c0a51b2d4
     """
-    app.client.access.revoke_token(token)
-    click.echo(f"revoked {token}.")
+    from lockgate.server.bearer import id_of
+
+    token_id = id_of(token)  # here: the server may be an older one, which would write a whole token down
+    app.client.access.revoke_token(token_id)
+    click.echo(f"revoked {token_id}.")
 
 
 def _expiry(expires_at: int | None, now: int) -> str:

@@ -6,8 +6,16 @@ from lockgate.cli.app import App
 
 
 @click.command
-@click.option("--api-port", type=int, help="Port of the API and the pages.  [default: setting api_port, 5000]")
-@click.option("--serve-port", type=int, help="Port of the first environment.  [default: setting serve_port, 8080]")
+@click.option(
+    "--api-port",
+    type=click.IntRange(1, 65535),
+    help="Port of the API and the pages.  [default: setting api_port, 5000]",
+)
+@click.option(
+    "--serve-port",
+    type=click.IntRange(1, 65535),
+    help="Port of the first environment.  [default: setting serve_port, 8080]",
+)
 @click.option("--host", help="Address to listen on.  [default: setting host, 127.0.0.1]")
 @click.pass_obj
 def up(app: App, api_port: int | None, serve_port: int | None, host: str | None) -> None:

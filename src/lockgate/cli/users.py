@@ -1,5 +1,6 @@
 """`lockgate users`: who may log in to this installation, and what they may do there."""
 
+import shlex
 import sys
 
 import click
@@ -76,7 +77,7 @@ def add(app: App, name: str, role: Role, pattern: str, no_password: bool) -> Non
     user = app.client.access.add_user(name, password=password, role=role, pattern=pattern)
     click.echo(f"added {user.name}: {', '.join(_words(grant) for grant in user.grants)}.")
     if no_password:
-        click.echo(f"next: lockgate tokens create {name}")
+        click.echo(f"next: lockgate tokens create {shlex.quote(name)}")
 
 
 @users.command

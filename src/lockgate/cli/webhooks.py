@@ -74,12 +74,9 @@ def add(app: App, name: str, url: str, events: tuple[str, ...], secret: str, des
     \b
     Example: lockgate webhooks add ci https://ci.example.com/hook --event gate.decided --secret env:HOOK_SECRET
     """
-    import os
-
     from lockgate.cli.output import print_json
-    from lockgate.config import read_secret
 
-    value = read_secret(secret, environ=os.environ) if secret else ""
+    value = _read_secret(secret)
     made = app.client.webhooks.add_webhook(name, url, events, description=description, secret=value)
     if as_json:
         print_json(made)
@@ -111,10 +108,7 @@ def update(
     \b
     Example: lockgate webhooks update ci --secret env:NEW_HOOK_SECRET
     """
-    import os
-
     from lockgate.cli.output import print_json
-    from lockgate.config import read_secret
     from lockgate.errors import InvalidInput
 
     if not events and all(value is None for value in (url, secret, description, is_active)):
@@ -126,7 +120,7 @@ def update(
         url=url,
         events=events or None,
         description=description,
-        secret=read_secret(secret, environ=os.environ) if secret else secret,
+        secret=None if secret is None else _read_secret(secret),
         is_active=is_active,
     )
     if as_json:
@@ -173,6 +167,16 @@ def test(app: App, webhook: str, event: str, as_json: bool) -> None:
         raise Unavailable(f"{found.name} was not reached: {outcome.error_message}")
     if not as_json:
         click.echo(f"{found.name} answered {outcome.response_status}.")
+
+
+def _read_secret(reference: str) -> str:
+    """Raises InvalidInput for a secret itself."""
+    import os
+
+    from lockgate.config import read_secret, require_reference
+
+    require_reference(reference, "--secret", "secret", hint="put it into a variable, and give env: with its name")
+    return read_secret(reference, environ=os.environ)
 
 
 def _resolve(client: "Client", wanted: str) -> "WebhookSummary":

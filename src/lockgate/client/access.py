@@ -1,9 +1,13 @@
 """Users, roles, tokens and the audit of a server."""
 
+from collections.abc import Iterator
+
 from lockgate.client.transport import Transport
 from lockgate.entities import AuditEntry, Role, Token, User
 from lockgate.wire import access as wire
 from lockgate.wire.operation import Empty
+
+_PAGE = 1000  # of one answer
 
 
 class Access:
@@ -60,8 +64,22 @@ class Access:
         self._transport.call(wire.REVOKE_TOKEN, wire.OneToken(token_id=token_id))
 
     def list_audit(
-        self, *, since: int = 0, model: str | None = None, user: str | None = None, limit: int = 100
+        self,
+        *,
+        since: int = 0,
+        before: int | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        limit: int = 100,
     ) -> list[AuditEntry]:
-        """Newest first, from the time `since` on; about one model or experiment, or by one user."""
-        request = wire.ListAudit(since=since, model=model, user=user, limit=limit)
+        """Newest first, from the time `since` on, with a sequence below `before`; about one model or experiment, or by
+        one user."""
+        request = wire.ListAudit(since=since, before=before, model=model, user=user, limit=limit)
         return list(self._transport.call(wire.LIST_AUDIT, request).entries)
+
+    def iter_audit(self, *, since: int = 0, model: str | None = None, user: str | None = None) -> Iterator[AuditEntry]:
+        """All of them, newest first."""
+        before = None
+        while page := self.list_audit(since=since, before=before, model=model, user=user, limit=_PAGE):
+            yield from page
+            before = page[-1].sequence

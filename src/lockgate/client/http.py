@@ -210,18 +210,23 @@ class HttpTransport(Transport):
     def _error(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
         try:
             found = msgspec.json.decode(answer.read())
-            error = from_code(str(found["error_code"]), str(found["message"]), hint=found.get("hint"))
+            code, message = str(found["error_code"]), str(found["message"])
+            error = from_code(code, message, hint=found.get("hint"))
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # of a proxy, which would say it again
                 return PayloadTooLarge(f"what stands before {self.uri} takes no request to {path} of this size.")
             return self._strange(answer, path)
+        if code == "ENDPOINT_NOT_FOUND":
+            return self._strange(answer, path)
+        if type(error) is LockgateError and self._kind != "Lockgate":  # trouble of its own, and no bug of ours
+            return Unavailable(f"{self.uri} answered {path} with {code}: {message}")
         wait_s = answer.getheader("Retry-After") or ""
         if isinstance(error, TooManyRequests) and wait_s.isdecimal():
             error.retry_after_s = float(wait_s)
         return error
 
     def _strange(self, answer: http.client.HTTPResponse, path: str) -> LockgateError:
-        """Of something before the server, or of another server: it does not speak as ours and MLflow's do.
+        """Of something before the server, of another or of an older server: it does not know what is asked of it.
 
         A firewall or a login page may be gone the next time, so whoever can wait repeats it.
         """
@@ -242,8 +247,10 @@ class HttpTransport(Transport):
                 hint="give the address that the server itself answers at; a login page means that a token is missing",
             )
         whose = f"is it a server of {self._kind}'s?"
-        if answer.status == HTTPStatus.NOT_FOUND and self._kind == "Lockgate":
-            return InvalidInput(f"{said}.", hint=f"{whose} --uri or LOCKGATE_URI gives its address")
+        if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED) and self._kind == "Lockgate":
+            return InvalidInput(
+                f"{said}.", hint="is the address right that --uri or LOCKGATE_URI gives, and its server new enough?"
+            )
         return Unavailable(f"{said}.", hint=whose)
 
 

@@ -12,6 +12,7 @@ from lockgate.metadata.tables import audit
 DONE = "OK"
 
 _DAY_MS = 86_400_000
+_PATIENCE_MS = 3_600_000  # what is too old may stay so long: nobody looks with every line from where to count
 _FORGOTTEN_AT_ONCE = 500  # after the setting was lowered there may be millions, and others wait to write
 
 
@@ -35,14 +36,30 @@ def append_audit(
         },
     )
     if keep_days:
-        settled = select(func.max(audit.c.at)).where(audit.c.at <= tx.at - _DAY_MS).scalar_subquery()
-        old = select(audit.c.sequence).where(audit.c.at < settled - keep_days * _DAY_MS)
-        old = old.order_by(audit.c.at).limit(_FORGOTTEN_AT_ONCE)  # along the index, however many PostgreSQL expects
-        # Others do the same at this moment, and each takes rows that nobody else is forgetting. Asked for by itself:
-        # within the DELETE, PostgreSQL may ask again for every row of the table.
-        forgotten = tx.connection.scalars(old.with_for_update(skip_locked=True)).all()
-        if forgotten:
-            tx.connection.execute(delete(audit).where(audit.c.sequence.in_(forgotten)))
+        _forget(tx, keep_days)
+
+
+def _forget(tx: Tx, keep_days: int) -> None:
+    """Forget what is `keep_days` older than the line that was written last of those a day old.
+
+    All lines after that one are later. So its time has come, unless each of them, for a day, is of a clock that runs
+    ahead. The latest of those a day old may be of a clock that ran ahead once before. But that one is found at once:
+    only where it would have something forgotten is the other looked for, among the lines of a day.
+    """
+    t = audit.c
+    latest = select(func.max(t.at)).where(t.at <= tx.at - _DAY_MS).scalar_subquery()
+    overdue = select(t.sequence).where(t.at < latest - keep_days * _DAY_MS - _PATIENCE_MS)
+    if tx.connection.scalar(overdue.order_by(t.at).limit(1)) is None:
+        return
+    # from the newest line back: without `+ 0` SQLite would sort all that the index on times finds
+    settled = select(t.at).where(t.at + 0 <= tx.at - _DAY_MS).order_by(t.sequence.desc()).limit(1).scalar_subquery()
+    old = select(t.sequence).where(t.at < settled - keep_days * _DAY_MS)
+    old = old.order_by(t.at).limit(_FORGOTTEN_AT_ONCE)  # along the index, however many PostgreSQL expects
+    # Others do the same at this moment, and each takes rows that nobody else is forgetting. Asked for by itself:
+    # within the DELETE, PostgreSQL may ask again for every row of the table.
+    forgotten = tx.connection.scalars(old.with_for_update(skip_locked=True)).all()
+    if forgotten:
+        tx.connection.execute(delete(audit).where(t.sequence.in_(forgotten)))
 
 
 def has_been_done(connection: Connection, operation: str) -> bool:
@@ -52,11 +69,20 @@ def has_been_done(connection: Connection, operation: str) -> bool:
 
 
 def list_audit(
-    connection: Connection, *, since: int = 0, subject: str | None = None, by: str | None = None, limit: int
+    connection: Connection,
+    *,
+    since: int = 0,
+    before: int | None = None,
+    subject: str | None = None,
+    by: str | None = None,
+    limit: int,
 ) -> tuple[AuditEntry, ...]:
-    """Newest first, from the time `since` on; about one model or experiment, or by one user."""
+    """Newest first, from the time `since` on, with a sequence below `before`; about one model or experiment, or by one
+    user."""
     t = audit.c
     query = select(audit).where(t.at >= since).order_by(t.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(t.sequence < before)
     if subject is not None:
         query = query.where(t.subject == subject)
     if by is not None:

@@ -6,6 +6,7 @@ either.
 """
 
 import errno
+import fcntl
 import os
 import random
 import sqlite3
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -59,17 +60,12 @@ def migrate(where: Where, *, at_ms: int) -> Migration:
                 raise newer_error(where, revision)
             if isinstance(where, Path):
                 engine.dispose()  # or we would be who has it open
-                backup = where.with_name(f"{where.name}.{revision or 'empty'}-{at_ms}.backup")
-                _copy(where, backup)
+                with _copy(where, at_ms=at_ms) as backup:
+                    run_migrations(engine)
             else:
                 _require_alone(engine, where)
-                backup = None
-            try:
                 run_migrations(engine)
-            except Exception:
-                if backup is not None:
-                    backup.unlink()  # nothing has changed, so it is of no use
-                raise
+                backup = None
         return Migration(revision, HEAD, backup)
     except DBAPIError as error:  # and no outage: a view, or a table whose name we need
         reason = "; ".join(str(error.orig).strip().splitlines()[:2])
@@ -164,34 +160,64 @@ def _require_alone(engine: Engine, where: URL) -> None:
     )
 
 
-def _copy(path: Path, backup: Path) -> None:
-    """A consistent copy through SQLite, which knows what is still in the write-ahead log.
+@contextmanager
+def _copy(path: Path, *, at_ms: int) -> Iterator[Path]:
+    """Where a copy of the file as it is now will be when the block has ended; there is none where it raises.
 
-    It has its name when it is whole. Raises Conflict where somebody else has the file open.
+    Until then it is called a part and is locked. One that nobody has locked is of who was killed, and as long as the
+    database has still the revision of its name, it is of no use. Raises Conflict where somebody else has the file open.
     """
+    with _make_part(path, at_ms=at_ms) as file:
+        part = Path(file.name)
+        backup = part.with_suffix("")
+        try:
+            yield backup
+        except Exception:
+            part.unlink()  # nothing has changed
+            raise
+        part.rename(backup)
+
+
+def _make_part(path: Path, *, at_ms: int) -> BinaryIO:
+    """A consistent copy through SQLite, which knows what is still in the write-ahead log; its file is locked."""
     if not os.access(path, os.W_OK):
         raise PermissionDenied(f"{path} may not be written by this user.", hint="come as the user who owns it")
-    part = backup.with_name(f"{backup.name}.part")
+    part = None
     try:
         with closing(_open_alone(path)) as source:
-            for left in path.parent.glob(f"{path.name}.*.backup.part*"):  # by who was killed: nobody else copies now
-                left.unlink()
-            os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
+            name = f"{path.name}.{_revision(source)}"
+            for left in path.parent.glob(f"{name}-*.backup.part*"):
+                with suppress(OSError), left.open("r+b") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+            new = path.with_name(f"{name}-{at_ms}.backup.part")
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
+            part = new
             with closing(sqlite3.connect(part)) as target:
                 source.backup(target)
             whose = path.stat()
             with suppress(PermissionError):  # then it stays with us alone
                 os.chown(part, whose.st_uid, whose.st_gid)
                 part.chmod(whose.st_mode & 0o777)
-            part.replace(backup)
+            file = part.open("r+b")
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return file
     except (OSError, sqlite3.Error) as error:
-        for left in path.parent.glob(f"{part.name}*"):
+        for left in [] if part is None else path.parent.glob(f"{part.name}*"):
             left.unlink()
         if "full" in str(error) or getattr(error, "errno", None) == errno.ENOSPC:
             raise StorageFull(f"the disk is full: no copy of {path} could be made, so nothing was changed.") from error
         if isinstance(error, OSError):
             raise Unavailable(f"no copy of {path} could be made beside it: {error.strerror}.") from error
         raise
+
+
+def _revision(source: sqlite3.Connection) -> str:
+    """Asked of who has the file alone: before that, another may have migrated it."""
+    if source.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone() is None:
+        return "empty"
+    revision: str = source.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    return revision
 
 
 def _open_alone(path: Path) -> sqlite3.Connection:

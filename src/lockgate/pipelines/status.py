@@ -1,10 +1,12 @@
 """`lockgate status`: what would run and why, without running anything."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lockgate.clock import Clock
 from lockgate.entities import Content, Record
+from lockgate.errors import StorageFull
 from lockgate.pipelines.definition import Node, nodes_of, read_stages
 from lockgate.pipelines.graph import Graph, build_graph, check_dependencies
 from lockgate.pipelines.lock_file import Lock, read_lock
@@ -55,7 +57,8 @@ def pipeline_status(
     planned = plan(graph, names, lock=lock, workspace=workspace, store=store, actions=actions, force=force)
     data = tuple(_data_file(folder.root, name, item.path, lock, stats) for name, item in folder.project.data.items())
     if folder.state.is_dir():
-        stats.save()
+        with suppress(OSError, StorageFull):  # whoever may only read looks at all files again next time
+            stats.save()
     return Status(stages=tuple(planned), data=data)
 
 

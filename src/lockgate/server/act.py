@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lockgate.entities import Scalar
 from lockgate.errors import LockgateError
 from lockgate.hashing import is_digest
+from lockgate.server.bearer import without_secrets
 from lockgate.server.needs import Need, subject_of
 from lockgate.wire.mlflow.runs import OfRun
 
@@ -67,6 +68,6 @@ def _telling(record: msgspec.Struct) -> Iterator[tuple[str, Scalar]]:
         if isinstance(value, msgspec.Struct):
             yield from _telling(value)
         elif isinstance(value, str) and field in _TELLING and value and not is_digest(value):
-            yield field, value[:_MAX_TEXT]
+            yield field, without_secrets(value)[:_MAX_TEXT]
         elif isinstance(value, int) and field in _TELLING and (value or isinstance(value, bool)):
             yield field, value

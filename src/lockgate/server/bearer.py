@@ -10,7 +10,11 @@ import re
 import secrets
 from typing import NamedTuple
 
+from lockgate.errors import InvalidInput
+
 _FORM = re.compile(r"lockgate_([0-9a-f]{12})_([0-9a-f]{64})")
+_ID = re.compile(r"[0-9a-f]{12}")
+_SECRET = re.compile(r"(lockgate_[0-9a-f]{12}_)[0-9a-f]+")
 
 
 class NewToken(NamedTuple):
@@ -37,6 +41,26 @@ def read_token(text: str) -> PresentedToken | None:
     """None for what is no token of ours."""
     match = _FORM.fullmatch(text)
     return PresentedToken(match[1], _digest(match[2])) if match else None
+
+
+def id_of(text: str) -> str:
+    """The id, where an id or a whole token was given. Raises InvalidInput, which may show no secret, for other text."""
+    match = _FORM.fullmatch(text)
+    token_id = match[1] if match else text
+    if not _ID.fullmatch(token_id):
+        raise InvalidInput(
+            "this is not the id of a token: 12 digits from 0 to f.", hint="lockgate tokens lists them all"
+        )
+    return token_id
+
+
+def without_secrets(text: str) -> str:
+    """The text, in which tokens, or what is left of one, are known by their ids alone.
+
+    >>> without_secrets("lost: lockgate_3f9c0a51b2d4_58a0")
+    'lost: lockgate_3f9c0a51b2d4_***'
+    """
+    return _SECRET.sub(r"\1***", text)
 
 
 def is_same_secret(one: str, other: str) -> bool:

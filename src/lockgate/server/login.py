@@ -233,5 +233,6 @@ def _decode_basic(credentials: str) -> tuple[str, str]:
 
 def _refusal(message: str) -> Unauthenticated:
     return Unauthenticated(
-        message, hint="set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        message,
+        hint="set MLFLOW_TRACKING_TOKEN; for mlflow also MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD will do",
     )

@@ -81,9 +81,10 @@ class WhoAmI(Message, frozen=True, kw_only=True):
 
 
 class ListAudit(Message, frozen=True, kw_only=True):
-    """`model` is a model or an experiment."""
+    """Newest first: those with a sequence below `before`. `model` is a model or an experiment."""
 
     since: int = 0
+    before: int | None = None
     model: str | None = None
     user: str | None = None
     limit: int = 100

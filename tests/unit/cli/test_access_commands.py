@@ -123,6 +123,26 @@ def test_token_is_printed_once_and_revoked(app: App, clock: FakeClock) -> None:
     assert "until it is revoked" in run(tokens, app, "create", "ci", "--days", "0").stderr
 
 
+def test_whole_token_is_revoked_by_its_id_and_shown_nowhere(app: App) -> None:
+    run(users, app, "add", "ci", "--role", "admin", "--no-password")
+    (text,) = TOKEN.findall(run(tokens, app, "create", "ci").stdout)
+    with pytest.raises(InvalidInput, match="not the id of a token") as refused:
+        run(tokens, app, "revoke", text[:-1])
+    assert text[-8:-1] not in str(refused.value)
+    assert run(tokens, app, "revoke", text).output == f"revoked {text.split('_')[1]}.\n"
+    assert run(tokens, app).output == "no tokens.\n"
+    assert text.split("_")[2][:8] not in run(audit, app, "--json").output
+
+
+def test_days_of_a_token_are_limited(app: App) -> None:
+    assert "'--days': 99999999 is not in the range" in run(tokens, app, "create", "--days", "99999999").output
+
+
+def test_next_command_after_a_user_can_be_pasted(app: App) -> None:
+    run(users, app, "add", "ada", "--role", "admin", "--no-password")
+    assert "next: lockgate tokens create 'a b'\n" in run(users, app, "add", "a b", "--no-password").output
+
+
 def test_audit_is_printed_and_filtered(app: App, clock: FakeClock) -> None:
     assert run(audit, app).output == "nothing was decided yet.\n"
     app.client.registry.ensure_model("churn")
@@ -136,6 +156,22 @@ def test_audit_is_printed_and_filtered(app: App, clock: FakeClock) -> None:
     assert [entry["subject"] for entry in json.loads(run(audit, app, "--since", "30m", "--json").output)] == ["fraud"]
     line = r"2023-11-14 22:13:20  \S+  OK  registry.ensure_model churn model=churn\n"
     assert re.fullmatch(line, run(audit, app, "--model", "churn").output)
+    assert run(audit, app, "--user", "nobody").output == "there is nothing such.\n"
+
+
+def test_audit_is_read_page_by_page(app: App) -> None:
+    assert app.client.access.list_audit() == []
+    for number in range(4):
+        app.client.registry.ensure_model(f"m{number}")
+    page = run(audit, app, "--limit", "2")
+    assert "model=m3" in page.stdout
+    assert page.stderr == "for older ones add --before 3\n"
+    page = run(audit, app, "--limit", "2", "--before", "3")
+    assert "model=m1" in page.stdout
+    assert page.stderr == "for older ones add --before 1\n"
+    assert run(audit, app, "--limit", "2", "--before", "1").output == "there is nothing such.\n"
+    entries = json.loads(run(audit, app, "--before", "3", "--json").output)
+    assert [(entry["sequence"], entry["subject"]) for entry in entries] == [(2, "m1"), (1, "m0")]
 
 
 def test_since_is_a_duration_or_a_date() -> None:

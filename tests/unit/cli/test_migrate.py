@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from lockgate.cli.app import App
 from lockgate.cli.migrate import migrate
 from lockgate.clock import FakeClock
-from lockgate.errors import NotFound
+from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.schema import HEAD
 
 
@@ -34,6 +34,12 @@ def test_database_is_upgraded_with_a_copy_and_only_once(app: App) -> None:
     assert len(list(path.parent.glob("*.backup"))) == 1
     assert "nothing to do" in call(app)
     assert json.loads(call(app, "--json")) == {"from": HEAD, "to": HEAD, "backup": None}
+
+
+def test_server_is_not_migrated_from_here(app: App) -> None:
+    elsewhere = App(start=app.start, clock=FakeClock(), uri="http://127.0.0.1:9")
+    with pytest.raises(InvalidInput, match="takes no --uri"):
+        call(elsewhere)
 
 
 def test_project_without_a_database_is_told(app: App) -> None:

@@ -2,7 +2,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,11 @@ from lockgate.cli.runs import runs
 from lockgate.client.outbox.batch import Metrics, encode
 from lockgate.client.outbox.segment import Header, Segment, frame
 from lockgate.clock import FakeClock
+from lockgate.config import Settings
 from lockgate.errors import InvalidInput, NotFound, Unavailable
+from lockgate.server.app import make_app
+from lockgate.server.context import open_context
+from lockgate.server.run import serve_in_thread
 
 
 @pytest.fixture
@@ -56,6 +60,33 @@ def test_runs_of_the_model_are_listed_newest_first(app: App, run_ids: list[str])
     assert "FINISHED" in shown
     assert "rmse=0.2" in shown
     assert run_ids[0][:12] in shown
+
+
+@pytest.fixture
+def served(app: App) -> Iterator[str]:
+    """A server of the project's records."""
+    with (
+        closing(open_context(app.folder.state, user="ann", clock=app.clock)) as context,
+        serve_in_thread(make_app(context, settings=Settings())) as server,
+    ):
+        yield server.url
+
+
+def test_outside_of_a_project_runs_of_a_server_are_of_every_experiment(
+    run_ids: list[str], served: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = App(start=tmp_path_factory.mktemp("outside"), clock=FakeClock(), uri=served)
+    for words in ((), ("--all",)):
+        assert set(names(outside, *words)) == {"r0", "r1", "r2", "other"}
+    assert "elsewhere" in call(outside)
+    outside.client.close()
+
+
+def test_outside_of_a_project_a_server_must_be_named(tmp_path: Path) -> None:
+    for words in ([], ["--all"]):
+        refused = CliRunner().invoke(runs, words, obj=App(start=tmp_path)).exception
+        assert isinstance(refused, NotFound)
+        assert "LOCKGATE_URI" in str(refused)
 
 
 def test_no_runs_says_what_to_do(app: App) -> None:

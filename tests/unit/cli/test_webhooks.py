@@ -103,6 +103,14 @@ def test_a_secret_that_is_not_there_is_named(app: App) -> None:
     assert "NOT_SET" in refuse(app, InvalidInput, *words)
 
 
+def test_a_secret_itself_is_refused_and_not_shown(app: App) -> None:
+    words = ("add", "ci", "https://example.com", "--event", "run.finished")
+    assert "s3cret" not in refuse(app, InvalidInput, *words, "--secret", "s3cret")
+    call(app, *words)
+    assert "--secret must say where the secret is" in refuse(app, InvalidInput, "update", "ci", "--secret", "s3cret")
+    assert "is_signed" not in json.loads(call(app, "list", "--json"))[0]
+
+
 def test_this_machine_is_refused_without_the_setting(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCKGATE_WEBHOOK_PRIVATE_ADDRESSES")
     said = refuse(app, InvalidInput, "add", "ci", "https://127.0.0.1/", "--event", "run.finished")

@@ -211,13 +211,25 @@ def test_server_that_is_none_of_ours_is_unavailable(answer: tuple[int, bytes]) -
         transport.close()
 
 
-def test_server_of_mlflow_is_a_wrong_address_and_none_to_wait_for() -> None:
-    with answering((404, b"<!doctype html><title>404 Not Found</title>")) as (uri, _):
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"<!doctype html><title>404 Not Found</title>"),  # of MLflow's server
+        (
+            404,
+            b'{"error_code": "ENDPOINT_NOT_FOUND", "message": "there is nothing at GET /x"}',
+        ),  # of ours, below a path
+        (405, b'{"error_code": "ENDPOINT_NOT_FOUND", "message": "there is nothing at GET /x"}'),
+    ],
+)
+def test_server_that_does_not_know_what_is_asked_is_a_wrong_address(status: int, body: bytes) -> None:
+    with answering((status, body)) as (uri, _):
         transport = HttpTransport(uri, user="a")
-        with pytest.raises(InvalidInput, match="with status 404") as raised:
+        with pytest.raises(InvalidInput, match=f"with status {status}") as raised:
             transport.call(LIST_EVENTS, ListEvents())
         transport.close()
-    assert raised.value.hint == "is it a server of Lockgate's? --uri or LOCKGATE_URI gives its address"
+    assert raised.value.hint == "is the address right that --uri or LOCKGATE_URI gives, and its server new enough?"
+    assert raised.value.retry_helps  # what a script logged is kept for the right one
 
 
 def test_request_that_a_proxy_finds_too_large_is_not_one_to_repeat() -> None:

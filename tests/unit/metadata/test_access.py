@@ -1,9 +1,11 @@
 """Users, tokens and the audit on both databases."""
 
+import random
 import threading
 
 import pytest
-from sqlalchemy import insert, update
+from msgspec.structs import replace
+from sqlalchemy import insert, select, update
 
 from lockgate.entities import Grant
 from lockgate.errors import Conflict, InvalidInput, Unavailable
@@ -11,10 +13,10 @@ from lockgate.metadata import access, tokens, users
 from lockgate.metadata.audit import append_audit, list_audit
 from lockgate.metadata.database import Database, repeat_when_raced
 from lockgate.metadata.schema import HEAD, VERSION
-from lockgate.metadata.tables import grants
+from lockgate.metadata.tables import audit, grants
 
 ADMIN = Grant(pattern="*", role="admin")
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 def test_directory_is_what_the_tables_say(database: Database, write) -> None:
@@ -128,10 +130,11 @@ def test_audit_is_kept_for_its_days_and_no_longer(database: Database, write) -> 
     append(DAY_MS, 0)
     append(3 * DAY_MS, 0)
     assert kept() == [str(3 * DAY_MS), str(DAY_MS)]
-    append(4 * DAY_MS, 2)
-    assert str(DAY_MS) in kept()  # exactly two days older than what is a day old
-    append(3 * DAY_MS + 1, 0)
-    append(4 * DAY_MS + 1, 2)
+    append(3 * DAY_MS + HOUR_MS, 0)
+    append(4 * DAY_MS + HOUR_MS, 2)
+    assert str(DAY_MS) in kept()  # an hour more than two days older than what is a day old
+    append(3 * DAY_MS + HOUR_MS + 1, 0)
+    append(4 * DAY_MS + HOUR_MS + 1, 2)
     assert str(DAY_MS) not in kept()
 
 
@@ -148,6 +151,45 @@ def test_audit_survives_a_clock_that_runs_ahead_for_hours(database: Database, wr
         assert len(list_audit(connection, limit=100)) == len(right)
 
 
+def test_audit_survives_a_clock_that_runs_ahead_for_hours_twice(database: Database, write) -> None:
+    right = [day * DAY_MS for day in range(100)]
+    wrong = 600 * DAY_MS
+    times = [*right, wrong, wrong + 2 * HOUR_MS, 100 * DAY_MS, wrong + 3 * DAY_MS, wrong + 3 * DAY_MS + 1, 104 * DAY_MS]
+    for at in times:
+        with write(at=at) as tx:
+            append_audit(tx, "op", address="", subject="", outcome="OK", details={}, keep_days=365)
+    with database.read() as connection:
+        assert len(list_audit(connection, limit=200)) == len(times)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_line_is_forgotten_before_its_days_are_over_whatever_a_clock_does_for_hours(write, seed: int) -> None:
+    """Two servers: one clock is right or late, the other is ahead again and again, for less than a day each time."""
+    rng = random.Random(seed)
+    now, ahead, until, keep_days = 2000 * DAY_MS, 0, 0, 20
+    told: set[int] = set()
+    with write() as tx:
+
+        def append(at: int) -> set[int]:
+            told.add(at)
+            append_audit(replace(tx, at=at), "op", address="", subject="", outcome="", details={}, keep_days=keep_days)
+            return set(tx.connection.scalars(select(audit.c.at)))
+
+        for _ in range(600):
+            now += rng.choice((0, 7, 5 * 60, 30 * 60)) * 60_000 + rng.randrange(1, 60_000)
+            if ahead and now >= until:
+                ahead = 0  # and the next line is of a clock that is not
+            elif not ahead and rng.random() < 0.2:
+                ahead, until = rng.choice((3 * HOUR_MS, 30 * DAY_MS, 500 * DAY_MS)), now + rng.randrange(DAY_MS)
+            late = rng.choice((0, 0, 0, HOUR_MS, 40 * DAY_MS))
+            kept = append(now + ahead if ahead and rng.random() < 0.8 else now - late)
+            assert {at for at in told if at >= now - keep_days * DAY_MS} <= kept
+        for _ in range(48):
+            now += HOUR_MS
+            kept = append(now)
+        assert min(kept) >= now - (keep_days + 1) * DAY_MS - 2 * HOUR_MS
+
+
 def test_audit_is_read_by_subject_user_and_time(database: Database, write) -> None:
     for at, subject in ((1, "churn"), (2, "fraud"), (3, "churn")):
         with write(at=at) as tx:
@@ -157,3 +199,7 @@ def test_audit_is_read_by_subject_user_and_time(database: Database, write) -> No
         assert [entry.at for entry in list_audit(connection, since=2, limit=10)] == [3, 2]
         assert [entry.at for entry in list_audit(connection, by="ann", limit=1)] == [3]
         assert list_audit(connection, by="bob", limit=10) == ()
+        newest, middle, oldest = list_audit(connection, limit=10)
+        assert list_audit(connection, before=newest.sequence, limit=1) == (middle,)
+        assert list_audit(connection, before=newest.sequence, subject="churn", limit=10) == (oldest,)
+        assert list_audit(connection, before=oldest.sequence, limit=10) == ()

@@ -1,3 +1,5 @@
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, MetaData, insert, select
+from sqlalchemy import Connection, Engine, MetaData, insert, select
 
 from lockgate.errors import Conflict, NotFound, PermissionDenied
 from lockgate.metadata import migrate as module
@@ -92,6 +94,63 @@ def test_copy_that_is_cut_short_does_not_look_like_one_and_does_not_stay(old: Pa
     assert revision_of(old) == "0005"
     assert migrate(old, at_ms=5).to_revision == HEAD
     assert [path.name for path in old.parent.iterdir() if "backup" in path.name] == ["a.db.0005-5.backup"]
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from lockgate.metadata import migrate
+kill = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[3] == "before":
+    migrate._require_consistent = kill
+else:
+    run = migrate.run_migrations
+    migrate.run_migrations = lambda engine: kill(run(engine))
+migrate.migrate(pathlib.Path(sys.argv[1]), at_ms=int(sys.argv[2]))
+"""
+
+
+def migrate_and_be_killed(path: Path, at_ms: int, when: str) -> None:
+    """`before` or `after` all changes are committed."""
+    process = subprocess.run([sys.executable, "-c", KILLED, str(path), str(at_ms), when], check=False)
+    assert process.returncode == -signal.SIGKILL
+
+
+def backups(path: Path) -> list[str]:
+    return sorted(found.name for found in path.parent.iterdir() if "backup" in found.name)
+
+
+def test_copies_of_who_was_killed_do_not_pile_up(old: Path) -> None:
+    promised = migrate(old, at_ms=1).backup
+    assert promised is not None
+    shutil.copy(promised, old)  # somebody goes back to it
+    for at_ms in (2, 3, 4):
+        migrate_and_be_killed(old, at_ms, "before")
+        assert revision_of(old) == "0005"
+        assert backups(old) == ["a.db.0005-1.backup", f"a.db.0005-{at_ms}.backup.part"]
+    assert migrate(old, at_ms=5).backup == old.with_name("a.db.0005-5.backup")
+    assert backups(old) == ["a.db.0005-1.backup", "a.db.0005-5.backup"]
+    assert revision_of(old.with_name("a.db.0005-5.backup")) == "0005"
+
+
+def test_copy_of_who_was_killed_when_all_was_done_stays(old: Path) -> None:
+    migrate_and_be_killed(old, 1, "after")
+    assert migrate(old, at_ms=2) == (HEAD, HEAD, None)
+    (left,) = backups(old)
+    assert revision_of(old.with_name(left)) == "0005"
+
+
+def test_copy_of_who_is_about_to_migrate_stays(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has the file open for a moment, between the copy and the first change."""
+
+    def another_first(engine: Engine) -> None:
+        monkeypatch.setattr(module, "run_migrations", run_migrations)
+        assert migrate(old, at_ms=2).backup == old.with_name("a.db.0005-2.backup")
+        run_migrations(engine)
+
+    monkeypatch.setattr(module, "run_migrations", another_first)
+    assert migrate(old, at_ms=1).backup == old.with_name("a.db.0005-1.backup")
+    assert backups(old) == ["a.db.0005-1.backup", "a.db.0005-2.backup"]
+    assert {revision_of(old.with_name(name)) for name in backups(old)} == {"0005"}
 
 
 def first_rows(connection: Connection, *, fill: bool = False) -> dict[str, dict[str, Any]]:

@@ -27,6 +27,15 @@ def test_data_files_that_changed_since_the_last_run_are_told(chain) -> None:
     assert data_states(chain) == {"raw": "changed"}
 
 
+def test_status_needs_no_right_to_write(chain) -> None:
+    chain.data = "data: {raw: {path: raw.txt}}\n"
+    chain.run()
+    stats = chain.root / ".lockgate" / "stats.msgpack"
+    stats.unlink(missing_ok=True)
+    stats.mkdir()  # which even root cannot replace by a file
+    assert data_states(chain) == {"raw": "unchanged"}
+
+
 def test_a_stage_behind_one_that_runs_says_what_else_changed(chain) -> None:
     chain.run()
     chain.write("raw.txt", "other")

@@ -305,6 +305,36 @@ def test_no_secret_is_ever_told(team) -> None:
     assert told_of_it in [entry.details for entry in entries(team.asked.context)]
 
 
+@pytest.mark.parametrize("caller", ["owner", "admin", "stranger"])
+def test_whole_token_is_told_by_its_id_alone(team, caller: str) -> None:
+    mine, others = team.add("bob", "viewer"), team.add("eve", "viewer")
+    admin = team.add("root", "admin")
+    secret, token_id = mine.split("_")[2], mine.split("_")[1]
+    asks = {"owner": mine, "admin": admin, "stranger": others}[caller]
+    path = f"{OWN}/access/revoke-token"
+    for text in (f"{mine} ", mine[:-4]):  # badly copied: as good as the token itself
+        status, answer = team.ask(asks, "POST", path, json.dumps({"token_id": text}).encode())
+        assert (status, secret[:-4] in str(answer)) == (400, False)
+    before = len(entries(team.asked.context))
+    status, answer = team.ask(asks, "POST", path, json.dumps({"token_id": mine}).encode())
+    assert secret not in str(answer)
+    (line,) = entries(team.asked.context)[before:]
+    if caller == "stranger":
+        assert (status, line.outcome) == (403, "PERMISSION_DENIED")
+        assert line.details == {"token_id": f"lockgate_{token_id}_***"}
+    else:
+        assert (status, line.outcome) == (200, "OK")
+        assert secret not in str(line.details)
+    assert not any(secret[:-4] in str(entry) for entry in entries(team.asked.context))
+
+
+def test_token_in_a_text_is_not_told(team) -> None:
+    token = team.add("bob", "admin")
+    asked = json.dumps({"user": "bob", "note": "x" * 230 + token}).encode()
+    assert team.ask(token, "POST", f"{OWN}/access/create-token", asked)[0] == 200
+    assert str(entries(team.asked.context)[-1].details["note"]).endswith(f"xlockgate_{token.split('_')[1]}_***")
+
+
 def test_server_forgets_what_is_older_than_it_is_told_to_keep(context: Context) -> None:
     clock = context.clock
     assert isinstance(clock, FakeClock)
@@ -312,7 +342,7 @@ def test_server_forgets_what_is_older_than_it_is_told_to_keep(context: Context) 
     with serve_in_thread(app) as server:
         remote = Client(HttpTransport(server.url, user="ann"), clock)
         remote.registry.ensure_model("first")
-        clock.sleep(30 * 86_400)
+        clock.sleep(30 * 86_400 + 3600)
         remote.registry.ensure_model("second")
         assert [entry.subject for entry in remote.access.list_audit()] == ["second", "first"]
         clock.sleep(1)

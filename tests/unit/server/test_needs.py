@@ -33,7 +33,7 @@ KNOWN: Mapping[str, Any] = {
     "model_id": LOGGED,
     "rollout_id": "rollout",
     "alert_id": "alert",
-    "token_id": "token",
+    "token_id": "00112233aabb",
     "model": "churn",
     "name": "churn",
     "version": "1",
@@ -64,7 +64,7 @@ def filled(context: Context) -> Context:
         alert = Alert(alert_id="alert", model="churn", environment="e", kind="drift", summary="s", opened_at=1)
         alerts.open_alert(tx, alert)
         users.add_user(tx, "ada", password="", granted=[Grant(pattern="*", role="admin")])
-        tokens.create_token(tx, "token", "ada", digest="", note="", expires_at=None)
+        tokens.create_token(tx, "00112233aabb", "ada", digest="", note="", expires_at=None)
     return context
 
 

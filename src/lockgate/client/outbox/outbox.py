@@ -239,9 +239,10 @@ class Outbox:
             return InvalidInput(f"{kept}: {stopped.message}", hint=stopped.hint)
         trouble = self._sender.trouble
         reason = trouble.message if trouble else "the server is slower than that."
-        return DeadlineExceeded(
-            f"{kept}, not sent within {timeout_s:g} s: {reason}", hint="lockgate runs flush sends them"
-        )
+        hint = "lockgate runs flush sends them"
+        if not self._is_closed:  # and they are nobody else's to send
+            hint = "this script sends them as long as it runs; what it leaves, the next one or lockgate runs flush"
+        return DeadlineExceeded(f"{kept}, not sent within {timeout_s:g} s: {reason}", hint=hint)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What is checked in the call that logs, so that the error points at the user's line; the server checks the rest."""
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from operator import index
@@ -10,18 +11,27 @@ from lockgate.client.outbox.batch import ITEMS_A_RECORD
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
 
+log = logging.getLogger("lockgate.outbox")
+
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # the server cuts them there, as MLflow's does
 _LONGEST_NAME = 250
 _LONGEST_SHOWN = 300
+_LONGEST_WAIT_S = 1e9
 _NAMES_REMEMBERED = 10_000
 _FLOATS, _TEXTS = frozenset({float}), frozenset({str})
 _known_names: set[str] = set()
+_told_of_cut: set[tuple[str, str]] = set()
 
 T = TypeVar("T")
 
 
 def numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     """With floats of Python's own: loops log those of numpy and torch as well."""
-    if not metrics.keys() <= _known_names:
+    try:
+        are_new = not metrics.keys() <= _known_names
+    except Exception as error:  # a class of the user's fails in its own way
+        raise _no_mapping(metrics) from error
+    if are_new:
         _require_names(metrics)
     if (
         type(metrics) is dict
@@ -41,9 +51,26 @@ def _number(name: str, value: Any) -> float:  # anything with __float__
 
 def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     """What is no text as `str` has it."""
-    if not values.keys() <= _known_names:
+    try:
+        are_new = not values.keys() <= _known_names
+    except Exception as error:  # as above
+        raise _no_mapping(values) from error
+    if are_new:
         _require_names(values)
     return {str(name): text_of(f"the value of {name!r}", value) for name, value in values.items()}
+
+
+def warn_of_cut(kind: str, values: Mapping[str, str], limit: int) -> None:
+    """Say, once for each name, what the server will cut."""
+    for name, value in values.items():
+        if len(value) > limit and (kind, name) not in _told_of_cut:
+            if len(_told_of_cut) > _NAMES_REMEMBERED:
+                _told_of_cut.clear()
+            _told_of_cut.add((kind, name))
+            log.warning(
+                "the %s %r has %s characters, of which the first %s are kept; log_artifact keeps long texts whole.",
+                *(kind, name, f"{len(value):,}", f"{limit:,}"),
+            )
 
 
 def text_of(what: str, value: Scalar) -> str:
@@ -68,6 +95,10 @@ def _can_be_written(text: str) -> bool:
     return True
 
 
+def _no_mapping(given: object) -> InvalidInput:
+    return InvalidInput(f"names with their values were expected, as in {{'depth': 3}}, not {_shown(given)}.")
+
+
 def _require_names(named: Mapping[str, object]) -> None:
     for name in named:
         if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not _can_be_written(name):
@@ -86,6 +117,14 @@ def whole(step: Any) -> int:  # anything with __index__
     if not -(2**63) <= number < 2**63:
         raise InvalidInput(f"the step {_shown(number)} does not fit 64 bits.")
     return number
+
+
+def seconds(timeout: Any) -> float:  # anything with __float__
+    """For how long to wait."""
+    with contextlib.suppress(Exception):  # as above
+        if not isinstance(timeout, str | bytes) and (number := float(timeout)) <= _LONGEST_WAIT_S:
+            return number
+    raise InvalidInput(f"a timeout is a number of seconds, at most {_LONGEST_WAIT_S:,.0f}, not {_shown(timeout)}.")
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,7 @@ from lockgate.errors import Conflict, InvalidInput, PermissionDenied
 from lockgate.metadata import audit, tokens, users
 from lockgate.metadata.limits import require_limit
 from lockgate.server.act import tell_also
-from lockgate.server.bearer import new_token
+from lockgate.server.bearer import id_of, new_token
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import ANYBODY, admin
 from lockgate.server.passwords import hash_password, verify_password
@@ -86,15 +86,23 @@ def list_tokens(ctx: Context, request: wire.ListTokens) -> wire.TokenList:
 
 
 def revoke_token(ctx: Context, request: wire.OneToken) -> Empty:
+    token_id = id_of(request.token_id)
     with ctx.write() as tx:
-        tokens.revoke_token(tx, request.token_id)
+        tokens.revoke_token(tx, token_id)
     return Empty()
 
 
 def list_audit(ctx: Context, request: wire.ListAudit) -> wire.AuditList:
     limit = require_limit(request.limit)
     with ctx.read() as connection:
-        found = audit.list_audit(connection, since=request.since, subject=request.model, by=request.user, limit=limit)
+        found = audit.list_audit(
+            connection,
+            since=request.since,
+            before=request.before,
+            subject=request.model,
+            by=request.user,
+            limit=limit,
+        )
         return wire.AuditList(entries=found)
 
 
@@ -126,7 +134,7 @@ def _user_of_list(connection: Connection, request: wire.ListTokens) -> str | Non
 
 
 def _user_of_token(connection: Connection, request: wire.OneToken) -> str:
-    return tokens.get_token(connection, request.token_id).user
+    return tokens.get_token(connection, id_of(request.token_id)).user
 
 
 ROUTES: tuple[AnyRoute, ...] = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lockgate.client.outbox.batch import ITEMS_A_RECORD
-from lockgate.client.outbox.values import numbers, parts, texts, whole
+from lockgate.client.outbox.values import numbers, parts, seconds, texts, whole
 from lockgate.errors import InvalidInput
 
 
@@ -73,6 +73,23 @@ def test_name_that_cannot_be_stored_is_refused(name: Any) -> None:
         with pytest.raises(InvalidInput, match="1 to 250 characters"):
             check({name: 1.0})
     assert numbers({"x" * 250: 1.0})
+
+
+@pytest.mark.parametrize("given", [[("a", 1)], None, "x", 3, dict, np.zeros(2), Broken()])
+def test_what_is_no_mapping_is_refused(given: Any) -> None:
+    for check in (numbers, texts):
+        with pytest.raises(InvalidInput, match="names with their values were expected"):
+            check(given)
+
+
+@pytest.mark.parametrize("timeout", ["1", b"1", None, [1], float("nan"), float("inf"), 1e300, HUGE, Broken()])
+def test_timeout_that_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(InvalidInput, match="a timeout is a number of seconds"):
+        seconds(timeout)
+
+
+def test_timeout_is_seconds() -> None:
+    assert [seconds(timeout) for timeout in (60, 0.5, np.float32(2), -1)] == [60.0, 0.5, 2.0, -1.0]
 
 
 def test_refused_name_is_refused_the_second_time_too() -> None:
