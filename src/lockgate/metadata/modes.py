@@ -24,5 +24,6 @@ class TooSlow(InvalidInput):
     def __init__(self) -> None:
         super().__init__(
             "this takes the database longer than a read may, and was given up.",
-            hint="ask for less: fewer comparisons joined by OR, no LIKE with many %, a smaller page or part",
+            hint="ask for less: fewer comparisons joined by OR, no LIKE with many %, a smaller page or part; "
+            "or again, if the database has just been started",
         )

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -103,13 +104,20 @@ def _matches(comparison: Comparison, run_id: ColumnElement[str]) -> ColumnElemen
     t, of_value = TABLES[entity], _of_value(comparison, compare_text)
     said = select(of_value).where(t.c.run_id == run_id, t.c.key == key)
     if operator == "=" and entity != "metric":
-        # SQLite's index of values ends with the run, and the runs of a value lie together in it. By the primary key
-        # each is on a page of its own, and reading that takes longer than all else. (Of several values it would look
-        # for each.)
-        said = said.where(of_value).with_hint(t, f"INDEXED BY ix_{t.name}_key_value", "sqlite")
+        said = by_value(said.where(of_value), t, entity)  # of several values SQLite would look for each
     # A value, not EXISTS: PostgreSQL would join that, and think about the order of eight tables for 30 ms.
     answer = func.coalesce(said.scalar_subquery(), false())
     return not_(answer) if operator == "IS NULL" else answer
+
+
+def by_value(query: Select[Any], t: FromClause, entity: str) -> Select[Any]:
+    """Whether a run has one value, looked up in the index of values; `t` is the entity's table or an alias of it.
+
+    SQLite's ends with the run, and the runs of a value lie together in it. By the primary key each is on a page of its
+    own, and reading that takes longer than all else.
+    """
+    index = "key_is_nan_value" if entity == "metric" else "key_value"
+    return query.with_hint(t, f"INDEXED BY ix_{TABLES[entity].name}_{index}", "sqlite")
 
 
 def leading_to(comparison: Comparison) -> Ids | None:

@@ -5,11 +5,13 @@ same value of a metric, param or tag, these are again in the order of time, and 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Subquery,
     and_,
     case,
     exists,
@@ -26,8 +28,11 @@ from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.filters import Filter, Order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Key, Sort, Stretch, place_in
-from lockgate.metadata.run_filter import TABLES, Ids, Scope, order_column, satisfies
+from lockgate.metadata.run_filter import TABLES, Ids, Scope, by_value, order_column, satisfies
 from lockgate.metadata.tables import indexed_part, is_whole, runs
+
+SAMPLE, SAMPLE_START = 200, "5"
+_COMMON = 0.05  # the share of runs with which two thousand steps fill a page
 
 
 def walk(scope: Scope, condition: ColumnElement[bool], orders: Sequence[Order]) -> Stretch:
@@ -72,21 +77,21 @@ def walk_by_value(
     has_index = not rest or (rest[0].name.is_attribute and order_column(rest[0]) is runs.c.start_time)
 
     def walk_with(part: ColumnElement[bool], *, first: Key) -> Stretch:
-        same = exists().where(t.c.run_id == runs.c.run_id, part)
-        return in_order(newest.where(same, satisfies(tree)), rest, first=first)
+        same = by_value(select(t.c.run_id).where(t.c.run_id == runs.c.run_id, part), t, entity)
+        return in_order(newest.where(same.exists(), satisfies(tree)), rest, first=first)
 
     place = () if after is None else place_in(sorted_here(kept), after)
     if place is not None:
         for part, value in _parts(connection, kept, leading[0], place, reach):
             if value is None:
                 yield sorted_here(part)
-            elif has_index and is_whole(connection, value) and _is_many(connection, t, part, few):
+            elif has_index and is_whole(connection, value) and _is_many(connection, scope, t, part, few):
                 yield walk_with(part, first=(0, *[value] * len(leading)))
             else:
                 yield from _gathering(connection, sorted_here(part))
     if is_metric:
         nans = and_(t.c.key == key, t.c.is_nan == true())
-        if has_index and _is_many(connection, t, nans, few):
+        if has_index and _is_many(connection, scope, t, nans, few):
             yield walk_with(nans, first=(1, 0.0))
         else:
             yield from _gathering(connection, in_order(having.where(nans), rest, first=(1, 0.0)))
@@ -94,7 +99,19 @@ def walk_by_value(
     yield in_order(newest.where(satisfies(tree), lacks), rest, first=(2, 0.0) if is_metric else (1, "", ""))
 
 
-def _is_many(connection: Connection, t: FromClause, part: ColumnElement[bool], few: int) -> bool:
+def sample_runs(*columns: ColumnElement[Any]) -> Subquery:
+    """The ids of `SAMPLE` runs, with columns. They are neighbours, and ids are random."""
+    neighbours = select(runs.c.run_id, *columns).where(runs.c.run_id > SAMPLE_START)
+    return neighbours.order_by(runs.c.run_id).limit(SAMPLE).subquery()
+
+
+def _is_many(connection: Connection, scope: Scope, t: FromClause, part: ColumnElement[bool], few: int) -> bool:
+    """Whether a walk along all runs soon fills a page with those of a part, or they are too many to be sorted."""
+    sample = sample_runs()
+    of_sample = sample.join(runs, runs.c.run_id == sample.c.run_id).join(t, t.c.run_id == runs.c.run_id)
+    found = select(func.count()).select_from(of_sample).where(scope.condition(may_lead=False), part)
+    if connection.execute(found).scalar_one() >= SAMPLE * _COMMON:
+        return True
     return connection.scalar(select(t.c.run_id).where(part).offset(few).limit(1)) is not None
 
 

@@ -23,15 +23,13 @@ from lockgate.metadata.experiments import ACTIVE, DELETED
 from lockgate.metadata.filters import Comparison, Filter, parse_filter, parse_order
 from lockgate.metadata.pages import Page, Stretch, fetch_page, place_of
 from lockgate.metadata.run_filter import Ids, Scope, leading_to, satisfies
-from lockgate.metadata.run_order import in_order, walk, walk_by_value
+from lockgate.metadata.run_order import SAMPLE, SAMPLE_START, in_order, sample_runs, walk, walk_by_value
 from lockgate.metadata.tables import runs
 
 # So many runs are checked and sorted in a few milliseconds.
 FEW = 5000
 # A walk of so many times more runs is a long one; so many times more ids are worth taking from an index instead.
 _LONG, _MANY = 2, 40
-_SAMPLE = 200
-_SAMPLE_START = "5"
 _RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -116,8 +114,7 @@ def _likely(connection: Connection, scope: Scope, tree: Filter, page: int) -> _L
     leading = next((c for c in required(tree) if c.operator == "=" and c.name.entity in ("param", "tag")), None)
     is_led = true() if leading is None else satisfies(leading)
     rest = satisfies(tree if leading is None else without(tree, leading))
-    neighbours = select(runs.c.run_id, is_led.label("is_led")).where(runs.c.run_id > _SAMPLE_START)
-    sample = neighbours.order_by(runs.c.run_id).limit(_SAMPLE).subquery()
+    sample = sample_runs(is_led.label("is_led"))
     is_found = and_(sample.c.is_led, scope.condition(may_lead=False), rest)
     counts = (
         func.count(),
@@ -131,9 +128,9 @@ def _likely(connection: Connection, scope: Scope, tree: Filter, page: int) -> _L
         return _Likely(math.inf, 0, None, 0)
     # The share of all ids that lies between the first and the last of the sample holds that many of the runs. (Not of
     # ids that were made elsewhere, as imported ones may be.)
-    is_known = size == _SAMPLE and _RANDOM_ID.fullmatch(last_id)
-    share = (_place(last_id) - _place(_SAMPLE_START) if is_known else 0) or math.inf
-    return _Likely(page * _SAMPLE / found, found / share, leading, led / share)
+    is_known = size == SAMPLE and _RANDOM_ID.fullmatch(last_id)
+    share = (_place(last_id) - _place(SAMPLE_START) if is_known else 0) or math.inf
+    return _Likely(page * SAMPLE / found, found / share, leading, led / share)
 
 
 def _place(run_id: str) -> float:

@@ -191,7 +191,7 @@ def _set_up(driver: Driver, record: object) -> None:
         "foreign_keys = ON",
         "synchronous = NORMAL",
         "case_sensitive_like = ON",
-        "cache_size = -8192",  # what a page of a hundred runs reads among a million
+        "cache_size = -16384",  # what a page of a hundred runs reads among a million
     ):
         driver.execute(f"PRAGMA {pragma}")
     driver.set_progress_handler(driver.limit.is_over, _STEPS)

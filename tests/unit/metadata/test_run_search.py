@@ -272,6 +272,8 @@ def test_walk_goes_along_the_index_of_its_order_whatever_statistics_say(
     database.close()
     assert len(page.rows) == 2
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
+    # That a run has the value is seen where the runs of this value lie together.
+    assert ("same" in order) == any("first" in step and "value=? AND run_id=?" in step for step in plan), plan
 
 
 @pytest.mark.parametrize("few", [0, 5000])
@@ -310,6 +312,22 @@ def test_runs_that_share_a_value_are_each_looked_at_a_few_times(
             assert connection.exec_driver_sql(read).scalar_one() < 3 * 10 * MANY
     expected = ids[::-1] if is_newest_first else ids[:7] + ids[8:]
     assert found == expected[:30]
+
+
+@pytest.mark.parametrize(("share", "is_counted"), [(2, False), (50, True)])
+def test_runs_with_a_common_value_are_not_counted(database: Database, share: int, is_counted: bool) -> None:
+    rng = random.Random(0)
+    ids = [f"{rng.getrandbits(128):032x}" for _ in range(600)]
+    with database.write(at=1, by="ann") as tx:
+        insert_runs(tx, list(enumerate(ids)))
+        nans = [run_id for number, run_id in enumerate(ids) if number % share == 0]
+        insert_metric(tx, "nan", [(run_id, 0.0) for run_id in nans], is_nan=True)
+    said: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    with database.read() as connection:
+        page = search(connection, "", ["metrics.nan"], max_results=5, few=400)
+    assert [row["run_id"] for row in page.rows] == nans[::-1][:5]
+    assert any(text.startswith("SELECT first.run_id") for text in said) == is_counted
 
 
 @pytest.mark.parametrize(
