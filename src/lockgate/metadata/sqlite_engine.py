@@ -112,19 +112,18 @@ class _Limit:
 
 def begin(connection: Connection, mode: Mode, read_limit_s: float) -> None:
     """`begin_on` of a connection of SQLAlchemy's; a read may take so long."""
-    driver = driver_of(connection)
-    driver.limit.until = time.monotonic() + read_limit_s if mode == "read" else math.inf
-    begin_on(driver, mode)
+    begin_on(driver_of(connection), mode, time.monotonic() + read_limit_s if mode == "read" else math.inf)
 
 
-def begin_on(driver: Driver, mode: Mode) -> None:
-    """Begin a transaction; one that writes has the write lock.
+def begin_on(driver: Driver, mode: Mode, until: float = math.inf) -> None:
+    """Begin a transaction, which may take until then; one that writes has the write lock.
 
     A brief one waits neither for another process nor for the disk: the moving of the log into the file is left to the
     next that is not.
 
     Raises sqlite3.OperationalError if others keep the lock, WouldWait for a brief one if others have it.
     """
+    driver.limit.until = until
     # Straight to the driver: SQLAlchemy's machinery costs more than these statements.
     if driver.mode != mode:
         for pragma in _PRAGMAS[mode]:

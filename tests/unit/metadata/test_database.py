@@ -146,7 +146,8 @@ def test_read_that_takes_too_long_is_given_up_and_the_next_goes_on(where: Where)
     database.close()
 
 
-def test_write_takes_as_long_as_it_needs_after_a_read_on_its_connection(where: Where) -> None:
+@pytest.mark.parametrize("decision", [True, False])
+def test_write_takes_as_long_as_it_needs_after_a_read_on_its_connection(where: Where, decision: bool) -> None:
     database = open_database(where, read_limit_s=0.05)
     with database.read() as connection:
         assert list_models(connection) == []
@@ -154,7 +155,7 @@ def test_write_takes_as_long_as_it_needs_after_a_read_on_its_connection(where: W
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 999999) SELECT count(*) FROM n",
         "postgresql": "SELECT count(pg_sleep(0.5))",
     }
-    with database.write(at=1, by="a") as tx:
+    with database.write(at=1, by="a", decision=decision) as tx:
         assert tx.connection.exec_driver_sql(long[tx.connection.dialect.name]).scalar()
     database.close()
 
