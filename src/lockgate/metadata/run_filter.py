@@ -14,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     false,
     func,
-    literal_column,
     not_,
     select,
     true,
@@ -72,16 +71,18 @@ class Scope:
         return len(self.experiment_ids) == 1 and len(self.stages) == 1
 
     def condition(self, *, may_lead: bool) -> ColumnElement[bool]:
-        """`may_lead` False keeps SQLite from starting at an index of experiments; PostgreSQL has statistics of them."""
-        is_plain = may_lead or not self.is_sqlite
-        column = runs.c.experiment_id if is_plain else runs.c.experiment_id + literal_column("0")
+        """`may_lead` False keeps a database from starting at an index of experiments.
+
+        SQLite has no statistics that tell when this is long, and PostgreSQL not always.
+        """
         # Written into the statement: there may be more experiments than a statement may have parameters.
         ids = bindparam("experiment_ids", list(self.experiment_ids), BigInteger(), expanding=True, literal_execute=True)
-        stage = runs.c.lifecycle_stage
-        return and_(
-            column == self.experiment_ids[0] if len(self.experiment_ids) == 1 else column.in_(ids),
+        experiment, stage = runs.c.experiment_id, runs.c.lifecycle_stage
+        within = and_(
+            experiment == self.experiment_ids[0] if len(self.experiment_ids) == 1 else experiment.in_(ids),
             stage == self.stages[0] if len(self.stages) == 1 else stage.in_(self.stages),
         )
+        return within if may_lead else func.coalesce(within, false())  # no index has this expression
 
 
 def satisfies(tree: Filter, run_id: ColumnElement[str] = runs.c.run_id) -> ColumnElement[bool]:

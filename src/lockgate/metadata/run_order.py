@@ -32,7 +32,7 @@ from lockgate.metadata.run_filter import TABLES, Ids, Scope, by_value, order_col
 from lockgate.metadata.tables import indexed_part, is_whole, runs
 
 SAMPLE, SAMPLE_START = 200, "5"
-_COMMON = 0.05  # the share of runs with which two thousand steps fill a page
+_COMMON = 0.05  # of so many runs a walk soon fills a page, and need not know whether they are too many to be sorted
 
 
 def walk(scope: Scope, condition: ColumnElement[bool], orders: Sequence[Order]) -> Stretch:
@@ -76,22 +76,33 @@ def walk_by_value(
 
     has_index = not rest or (rest[0].name.is_attribute and order_column(rest[0]) is runs.c.start_time)
 
+    def has(part: ColumnElement[bool]) -> ColumnElement[bool]:
+        # The part is what is asked of the row, and no way to it: PostgreSQL without statistics would take it for one.
+        said = select(part).where(t.c.run_id == runs.c.run_id, t.c.key == key)
+        if scope.is_sqlite:
+            said = by_value(said.where(part), t, entity)
+        return func.coalesce(said.scalar_subquery(), false())
+
     def walk_with(part: ColumnElement[bool], *, first: Key) -> Stretch:
-        same = by_value(select(t.c.run_id).where(t.c.run_id == runs.c.run_id, part), t, entity)
-        return in_order(newest.where(same.exists(), satisfies(tree)), rest, first=first)
+        return in_order(newest.where(has(part), satisfies(tree)), rest, first=first)
+
+    def is_many(part: ColumnElement[bool]) -> bool:
+        if _share(connection, scope, has(part)) >= _COMMON:
+            return True
+        return connection.scalar(select(t.c.run_id).where(part).offset(few).limit(1)) is not None
 
     place = () if after is None else place_in(sorted_here(kept), after)
     if place is not None:
         for part, value in _parts(connection, kept, leading[0], place, reach):
             if value is None:
                 yield sorted_here(part)
-            elif has_index and is_whole(connection, value) and _is_many(connection, scope, t, part, few):
+            elif has_index and is_whole(connection, value) and is_many(part):
                 yield walk_with(part, first=(0, *[value] * len(leading)))
             else:
                 yield from _gathering(connection, sorted_here(part))
     if is_metric:
         nans = and_(t.c.key == key, t.c.is_nan == true())
-        if has_index and _is_many(connection, scope, t, nans, few):
+        if has_index and is_many(nans):
             yield walk_with(nans, first=(1, 0.0))
         else:
             yield from _gathering(connection, in_order(having.where(nans), rest, first=(1, 0.0)))
@@ -105,14 +116,12 @@ def sample_runs(*columns: ColumnElement[Any]) -> Subquery:
     return neighbours.order_by(runs.c.run_id).limit(SAMPLE).subquery()
 
 
-def _is_many(connection: Connection, scope: Scope, t: FromClause, part: ColumnElement[bool], few: int) -> bool:
-    """Whether a walk along all runs soon fills a page with those of a part, or they are too many to be sorted."""
+def _share(connection: Connection, scope: Scope, condition: ColumnElement[bool]) -> float:
+    """How many of all runs are in scope and satisfy a condition, by a sample."""
     sample = sample_runs()
-    of_sample = sample.join(runs, runs.c.run_id == sample.c.run_id).join(t, t.c.run_id == runs.c.run_id)
-    found = select(func.count()).select_from(of_sample).where(scope.condition(may_lead=False), part)
-    if connection.execute(found).scalar_one() >= SAMPLE * _COMMON:
-        return True
-    return connection.scalar(select(t.c.run_id).where(part).offset(few).limit(1)) is not None
+    of_sample = select(func.count()).select_from(sample.join(runs, runs.c.run_id == sample.c.run_id))
+    found = connection.execute(of_sample.where(scope.condition(may_lead=False), condition)).scalar_one()
+    return found / SAMPLE
 
 
 def _gathering(connection: Connection, stretch: Stretch) -> Iterator[Stretch]:
