@@ -6,7 +6,7 @@ Rows are written in the order of their names, so that of two who say the same th
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
@@ -29,25 +29,27 @@ def pairs_of(connection: Connection, table: Table, owners: Sequence[Owner]) -> d
 def say_once(tx: Tx, table: Table, of: str, owner: str, values: Mapping[str, str]) -> None:
     """Write params of `owner`, whose id is the first column of the table; `of` says in a message what it is.
 
-    The same value again is fine, another one raises InvalidInput and nothing is written. Who comes between with a value
-    of his own fails the transaction with Raced, so that the next look finds it.
+    The same value again is fine, another one raises InvalidInput, after which the transaction must not be committed.
     """
+    if not values:
+        return
     _require_keys(values)
     for key, value in values.items():
         without_nul(value, f"param {key}")
     id_column = table.c[0].name
+    rows = [{id_column: owner, "key": key, "value": value} for key, value in sorted(values.items())]
+    new = upsert(tx.is_sqlite, table).on_conflict_do_nothing(index_elements=[id_column, "key"])
+    new = new.execution_options(preserve_rowcount=True)
+    if tx.connection.execute(new, rows).rowcount == len(rows):  # which they nearly always are
+        return
     query = f"SELECT key, value FROM {table.name} WHERE {id_column} = ? AND key IN ?"
-    known = dict(driver.rows_among(tx.connection, query, owner, among=list(values)))
-    for key, value in values.items():
-        if known.get(key, value) != value:
+    for key, known in sorted(driver.rows_among(tx.connection, query, owner, among=list(values))):
+        if known != values[key]:
             raise InvalidInput(
-                f"Changing param values is not allowed. The param {key!r} of {of} {owner} is {_shown(known[key])} and "
-                f"cannot become {_shown(value)}.",
+                f"Changing param values is not allowed. The param {key!r} of {of} {owner} is {_shown(known)} and "
+                f"cannot become {_shown(values[key])}.",
                 hint=f"params are logged once a {of}; log what changes as a metric or a tag",
             )
-    rows = [{id_column: owner, "key": k, "value": v} for k, v in sorted(values.items()) if k not in known]
-    if rows:
-        tx.connection.execute(insert(table), rows)
 
 
 def say_again(tx: Tx, table: Table, owner: str, values: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from lockgate.metadata.database import Database, Tx, Where
 from lockgate.metadata.postgres_address import parse_address
@@ -32,3 +33,16 @@ def write(database: Database) -> Callable[..., AbstractContextManager[Tx]]:
         return database.write(at=at, by="ann")
 
     return begin
+
+
+@pytest.fixture
+def rows_read() -> Callable[[Connection], int]:
+    """How many rows a connection of PostgreSQL's has read, also for others lately; SQLite does not count."""
+
+    def count(connection: Connection) -> int:
+        if connection.dialect.name == "sqlite":
+            return 0
+        read = "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+        return int(connection.exec_driver_sql(read).scalar_one())
+
+    return count

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from lockgate.errors import InvalidInput
@@ -54,7 +53,10 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
             start_time=request.start_time if request.start_time is not None else tx.at,
             tags=tags,
         )
-        return wire.RunMessage(run=replace(_run(tx.connection, run_id), outputs=None))
+        info = _info(runs.get_run(tx.connection, run_id))
+    named = sorted({**tags, runs.NAME_TAG: name}.items())
+    run = wire.Run(info=info, data=wire.RunData(tags=as_tags(named)), inputs=wire.RunInputs())
+    return wire.RunMessage(run=run)
 
 
 def get_run(ctx: Context, request: wire.OfRun) -> wire.RunMessage:
