@@ -23,8 +23,10 @@ from lockgate.metadata.experiments import ACTIVE, DELETED
 from lockgate.metadata.filters import Comparison, Filter, parse_filter, parse_order
 from lockgate.metadata.pages import Page, Stretch, fetch_page, place_of
 from lockgate.metadata.run_filter import Ids, Scope, leading_to, satisfies
-from lockgate.metadata.run_order import SAMPLE, SAMPLE_START, in_order, sample_runs, walk, walk_by_value
+from lockgate.metadata.run_order import in_order, walk
+from lockgate.metadata.run_sample import SAMPLE, SAMPLE_START, sample_runs
 from lockgate.metadata.tables import runs
+from lockgate.metadata.value_order import ValueOrder
 
 # So many runs are checked and sorted in a few milliseconds.
 FEW = 5000
@@ -77,7 +79,7 @@ def search_runs(
         stretches = [walk(scope, condition, orders)]
     else:
         after, reach = place_of(page_token, question), _reach(likely.steps, few)
-        stretches = walk_by_value(connection, scope, tree, orders, after=after, reach=reach, few=few)
+        stretches = ValueOrder(connection, scope, tree, orders, few=few).stretches(after=after, reach=reach)
     return fetch_page(connection, stretches, max_results=max_results, token=page_token, question=question)
 
 
