@@ -25,10 +25,11 @@ def server(app: App, host: str | None, port: int | None) -> None:
 
     from lockgate.server.app import make_app
     from lockgate.server.context import open_installation
-    from lockgate.server.heap import settle_heap
+    from lockgate.server.heap import bound_heap, settle_heap
     from lockgate.server.run import serve
     from lockgate.telemetry import configure_logging
 
+    bound_heap()
     settings = app.settings
     host = settings.host if host is None else host
     port = settings.api_port if port is None else port

@@ -27,7 +27,7 @@ from lockgate.metadata.access import has_admin
 from lockgate.project import Folder
 from lockgate.server.app import make_app
 from lockgate.server.context import Context, open_installation
-from lockgate.server.heap import settle_heap
+from lockgate.server.heap import bound_heap, settle_heap
 from lockgate.server.local import LocalTransport
 from lockgate.server.origin import is_loopback
 from lockgate.server.replicas import Replica
@@ -58,6 +58,7 @@ def run_up(
     Raises InvalidInput for a port that is taken and an address that others could reach, Conflict for a database that
     must be migrated. Steps of automation that were cut short stay in their threads: end the process with `os._exit`.
     """
+    bound_heap()
     for environment, port in ports.items():
         reserve_port(_serve_host(host), port, setting="serve_port", key=f"environments.{environment}.port").close()
     context = open_installation(folder.state, settings=settings, user=user, clock=clock)
