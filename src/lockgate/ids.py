@@ -1,9 +1,11 @@
 """The only source of new identifiers. Ids that are handed to strangers are random; none tells a count."""
 
+import re
 import secrets
 import time
 
 RUN_ID_LENGTH = 32
+RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}")  # of those made here and by MLflow; imported ones may be others
 
 # For names that people can say, which need not be unique.
 _QUALITIES = ("able", "bold", "brave", "calm", "clever", "eager", "gentle", "keen", "lively", "quick", "quiet", "swift")

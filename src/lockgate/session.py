@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from lockgate.clock import SystemClock
 from lockgate.config import Settings, home_folder, load_settings, login_name
 from lockgate.connect import connect, split_uri
 from lockgate.errors import InvalidInput, LockgateError, NotFound, Unavailable
-from lockgate.ids import RUN_ID_LENGTH, new_run_id
+from lockgate.ids import RUN_ID, RUN_ID_LENGTH, new_run_id
 from lockgate.project import STATE_FOLDER, find_project, load_project
 from lockgate.store.atomic import naming_full_disk
 from lockgate.wire.operation import Operation, Req, Res
@@ -31,7 +30,6 @@ log = logging.getLogger("lockgate.session")
 
 _FORK_WAIT_S = 1.0
 _OTHER_OUTBOX = "LOCKGATE_OUTBOX names another folder, on a local disk"
-_RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}")
 
 
 class Place(NamedTuple):
@@ -233,7 +231,7 @@ class Session:
         settings = load_settings(environ=self._environ, home=home_folder())
         user = settings.user or login_name()
         given = self._environ.get("LOCKGATE_RUN_ID")
-        if given and not _RUN_ID.fullmatch(given):  # it becomes the name of a file
+        if given and not RUN_ID.fullmatch(given):  # it becomes the name of a file
             raise InvalidInput(
                 f"LOCKGATE_RUN_ID is {given[:300]!r}, and the id of a run is {RUN_ID_LENGTH} digits of 0-9a-f.",
                 hint="lockgate run sets it for its stages; without it a script begins a run of its own",

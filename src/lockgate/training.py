@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.client.outbox.batch import Metrics, Params, Tags
-from lockgate.client.outbox.values import LONGEST_PARAM, LONGEST_TAG, numbers, parts, seconds, texts, warn_of_cut, whole
+from lockgate.client.outbox.values import numbers, parts, seconds, texts, warn_of_cut, whole
 from lockgate.clock import SystemClock
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
 from lockgate.session import Session
+from lockgate.wire.operation import PARAM_LENGTH, TAG_LENGTH
 
 log = logging.getLogger("lockgate.training")
 
@@ -75,7 +76,7 @@ def log_params(params: Mapping[str, Scalar]) -> None:
     """
     opened = _session.open()
     values = texts(params)
-    warn_of_cut("param", values, LONGEST_PARAM)
+    warn_of_cut("param", values, PARAM_LENGTH)
     for name, value in values.items():
         if opened.params.get(name, value) != value:
             raise InvalidInput(
@@ -94,7 +95,7 @@ def set_tag(name: str, value: str) -> None:
 def set_tags(tags: Mapping[str, str]) -> None:
     """Tags may be set again; see `log_metrics` for when it returns. The first 8,000 characters are kept."""
     values = texts(tags)
-    warn_of_cut("tag", values, LONGEST_TAG)
+    warn_of_cut("tag", values, TAG_LENGTH)
     outbox = _session.open().outbox
     for part in parts(values):
         outbox.append(Tags(part))

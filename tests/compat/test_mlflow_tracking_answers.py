@@ -295,6 +295,13 @@ def test_new_run_has_mlflows_fields(ask: Ask, experiment: str) -> None:
     assert ask("GET", "runs/get", {"run_id": run_id})[1]["run"] == {**answer, "outputs": {}}
 
 
+def test_new_run_has_the_name_that_is_kept(ask: Ask, experiment: str) -> None:
+    answer = ask("POST", "runs/create", {"experiment_id": experiment, "run_name": "n" * 8001})[1]["run"]
+    assert answer["info"]["run_name"] == answer["data"]["tags"][0]["value"] == "n" * 8000
+    run_id = answer["info"]["run_id"]
+    assert ask("GET", "runs/get", {"run_id": run_id})[1]["run"] == {**answer, "outputs": {}}
+
+
 def test_what_is_made_without_a_name_gets_one_that_can_be_said(ask: Ask, experiment: str) -> None:
     run = ask("POST", "runs/create", {"experiment_id": experiment})[1]["run"]["info"]["run_name"]
     model = ask("POST", "logged-models", {"experiment_id": experiment})[1]["model"]["info"]["name"]

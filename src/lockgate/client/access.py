@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lockgate.client.newest import newest_first
 from lockgate.client.transport import Transport
 from lockgate.entities import AuditEntry, Role, Token, User
 from lockgate.wire import access as wire
@@ -79,7 +80,8 @@ class Access:
 
     def iter_audit(self, *, since: int = 0, model: str | None = None, user: str | None = None) -> Iterator[AuditEntry]:
         """All of them, newest first."""
-        before = None
-        while page := self.list_audit(since=since, before=before, model=model, user=user, limit=_PAGE):
-            yield from page
-            before = page[-1].sequence
+
+        def ask(before: int | None) -> list[AuditEntry]:
+            return self.list_audit(since=since, before=before, model=model, user=user, limit=_PAGE)
+
+        return newest_first(ask, lambda entry: entry.sequence, size=_PAGE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lockgate.client.newest import newest_first
 from lockgate.client.transport import Transport
 from lockgate.entities import Alert, MonitorWindow
 from lockgate.wire import monitoring as wire
@@ -28,10 +29,11 @@ class Monitoring:
 
     def iter_windows(self, model: str) -> Iterator[MonitorWindow]:
         """All windows of all environments, newest first."""
-        page = self.list_windows(model, limit=_PAGE)
-        while page:
-            yield from page
-            page = self.list_windows(model, limit=_PAGE, before=page[-1].window_id) if len(page) == _PAGE else []
+
+        def ask(before: str | None) -> list[MonitorWindow]:
+            return self.list_windows(model, limit=_PAGE, before=before)
+
+        return newest_first(ask, lambda window: window.window_id, size=_PAGE)
 
     def open_alert(self, alert: Alert) -> tuple[Alert, bool]:
         """The open alert of that model, environment and kind, and whether this call opened it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from lockgate.client.newest import newest_first
 from lockgate.client.transport import Transport
 from lockgate.entities import AliasChange, Approval, Release
 from lockgate.wire import registry as wire
@@ -51,10 +52,11 @@ class Registry:
 
     def iter_releases(self, model: str) -> Iterator[Release]:
         """All, newest first."""
-        page = self.list_releases(model, limit=_PAGE)
-        while page:
-            yield from page
-            page = self.list_releases(model, limit=_PAGE, before=page[-1].version) if len(page) == _PAGE else []
+
+        def ask(before: int | None) -> list[Release]:
+            return self.list_releases(model, limit=_PAGE, before=before)
+
+        return newest_first(ask, lambda release: release.version, size=_PAGE)
 
     def find_release(self, model: str, content_digest: str) -> Release | None:
         """The newest release of the model with exactly that content."""

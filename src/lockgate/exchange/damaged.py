@@ -1,6 +1,5 @@
 """Runs of a folder of MLflow's one by one, where its own search ends at the first that is damaged."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ import msgspec
 from lockgate.client.transport import Transport
 from lockgate.errors import InvalidInput
 from lockgate.exchange import answers
+from lockgate.ids import RUN_ID
 from lockgate.wire.mlflow import runs
-
-_RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def read_one_by_one(store: Transport, folder: Path, request: runs.SearchRuns) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def _list_ids(folder: Path, request: runs.SearchRuns) -> Iterator[tuple[str, str
     for experiment_id in request.experiment_ids:
         for root in (folder / experiment_id, folder / ".trash" / experiment_id):
             for place in sorted(root.glob("*/meta.yaml")):
-                if _RUN_ID.fullmatch(place.parent.name):
+                if RUN_ID.fullmatch(place.parent.name):
                     yield experiment_id, place.parent.name
 
 

@@ -13,12 +13,9 @@ from functools import lru_cache
 import msgspec
 
 from lockgate.errors import InvalidInput
-from lockgate.wire.operation import LONGEST_LIST
+from lockgate.wire.operation import KEY_LENGTH, LONGEST_LIST
 
-KEY_LENGTH = 250
 USER_LENGTH = 256
-PARAM_LENGTH = 6000
-TAG_LENGTH = 8000
 EXPERIMENT_NAME_LENGTH = 500
 EXPERIMENT_TAG_LENGTH = 20_000
 ARTIFACT_LOCATION_LENGTH = 2048

@@ -10,7 +10,7 @@ from lockgate.errors import InvalidInput, NotFound
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import TAG_LENGTH, require_text
+from lockgate.metadata.limits import require_text
 from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.patterns import fits_any
@@ -23,6 +23,7 @@ from lockgate.metadata.tables import (
     logged_models,
     model_versions,
 )
+from lockgate.wire.operation import TAG_LENGTH
 
 # They have a meaning in the URIs of models.
 _NOT_IN_NAMES = "/:.%\"'"

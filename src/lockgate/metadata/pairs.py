@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Table
 from lockgate.errors import InvalidInput
 from lockgate.metadata import driver
 from lockgate.metadata.database import Tx, upsert
-from lockgate.metadata.limits import KEY_LENGTH, require_text, without_nul
+from lockgate.metadata.limits import require_text, without_nul
+from lockgate.wire.operation import KEY_LENGTH
 
 Owner = TypeVar("Owner", str, int)
 

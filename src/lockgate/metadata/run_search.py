@@ -11,12 +11,12 @@ cannot know which way is short. So this decides, after a bounded look at the ind
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
+from lockgate.ids import RUN_ID
 from lockgate.metadata.conditions import required, without
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.experiments import ACTIVE, DELETED
@@ -32,7 +32,6 @@ from lockgate.metadata.value_order import ValueOrder
 FEW = 5000
 # A walk of so many times more runs is a long one; so many times more ids are worth taking from an index instead.
 _LONG, _MANY = 2, 40
-_RANDOM_ID = re.compile("[0-9a-f]{32}")
 
 
 class _Likely(NamedTuple):
@@ -130,7 +129,7 @@ def _likely(connection: Connection, scope: Scope, tree: Filter, page: int) -> _L
         return _Likely(math.inf, 0, None, 0)
     # The share of all ids that lies between the first and the last of the sample holds that many of the runs. (Not of
     # ids that were made elsewhere, as imported ones may be.)
-    is_known = size == SAMPLE and _RANDOM_ID.fullmatch(last_id)
+    is_known = size == SAMPLE and RUN_ID.fullmatch(last_id)
     share = (_place(last_id) - _place(SAMPLE_START) if is_known else 0) or math.inf
     return _Likely(page * SAMPLE / found, found / share, leading, led / share)
 

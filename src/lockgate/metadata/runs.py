@@ -10,10 +10,11 @@ from lockgate.metadata import driver
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
-from lockgate.metadata.limits import PARAM_LENGTH, TAG_LENGTH, USER_LENGTH, cut_text, require_key, require_text
+from lockgate.metadata.limits import USER_LENGTH, cut_text, require_key, require_text
 from lockgate.metadata.locations import below
 from lockgate.metadata.pairs import pairs_of, say_again, say_once
 from lockgate.metadata.tables import params, run_tags, runs
+from lockgate.wire.operation import PARAM_LENGTH, TAG_LENGTH
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 NAME_TAG = "mlflow.runName"
@@ -25,8 +26,10 @@ _STAGE = select(runs.c.lifecycle_stage).where(runs.c.run_id == bindparam("run_id
 
 def create_run(
     tx: Tx, run_id: str, *, experiment_id: int, run_name: str, user_id: str, start_time: int, tags: Mapping[str, str]
-) -> None:
-    """A run with status RUNNING. Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag.
+) -> dict[str, Any]:
+    """A run with status RUNNING; its row by column.
+
+    Raises NotFound or InvalidInput for the experiment, InvalidInput for a tag.
 
     As with MLflow's server, tags that a run is created with may be called what `set_run_tags` would refuse, and are not
     cut.
@@ -34,22 +37,21 @@ def create_run(
     require_text(user_id, USER_LENGTH, "user_id")
     run_name = cut_text(run_name, TAG_LENGTH, "run_name")
     experiment = require_active(tx.connection, experiment_id)
-    tx.connection.execute(
-        insert(runs),
-        {
-            "run_id": run_id,
-            "experiment_id": experiment_id,
-            "run_name": run_name,
-            "user_id": user_id,
-            "status": "RUNNING",
-            "start_time": start_time,
-            "end_time": None,
-            "lifecycle_stage": ACTIVE,
-            "artifact_uri": below(experiment["artifact_location"], f"{run_id}/artifacts"),
-        },
-    )
+    row = {
+        "run_id": run_id,
+        "experiment_id": experiment_id,
+        "run_name": run_name,
+        "user_id": user_id,
+        "status": "RUNNING",
+        "start_time": start_time,
+        "end_time": None,
+        "lifecycle_stage": ACTIVE,
+        "artifact_uri": below(experiment["artifact_location"], f"{run_id}/artifacts"),
+    }
+    tx.connection.execute(insert(runs), row)
     say_again(tx, run_tags, run_id, {**tags, NAME_TAG: run_name})
     append_event(tx, "run.created", run_id, {"experiment_id": experiment_id, "name": run_name})
+    return row
 
 
 def is_known(connection: Connection, run_id: str) -> bool:

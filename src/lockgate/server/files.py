@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, PermissionDenied
 from lockgate.hashing import is_digest
+from lockgate.ids import RUN_ID
 from lockgate.metadata import logged_models, runs
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.releases import is_released
@@ -25,7 +26,7 @@ from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, OneArtifact, proxied_
 
 UPLOAD = "artifacts.upload"
 
-_RUN_ID, _MODEL_ID = re.compile("[0-9a-f]{32}"), re.compile("m-[0-9a-f]{32}")
+_MODEL_ID = re.compile(f"m-{RUN_ID.pattern}")
 _PIECE = 1 << 20
 _WHOLE_BY = 100_000  # entries that one step of a listing without pages holds; a folder is read once a step
 
@@ -139,7 +140,7 @@ def require_owner(ctx: Context, path: str) -> None:
     first, second, third, *_ = *require_safe(path).parts, "", "", ""
     if not first.isdigit():
         return
-    if _RUN_ID.fullmatch(second):
+    if RUN_ID.fullmatch(second):
         with ctx.read() as connection:
             if not runs.is_known(connection, second):
                 raise NotFound(f"{path!r} is a file of the run {second}, which is not there.")

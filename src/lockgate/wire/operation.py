@@ -19,6 +19,8 @@ Method = Literal["GET", "POST", "PATCH", "DELETE"]
 OWN_PREFIX = "/api/lockgate/1"
 MLFLOW_PREFIX = "/api/2.0/mlflow"
 MLFLOW_UI_PREFIX = "/ajax-api/2.0/mlflow"
+# Of names of metrics, params and tags, and of the values of a run's, in characters: longer values are cut.
+KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 8000
 LONGEST_LIST = 10_000  # of what is in one answer; whoever wants more goes on from there
 
 _IN_PATH = re.compile(r"{(\w+)(?::path)?}")

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 from lockgate.client.outbox.batch import ITEMS_A_RECORD
 from lockgate.entities import Scalar
 from lockgate.errors import InvalidInput
+from lockgate.wire.operation import KEY_LENGTH
 
 log = logging.getLogger("lockgate.outbox")
 
-LONGEST_PARAM, LONGEST_TAG = 6000, 8000  # the server cuts them there, as MLflow's does
-_LONGEST_NAME = 250
 _LONGEST_SHOWN = 300
 _LONGEST_WAIT_S = 1e9
 _NAMES_REMEMBERED = 10_000
@@ -27,11 +26,7 @@ T = TypeVar("T")
 
 def numbers(metrics: Mapping[str, float]) -> dict[str, float]:
     """With floats of Python's own: loops log those of numpy and torch as well."""
-    try:
-        are_new = not metrics.keys() <= _known_names
-    except Exception as error:  # a class of the user's fails in its own way
-        raise _no_mapping(metrics) from error
-    if are_new:
+    if not _are_known(metrics):
         _require_names(metrics)
     if (
         type(metrics) is dict
@@ -51,11 +46,7 @@ def _number(name: str, value: Any) -> float:  # anything with __float__
 
 def texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     """What is no text as `str` has it."""
-    try:
-        are_new = not values.keys() <= _known_names
-    except Exception as error:  # as above
-        raise _no_mapping(values) from error
-    if are_new:
+    if not _are_known(values):
         _require_names(values)
     return {str(name): text_of(f"the value of {name!r}", value) for name, value in values.items()}
 
@@ -95,14 +86,19 @@ def _can_be_written(text: str) -> bool:
     return True
 
 
-def _no_mapping(given: object) -> InvalidInput:
-    return InvalidInput(f"names with their values were expected, as in {{'depth': 3}}, not {_shown(given)}.")
+def _are_known(named: Mapping[str, object]) -> bool:
+    try:
+        return named.keys() <= _known_names
+    except Exception as error:  # a class of the user's fails in its own way
+        raise InvalidInput(
+            f"names with their values were expected, as in {{'depth': 3}}, not {_shown(named)}."
+        ) from error
 
 
 def _require_names(named: Mapping[str, object]) -> None:
     for name in named:
-        if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or not _can_be_written(name):
-            raise InvalidInput(f"a name is a text of 1 to {_LONGEST_NAME} characters, not {_shown(name)}.")
+        if not isinstance(name, str) or not 1 <= len(name) <= KEY_LENGTH or not _can_be_written(name):
+            raise InvalidInput(f"a name is a text of 1 to {KEY_LENGTH} characters, not {_shown(name)}.")
     if len(_known_names) > _NAMES_REMEMBERED:
         _known_names.clear()
     _known_names.update(named)

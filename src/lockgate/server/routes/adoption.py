@@ -3,7 +3,7 @@
 import re
 
 from lockgate.errors import AlreadyExists, InvalidInput, NotFound
-from lockgate.ids import new_name
+from lockgate.ids import RUN_ID, new_name
 from lockgate.metadata import experiments, logged_models, runs, versions
 from lockgate.metadata.limits import require_unique
 from lockgate.server.context import AnyRoute, Context, Route
@@ -16,7 +16,6 @@ from lockgate.wire.operation import Empty
 
 # Ids are names of folders as well; these are what the columns hold.
 _RUN_ID = re.compile(r"(?!models$)[a-zA-Z0-9][\w\-]{0,31}", re.ASCII)  # beside runs, `models` has the logged models
-_NEW_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _MODEL_ID = re.compile(r"m-[\w\-]{1,38}", re.ASCII)
 
 
@@ -30,7 +29,7 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
                 f"the run {request.run_id} is here already, in the experiment {there['experiment_id']}.",
                 hint="perhaps it was imported before, under another prefix",
             )
-        runs.create_run(
+        row = runs.create_run(
             tx,
             request.run_id,
             experiment_id=experiment_number(request.experiment_id),
@@ -39,12 +38,12 @@ def adopt_run(ctx: Context, request: wire.AdoptRun) -> wire.Adopted:
             start_time=request.start_time or 0,
             tags={tag.key: tag.value for tag in request.tags},
         )
-        return wire.Adopted(artifact_uri=runs.get_run(tx.connection, request.run_id)["artifact_uri"])
+        return wire.Adopted(artifact_uri=row["artifact_uri"])
 
 
 def begin_run(ctx: Context, request: wire.BeginRun) -> Empty:
     """A run that is there is begun, whatever its experiment is called by now; who may log to it is asked then."""
-    _require_id(request.run_id, _NEW_RUN_ID)
+    _require_id(request.run_id, RUN_ID)
     with ctx.read() as connection:
         if runs.is_known(connection, request.run_id):  # most often: no decision, and no line in the audit
             return Empty()

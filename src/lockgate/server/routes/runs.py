@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from lockgate.errors import InvalidInput
 from lockgate.ids import new_name, new_run_id
 from lockgate.metadata import inputs, metrics, run_search, runs
-from lockgate.metadata.limits import TAG_LENGTH, require_batch, require_run_id, require_text, require_unique
+from lockgate.metadata.limits import require_batch, require_run_id, require_text, require_unique
 from lockgate.metadata.pages import LARGEST
 from lockgate.metadata.points import ModelPoint, Point, log_model_points, log_points
 from lockgate.server.context import AnyRoute, Context, Route
@@ -21,7 +21,7 @@ from lockgate.server.numbers import experiment_number
 from lockgate.server.subjects import of_experiment, of_experiments, of_metrics, of_run, of_runs
 from lockgate.wire.mlflow import runs as wire
 from lockgate.wire.mlflow.experiments import as_tags
-from lockgate.wire.operation import Empty
+from lockgate.wire.operation import TAG_LENGTH, Empty
 
 _LOW, _HIGH = -math.inf, math.inf
 _RUNS_A_PART = 100
@@ -44,7 +44,7 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
         )
     name = request.run_name or tagged or new_name()
     with ctx.write() as tx:
-        runs.create_run(
+        row = runs.create_run(
             tx,
             run_id,
             experiment_id=experiment_number(request.experiment_id),
@@ -53,9 +53,8 @@ def create_run(ctx: Context, request: wire.CreateRun) -> wire.RunMessage:
             start_time=request.start_time if request.start_time is not None else tx.at,
             tags=tags,
         )
-        info = _info(runs.get_run(tx.connection, run_id))
-    named = sorted({**tags, runs.NAME_TAG: name}.items())
-    run = wire.Run(info=info, data=wire.RunData(tags=as_tags(named)), inputs=wire.RunInputs())
+    named = sorted({**tags, runs.NAME_TAG: row["run_name"]}.items())
+    run = wire.Run(info=_info(row), data=wire.RunData(tags=as_tags(named)), inputs=wire.RunInputs())
     return wire.RunMessage(run=run)
 
 
