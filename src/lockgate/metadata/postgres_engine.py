@@ -39,7 +39,10 @@ LOCK_TIMEOUT_S = 10
 _TURN = int.from_bytes(b"LOCKGATE")
 _BEGIN: Mapping[Mode, str] = {
     # Whether a way is short depends on the values that are asked for. A write is one way, and may carry thousands.
-    "read": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL plan_cache_mode = force_custom_plan",
+    "read": (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+        "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = on"
+    ),
     "measurement": "BEGIN ISOLATION LEVEL READ COMMITTED",
     "decision": f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_TURN})",
 }
@@ -58,6 +61,7 @@ _SESSION = (
     "SET idle_in_transaction_session_timeout = '60s'",  # of a process that was stopped while it had the turn
     "SET jit = off",  # our statements are over before they would be compiled, or processes to share them are there
     "SET max_parallel_workers_per_gather = 0",
+    "SET enable_seqscan = off",  # of plans that are kept: made while there were few runs, one would read all for each
 )
 
 _RACES = {
