@@ -77,6 +77,8 @@ def small_postgres(make_postgres: Callable[..., Any]) -> Any:
     if subprocess.run([*WITHIN_SMALL_DISK, "true"], capture_output=True, check=False, **postgres.as_user()).returncode:
         pytest.skip("mounting a small disk is not allowed here")
     postgres.start()
+    postgres.execute("ALTER SYSTEM SET autovacuum = off")  # after it a new connection writes a file, or is refused
+    postgres.execute("SELECT pg_reload_conf()")
     postgres.execute(f"CREATE TABLESPACE small LOCATION '{postgres.folder}/small'")
     postgres.execute("CREATE DATABASE records TABLESPACE small")
     return postgres

@@ -103,6 +103,7 @@ def run_migrations(engine: Engine, *, to: str = HEAD) -> None:
 
                 postgres_engine.wait_without_limit(connection)
                 connection.exec_driver_sql(_WITHOUT_LIMIT)
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = on")  # it rewrites whole tables
             context = MigrationContext.configure(connection, opts={"fn": missing})
             with Operations.context(context):
                 context.run_migrations()

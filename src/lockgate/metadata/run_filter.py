@@ -10,10 +10,12 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    Text,
     and_,
     bindparam,
     false,
     func,
+    literal,
     not_,
     select,
     true,
@@ -30,7 +32,7 @@ from lockgate.metadata.conditions import (
     unknown_attribute,
 )
 from lockgate.metadata.filters import Comparison, Filter, Order
-from lockgate.metadata.tables import datasets, latest_metrics, params, run_datasets, run_tags, runs
+from lockgate.metadata.tables import datasets, key_of, latest_metrics, params, run_datasets, run_tags, runs
 
 Ids: TypeAlias = Select[tuple[str]]
 
@@ -103,12 +105,17 @@ def _matches(comparison: Comparison, run_id: ColumnElement[str]) -> ColumnElemen
         has = _using(comparison).where(run_datasets.c.run_id == run_id).exists()
         return not_(has) if operator == "IS NULL" else has
     t, of_value = TABLES[entity], _of_value(comparison, compare_text)
-    said = select(of_value).where(t.c.run_id == run_id, t.c.key == key)
+    said = select(of_value).where(is_said(t, key, run_id))
     if operator == "=" and entity != "metric":
         said = by_value(said.where(of_value), t, entity)  # of several values SQLite would look for each
     # A value, not EXISTS: PostgreSQL would join that, and think about the order of eight tables for 30 ms.
     answer = func.coalesce(said.scalar_subquery(), false())
     return not_(answer) if operator == "IS NULL" else answer
+
+
+def is_said(t: FromClause, key: str, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """That a row of a table, or of an alias of it, is what one run, read before, has by this key."""
+    return and_(t.c.run_id == run_id, t.c.key == key_of(literal(key, Text()), run_id))
 
 
 def by_value(query: Select[Any], t: FromClause, entity: str) -> Select[Any]:

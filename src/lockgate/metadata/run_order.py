@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from sqlalchemy import (
     ColumnElement,
     FromClause,
-    and_,
     case,
     func,
     select,
@@ -19,7 +18,7 @@ from lockgate.errors import InvalidInput
 from lockgate.metadata.filters import Order
 from lockgate.metadata.ordering import column_sorts
 from lockgate.metadata.pages import Key, Sort, Stretch
-from lockgate.metadata.run_filter import TABLES, Ids, Scope, order_column
+from lockgate.metadata.run_filter import TABLES, Ids, Scope, is_said, order_column
 from lockgate.metadata.tables import indexed_part, runs
 
 
@@ -42,7 +41,7 @@ def in_order(query: Ids, orders: Sequence[Order], *, leading: Sequence[Sort] = (
             continue
         require_orderable(order)
         t = TABLES[order.name.entity].alias(f"order_{number}")
-        query = query.outerjoin(t, and_(t.c.run_id == runs.c.run_id, t.c.key == order.name.key))
+        query = query.outerjoin(t, is_said(t, order.name.key, runs.c.run_id))
         sorts += _joined_sorts(t, order)
     if not any(sort.column is runs.c.start_time for sort in sorts):
         sorts.append(Sort(runs.c.start_time, False, int))

@@ -69,6 +69,29 @@ def _beginning(element: indexed_part, compiler: SQLCompiler, **options: Any) -> 
     return f"substr({compiler.process(element.clauses, **options)}, 1, {_INDEXED_CHARACTERS})"
 
 
+class key_of(FunctionElement[str]):  # noqa: N801  # a function of SQL
+    """A key, then whose it is: the key alone, said so that only an index that begins with the owner leads to it.
+
+    What a key that is newer than PostgreSQL's statistics leads to it takes for one row, and would go through all of
+    them again and again where it is to look for those of one owner.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(key_of, "sqlite")
+def _key(element: key_of, compiler: SQLCompiler, **options: Any) -> str:
+    key, _ = element.clauses
+    return compiler.process(key, **options)
+
+
+@compiles(key_of)
+def _key_of_owner(element: key_of, compiler: SQLCompiler, **options: Any) -> str:
+    key, owner = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CASE WHEN {owner} < '' THEN '' ELSE {key} END"  # no text is
+
+
 def is_whole(connection: Connection, part: float | str) -> bool:
     """Whether the `indexed_part` of a text, or a number, is all there is of it."""
     return connection.dialect.name == "sqlite" or not isinstance(part, str) or len(part) < _INDEXED_CHARACTERS

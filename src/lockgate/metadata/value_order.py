@@ -22,7 +22,7 @@ from sqlalchemy import (
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.filters import Filter, Order
 from lockgate.metadata.pages import Key, Sort, Stretch, place_in
-from lockgate.metadata.run_filter import TABLES, Scope, by_value, order_column, satisfies
+from lockgate.metadata.run_filter import TABLES, Scope, by_value, is_said, order_column, satisfies
 from lockgate.metadata.run_order import in_order, require_orderable, text_sorts
 from lockgate.metadata.run_sample import share_of
 from lockgate.metadata.tables import is_whole, runs
@@ -71,7 +71,7 @@ class ValueOrder:
                     yield from self._gathered(self._sorted(part))
         if self._is_metric:
             yield from self._of_one_value(and_(self._of_key, self._t.c.is_nan == true()), (1, 0.0))
-        lacks = not_(exists().where(self._t.c.run_id == runs.c.run_id, self._of_key))
+        lacks = not_(exists().where(is_said(self._t, self._key, runs.c.run_id)))
         yield in_order(
             self._newest.where(self._passes, lacks), self._rest, first=(2, 0.0) if self._is_metric else (1, "", "")
         )
@@ -97,7 +97,7 @@ class ValueOrder:
     def _has(self, part: ColumnElement[bool]) -> ColumnElement[bool]:
         """Whether a row of `runs` has a value of the part."""
         # The part is what is asked of the row, and no way to it: PostgreSQL without statistics would take it for one.
-        said = select(part).where(self._t.c.run_id == runs.c.run_id, self._of_key)
+        said = select(part).where(is_said(self._t, self._key, runs.c.run_id))
         if self._scope.is_sqlite:
             said = by_value(said.where(part), self._t, self._entity)
         return func.coalesce(said.scalar_subquery(), false())
