@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lockgate.metadata.database import Database, Tx, Where
 from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.schema import open_database
+from lockgate.metadata.tables import metadata
 
 
 @pytest.fixture
@@ -21,6 +22,17 @@ def where(database_setting: str, tmp_path: Path) -> Where:
 @pytest.fixture
 def database(where: Where) -> Iterator[Database]:
     found = open_database(where)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def uncounted_database(new_postgres_url: str) -> Iterator[Database]:
+    """A new one on PostgreSQL, which makes statistics of it only when a test says so."""
+    found = open_database(parse_address(new_postgres_url))
+    with found.write(at=1, by="ann") as tx:
+        for table in metadata.tables:
+            tx.connection.exec_driver_sql(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
     yield found
     found.close()
 

@@ -3,16 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 from sqlalchemy import Connection, insert
 
 from lockgate.errors import InvalidInput
 from lockgate.metadata.database import Database, Tx
-from lockgate.metadata.postgres_address import parse_address
 from lockgate.metadata.runs import create_run, log_params, params_of
-from lockgate.metadata.schema import open_database
 from lockgate.metadata.tables import params
 
 RUN = "a" * 32
@@ -52,23 +49,22 @@ def test_of_writers_who_say_different_things_at_once_one_is_believed(database: D
 
 
 def test_of_runs_that_came_later_postgresql_reads_none(
-    new_postgres_url: str, rows_read: Callable[[Connection], int]
+    uncounted_database: Database, rows_read: Callable[[Connection], int]
 ) -> None:
     """It read all of them and of their params, by plans that it had made and kept while there was one run."""
-    with closing(open_database(parse_address(new_postgres_url))) as database:
-        with database.write(at=1, by="ann") as tx:
-            make_run(tx, RUN)
-            tx.connection.exec_driver_sql("ANALYZE")
-        for number in range(10):
-            log(database, {f"x{number}": "1", f"y{number}": "2"})
-        others = [f"{number:032}" for number in range(500)]
-        with database.write(at=1, by="ann") as tx:
-            for other in others:
-                make_run(tx, other)
-            tx.connection.execute(
-                insert(params), [{"run_id": other, "key": key, "value": "1"} for other in others for key in ("a", "b")]
-            )
-        with database.write(at=1, by="ann", decision=False) as tx:
-            before = rows_read(tx.connection)
-            log_params(tx, others[-1], {"a": "1", "c": "2"})
-            assert rows_read(tx.connection) - before < 10
+    with uncounted_database.write(at=1, by="ann") as tx:
+        make_run(tx, RUN)
+        tx.connection.exec_driver_sql("ANALYZE")
+    for number in range(10):
+        log(uncounted_database, {f"x{number}": "1", f"y{number}": "2"})
+    others = [f"{number:032}" for number in range(500)]
+    with uncounted_database.write(at=1, by="ann") as tx:
+        for other in others:
+            make_run(tx, other)
+        tx.connection.execute(
+            insert(params), [{"run_id": other, "key": key, "value": "1"} for other in others for key in ("a", "b")]
+        )
+    with uncounted_database.write(at=1, by="ann", decision=False) as tx:
+        before = rows_read(tx.connection)
+        log_params(tx, others[-1], {"a": "1", "c": "2"})
+        assert rows_read(tx.connection) - before < 10
