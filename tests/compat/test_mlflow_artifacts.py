@@ -219,6 +219,25 @@ def test_model_is_logged_and_loaded(client: MlflowClient) -> None:
         assert list(mlflow.pyfunc.load_model(uri).predict(rows)["a"]) == [2, 4]
 
 
+@pytest.mark.parametrize("location", ["team%20b/x", "caf%C3%A9", "team b", "a+b"])
+def test_folders_and_models_come_out_wherever_their_experiment_keeps_them(
+    client: MlflowClient, tmp_path: Path, location: str
+) -> None:
+    number = client.create_experiment("located", artifact_location=f"mlflow-artifacts:/{location}")
+    run_id = client.create_run(number).info.run_id
+    for name in ("d", "a%20b", "p%C3%A9", "50%25", "50%", "x y"):
+        client.log_text(run_id, "hello", f"{name}/f.txt")
+        assert [item.path for item in client.list_artifacts(run_id, name)] == [f"{name}/f.txt"]
+        out = tmp_path / name
+        out.mkdir()
+        found = Path(client.download_artifacts(run_id, name, str(out)))
+        assert [path.read_text() for path in found.rglob("f.txt")] == ["hello"]
+    mlflow.set_experiment(experiment_id=number)
+    with mlflow.start_run():
+        made = mlflow.pyfunc.log_model(name="m", python_model=lambda model_input: model_input, pip_requirements=[])
+    assert mlflow.pyfunc.load_model(made.model_uri).predict([1]) == [1]
+
+
 def test_release_is_downloaded_although_it_is_kept_in_the_content_store(
     client: MlflowClient, served, tmp_path: Path
 ) -> None:

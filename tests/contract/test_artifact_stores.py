@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound
 from lockgate.server.artifacts.open import open_artifacts
-from lockgate.server.artifacts.store import ArtifactInfo, ArtifactStore, Part
+from lockgate.server.artifacts.store import ArtifactInfo, ArtifactStore, IsFolder, Part, Replaced
 
 LATE_MS = 2**53
 
@@ -104,6 +104,22 @@ def test_replaced_file_is_read_as_it_was_opened_or_not_at_all(store: ArtifactSto
         opened.content.close()
 
 
+@pytest.mark.parametrize("start", [0, 9 << 20])
+def test_range_is_of_the_file_that_was_opened_or_of_none(store: ArtifactStore, start: int) -> None:
+    put(store, "0/f", b"a" * (20 << 20))
+    opened, read_before = store.open("0/f"), store.open("0/f")
+    assert read_before.content.read(10) == b"a" * 10
+    put(store, "0/f", b"b" * (20 << 20))  # of the same size
+    for found in (opened, read_before):
+        found.content.seek(start)
+        try:
+            assert found.content.read(10) == b"a" * 10
+        except Replaced as error:
+            assert error.message == "'0/f' was replaced while it was read."
+        finally:
+            found.content.close()
+
+
 def test_etag_changes_with_the_content(store: ArtifactStore) -> None:
     put(store, "0/f", b"one")
     first = info(store, "0/f")
@@ -134,6 +150,23 @@ def test_listing_what_is_no_folder_is_empty(store: ArtifactStore) -> None:
     put(store, "0/f", b"x")
     assert names(store, "nothing") == []
     assert names(store, "0/f") == []
+    assert names(store, "0/f/x") == []
+
+
+def test_folder_is_told_apart_from_what_is_not_there(store: ArtifactStore) -> None:
+    put(store, "0/a/b", b"x")
+    asks = [store.open]
+    if store.direct is not None:
+        asks.append(lambda path: store.direct.download_url(path, expires_s=60))
+    for ask in asks:
+        for folder in ("0", "0/a", "0/a/", "./0//a"):
+            with pytest.raises(IsFolder) as refused:
+                ask(folder)
+            assert refused.value.message == f"Artifact path refers to a directory, not a file: {folder!r}"
+            assert (refused.value.http_status, refused.value.code) == (400, "INVALID_PARAMETER_VALUE")
+        for nothing in ("1", "0/a/c", "0/a/b/c", "0/a/b/"):
+            with pytest.raises(NotFound):
+                ask(nothing)
 
 
 def test_deleted_folder_is_gone_with_all_it_held(store: ArtifactStore) -> None:
@@ -142,6 +175,7 @@ def test_deleted_folder_is_gone_with_all_it_held(store: ArtifactStore) -> None:
     assert store.delete("0/a")
     assert names(store, "0") == ["0/ab"]
     assert not store.delete("0/a")
+    assert not store.delete("0/ab/x")
     assert store.delete("0/ab")
     with pytest.raises(NotFound):
         store.open("0/ab")

@@ -238,7 +238,7 @@ class Tracking:
     def _files(self, path: str) -> Iterator[artifacts.FileInfo]:
         token = ""
         while True:
-            request = artifacts.ListProxy(path=path, max_results=_FILES_A_PAGE, page_token=token)
+            request = artifacts.ListProxy(path=artifacts.listed_as(path), max_results=_FILES_A_PAGE, page_token=token)
             page = self._transport.call(artifacts.LIST_PROXY, request)
             yield from page.files
             token = page.next_page_token

@@ -11,9 +11,7 @@ from lockgate.exchange import answers
 from lockgate.exchange.refused import REFUSED
 from lockgate.exchange.scratch import scratch_folder
 from lockgate.store.atomic import naming_full_disk
-from lockgate.wire.mlflow.artifacts import ListProxy
-
-_PROXIED = "mlflow-artifacts:"
+from lockgate.wire.mlflow.artifacts import ListProxy, listed_as, proxied_path
 
 
 class Sizes(NamedTuple):
@@ -37,7 +35,8 @@ class Files(Protocol):
 
 def open_files(transport: Transport, uri: str) -> Files:
     """The folder at `uri`. Raises InvalidInput for an address that cannot be opened from here."""
-    return ProxiedFiles(transport, uri) if uri.startswith(_PROXIED) else OutsideFiles(uri)
+    path = proxied_path(uri)
+    return OutsideFiles(uri) if path is None else ProxiedFiles(transport, path)
 
 
 def count(files: Files) -> Sizes:
@@ -76,20 +75,18 @@ def copy_files(source: Files, destination: Files, refuse: Callable[[str, Lockgat
 
 
 class ProxiedFiles:
-    """Behind the server that `transport` leads to: `mlflow-artifacts:/1/RUN/artifacts`."""
+    """Behind the server that `transport` leads to, below its artifact root."""
 
-    def __init__(self, transport: Transport, uri: str) -> None:
+    def __init__(self, transport: Transport, root: str) -> None:
         self._transport = transport
-        path = uri.removeprefix(_PROXIED)
-        if path.startswith("//"):  # names the server as well
-            path = path[2:].partition("/")[2]
-        self._root = path.strip("/")
+        self._root = root
 
     def walk(self) -> Iterator[tuple[str, int]]:
         folders = [""]
         while folders:
             folder = folders.pop()
-            for item in self._transport.call(answers.LIST_FILES, ListProxy(path=_join(self._root, folder))).files:
+            request = ListProxy(path=listed_as(_join(self._root, folder)))
+            for item in self._transport.call(answers.LIST_FILES, request).files:
                 path = _join(folder, item.path)
                 if item.is_dir:
                     folders.append(path)

@@ -159,7 +159,8 @@ class MlflowStore(Transport):
     def _list_files(self, request: artifacts.ListProxy) -> Mapping[str, Any]:
         return {
             "files": [
-                {"path": path, "is_dir": False, "file_size": size} for path, size in self._proxied(request.path).walk()
+                {"path": path, "is_dir": False, "file_size": size}
+                for path, size in self._proxied(request.folder).walk()
             ]
         }
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, RowMapping, delete, select, update
 from sqlalchemy import insert as plain_insert
 
 from lockgate.errors import InvalidInput, NotFound
+from lockgate.metadata import driver
 from lockgate.metadata.database import Tx
 from lockgate.metadata.events import append_event
 from lockgate.metadata.experiments import ACTIVE, DELETED, require_active
@@ -69,6 +70,13 @@ def get_logged_model(connection: Connection, model_id: str, *, allow_deleted: bo
     if row is None or (row["lifecycle_stage"] != ACTIVE and not allow_deleted):
         raise NotFound(f"Logged model with ID '{model_id}' not found.")
     return row
+
+
+def find_uri(connection: Connection, model_id: str) -> str | None:
+    """Where its files are; a deleted one's as well."""
+    statement = "SELECT artifact_uri FROM logged_models WHERE model_id = ?"
+    found: str | None = driver.scalar(connection, statement, model_id)
+    return found
 
 
 def finalize_logged_model(tx: Tx, model_id: str, status: str) -> None:

@@ -11,7 +11,7 @@ What a registered version was made from is kept, as long as there is the version
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    String,
     Table,
     Text,
     and_,
@@ -38,7 +37,7 @@ from sqlalchemy import (
 from lockgate.metadata.database import Tx
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.events import append_event
-from lockgate.metadata.experiments import DEFAULT_ID, DELETED
+from lockgate.metadata.experiments import DEFAULT_ID, DELETED, FOLDER
 from lockgate.metadata.tables import (
     datasets,
     doomed_folders,
@@ -53,7 +52,6 @@ from lockgate.metadata.tables import (
 )
 
 _FILES = re.compile(r"/artifacts(?=\?|$)")  # where the folder of a run or a logged model keeps its files
-_FOLDER = "mlflow-artifacts:/"  # and its number: what an experiment has for which nobody chose a location
 _NOBODY = ""  # the run of series whose run is gone
 _POINTS = 30_000  # that a transaction deletes: SQLite takes 10 ms for them, PostgreSQL 50
 _SERIES = 200
@@ -121,7 +119,7 @@ def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str], bool]:
     done = Purge(len(of_runs), len(of_models), len(of_experiments), 0)
     folders = [_FILES.sub("", uri, count=1) for _, uri in (*of_runs, *of_models)]
     # A location that somebody chose may hold more than the experiment's files.
-    folders += [uri for number, uri in of_experiments if uri == f"{_FOLDER}{number}"]
+    folders += [uri for number, uri in of_experiments if uri == f"{FOLDER}{number}"]
     doom(tx, folders)
     if any(done):
         details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}
@@ -165,14 +163,6 @@ def list_doomed(connection: Connection, *, limit: int) -> Sequence[Row[int, str]
 def strike_off(tx: Tx, doomed_id: int) -> None:
     """The folder is gone."""
     tx.connection.execute(delete(doomed_folders).where(doomed_folders.c.doomed_id == doomed_id))
-
-
-def iter_chosen(connection: Connection) -> Iterator[str]:
-    """The locations that somebody chose for an experiment; they may lie anywhere, also inside of another's folder."""
-    t = experiments.c
-    yield from connection.scalars(
-        select(t.artifact_location).where(t.artifact_location != _FOLDER + cast(t.experiment_id, String))
-    )
 
 
 def _find(tx: Tx, table: Table, condition: ColumnElement[bool], limit: int) -> Sequence[Row[str, str]]:

@@ -59,6 +59,12 @@ def is_known(connection: Connection, run_id: str) -> bool:
     return driver.scalar(connection, "SELECT 1 FROM runs WHERE run_id = ?", run_id) is not None
 
 
+def find_uri(connection: Connection, run_id: str) -> str | None:
+    """Where its files are; a deleted run's as well."""
+    found: str | None = driver.scalar(connection, "SELECT artifact_uri FROM runs WHERE run_id = ?", run_id)
+    return found
+
+
 def get_run(connection: Connection, run_id: str) -> dict[str, Any]:
     """Its row by column. Raises NotFound."""
     row = _rows(connection, [run_id]).get(run_id)

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Match, Router
 from starlette.routing import Route as HttpRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -264,10 +264,13 @@ def _paths(route: AnyRoute) -> tuple[str, ...]:
 async def _no_such_path(request: Request, error: Exception) -> Response:
     # MLflow's clients look for this code to learn that a server is older than they are.
     assert isinstance(error, HTTPException)
-    allowed = sorted((error.headers or {}).get("Allow", "").split(", "))
+    # Of several routes with one path Starlette names the methods of the first.
+    routes = [route for route in request.app.router.routes if route.matches(request.scope)[0] is not Match.NONE]
+    allowed = ", ".join(sorted({method for route in routes for method in route.methods}))
     answer = error_body(
         "ENDPOINT_NOT_FOUND",
         f"there is nothing at {request.method} {request.url.path}.",
-        f"this path takes {', '.join(allowed)}" if any(allowed) else None,
+        f"this path takes {allowed}" if allowed else None,
     )
-    return Response(answer, status_code=error.status_code, headers=error.headers, media_type="application/json")
+    headers = {"Allow": allowed} if allowed else None
+    return Response(answer, status_code=error.status_code, headers=headers, media_type="application/json")

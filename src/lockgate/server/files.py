@@ -12,16 +12,25 @@ from lockgate.errors import InvalidInput, LockgateError, NotFound, PermissionDen
 from lockgate.hashing import is_digest
 from lockgate.ids import RUN_ID
 from lockgate.metadata import logged_models, runs
+from lockgate.metadata.chosen import Steps, steps_of
 from lockgate.metadata.database import repeat_when_raced
 from lockgate.metadata.releases import is_released
 from lockgate.server.act import Act
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.artifacts.paths import require_safe
-from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, DirectAccess, OpenArtifact
+from lockgate.server.artifacts.store import (
+    ArtifactFile,
+    ArtifactInfo,
+    ArtifactPage,
+    DirectAccess,
+    IsFolder,
+    OpenArtifact,
+)
 from lockgate.server.artifacts.upload import CheckedUpload, Checksum
 from lockgate.server.context import Context
 from lockgate.server.needs import contributor
 from lockgate.server.subjects import of_artifact
+from lockgate.server.whose import MODELS, depth_of_folder
 from lockgate.wire.mlflow.artifacts import CONTENT_FOLDER, OneArtifact, proxied_path
 
 UPLOAD = "artifacts.upload"
@@ -56,7 +65,7 @@ def model_location(ctx: Context, model_id: str) -> Location:
 
 
 def open_file(ctx: Context, path: str) -> OpenArtifact:
-    """Raises NotFound; InvalidInput for a path with tricks."""
+    """Raises NotFound, IsFolder; InvalidInput for a path with tricks."""
     content = _released(ctx, path)
     if content is None:
         return ctx.artifacts.open(path)
@@ -65,6 +74,8 @@ def open_file(ctx: Context, path: str) -> OpenArtifact:
         if entry.path == inner:
             info = ArtifactInfo(entry.size_bytes, entry.digest, entry.digest)
             return OpenArtifact(info, ctx.store.open(entry.digest))
+        if not inner or entry.path.startswith(f"{inner}/"):
+            raise IsFolder(path)
     raise NotFound(f"there is no file {inner!r} in the released content {digest}.")
 
 
@@ -99,14 +110,14 @@ def begin_upload(
     one of a run or a logged model that is not there.
     """
     require_writable(path)
-    require_owner(ctx, path)
+    owner = require_owner(ctx, path)
     return CheckedUpload(
         ctx.artifacts,
         path,
         size_bytes=size_bytes,
         checksums=checksums,
         limit_bytes=limit_bytes,
-        around=partial(_told, ctx, upload_act(path), path),
+        around=partial(_told, ctx, upload_act(path), path, owner),
     )
 
 
@@ -132,35 +143,47 @@ def require_writable(path: str) -> None:
         raise PermissionDenied(f"{path!r} is released content, which never changes.")
 
 
-def require_owner(ctx: Context, path: str) -> None:
-    """Raises NotFound where the run or the logged model whose folder `path` lies in was deleted for good, or never was.
+class Owner(NamedTuple):
+    """The run or the logged model whose folder a file lies in; `folder` is below the artifact root."""
 
-    Nothing would ever delete what is put there.
+    kind: str
+    id: str
+    folder: str
+
+
+def require_owner(ctx: Context, path: str) -> Owner | None:
+    """None for a file of no run and no logged model. Raises NotFound for one of those that was deleted for good, or
+    never was: nothing would ever delete what is put there.
     """
-    first, second, third, *_ = *require_safe(path).parts, "", "", ""
-    if not first.isdigit():
-        return
-    if RUN_ID.fullmatch(second):
-        with ctx.read() as connection:
-            if not runs.is_known(connection, second):
-                raise NotFound(f"{path!r} is a file of the run {second}, which is not there.")
-    elif second == "models" and _MODEL_ID.fullmatch(third):
-        with ctx.read() as connection:
-            logged_models.get_logged_model(connection, third, allow_deleted=True)
+    steps = require_safe(path).parts
+    possible = list(_possible_owners(steps))
+    if not possible:
+        return None
+    found: Owner | None = None
+    with ctx.read() as connection:
+        for kind, identity, depth in possible:
+            uri = (runs if kind == "run" else logged_models).find_uri(connection, identity)
+            if uri is not None:
+                folder = steps[:depth]
+                if steps_of(proxied_path(uri) or "")[:-1] == folder:  # without `artifacts`
+                    found = Owner(kind, identity, "/".join(folder))
+            elif depth_of_folder(connection, steps) == depth - (1 if kind == "run" else 2):
+                raise _gone(path, kind, identity)
+    return found
 
 
-def require_owner_still(ctx: Context, path: str) -> None:
+def require_owner_still(ctx: Context, path: str, owner: Owner | None) -> None:
     """The same of a file that has just become visible; it is deleted first, with the folders that were made for it.
 
     A purge deletes rows, then folders: it has either seen the file, or is seen here.
     """
     try:
-        require_owner(ctx, path)
+        if require_owner(ctx, path) is None and owner is not None:  # nor is there the experiment whose folder it was
+            raise _gone(path, owner.kind, owner.id)
     except NotFound:
         ctx.artifacts.delete(path)
-        if isinstance(ctx.artifacts, ArtifactFolder):
-            parts = require_safe(path).parts
-            ctx.artifacts.delete_empty(path, inside="/".join(parts[: 3 if parts[1] == "models" else 2]))
+        if owner is not None and isinstance(ctx.artifacts, ArtifactFolder):
+            ctx.artifacts.delete_empty(path, inside=owner.folder)
         raise
 
 
@@ -180,17 +203,30 @@ def store_file(ctx: Context, path: str, local: Path) -> None:
 
 
 @contextmanager
-def _told(ctx: Context, act: Act, path: str) -> Iterator[None]:
+def _told(ctx: Context, act: Act, path: str, owner: Owner | None) -> Iterator[None]:
     """The line in the audit comes first: nothing may be there without one. A second says that it failed."""
     repeat_when_raced(lambda: ctx.tell(act))
     try:
         yield
-        require_owner_still(ctx, path)
+        require_owner_still(ctx, path, owner)
     except Exception as error:
         outcome = error.code if isinstance(error, LockgateError) else LockgateError.code
         with suppress(LockgateError):  # of the disk or the database, which is in trouble already
             repeat_when_raced(lambda: ctx.tell(act, outcome=outcome))
         raise
+
+
+def _possible_owners(steps: Steps) -> Iterator[tuple[str, str, int]]:
+    """What the steps may be folders of, by their names alone: (kind, id, how many steps are its folder)."""
+    for depth, step in enumerate(steps, 1):
+        if RUN_ID.fullmatch(step):
+            yield "run", step, depth
+        elif _MODEL_ID.fullmatch(step) and steps[depth - 2 : depth - 1] == (MODELS,):
+            yield "logged model", step, depth
+
+
+def _gone(path: str, kind: str, identity: str) -> NotFound:
+    return NotFound(f"{path!r} is a file of the {kind} {identity}, which is not there.")
 
 
 def _location(uri: str, owner: str) -> Location:

@@ -53,8 +53,7 @@ class LocatedFiles:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         given = {**{name: values[0] for name, values in query.items()}, **scope["path_params"]}
         path = await self._workers.call(self._locate, admitted(scope), given)
-        method = "PUT" if scope["method"] == "POST" else scope["method"]  # what an upload is to the proxy
-        await self._proxy({**scope, "method": method, "path_params": {"path": path}}, receive, send)
+        await self._proxy({**scope, "path_params": {"path": path}}, receive, send)
 
 
 def run_file(ctx: Context, given: Mapping[str, str]) -> str:

@@ -37,10 +37,12 @@ T = TypeVar("T")
 _PIECE = 1 << 20
 # What is left of a refused upload is read and thrown away, so that its sender hears the reason; but not for ever.
 _LONGEST_DISCARD = 1 << 30
+# Of these only one can be meant. The lines of any other header are one list (RFC 9110, 5.3).
+_ONCE = frozenset({DIGEST_HEADER, "content-md5", "range", "if-range"})
 
 
 class ArtifactProxy:
-    """`GET` and `PUT /api/2.0/mlflow-artifacts/artifacts/<path>`."""
+    """`GET` and `PUT /api/2.0/mlflow-artifacts/artifacts/<path>`; `POST` is what MLflow's pages upload, never empty."""
 
     def __init__(self, workers: Workers, *, limit_bytes: int | None) -> None:
         self._workers = workers
@@ -53,37 +55,36 @@ class ArtifactProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context = admitted(scope)
         scope[MEASURED].operation = f"artifact:{scope['method']}"
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         path = scope["path_params"]["path"]
-        if scope["method"] == "PUT":
-            info = await self._admit_and_receive(scope, path, headers, receive)
+        if scope["method"] in ("PUT", "POST"):
+            info = await self._admit_and_receive(scope, path, receive)
             await Answer(answer_struct({}), headers=_facts(info)).send(send)
             return
         standing = _Standing(scope, self._workers, viewer(of_file), scope["path_params"])
         await standing.require()
-        await self._send(context, path, headers, receive, send, standing, with_body=scope["method"] == "GET")
+        asked = _read_headers(scope)
+        await self._send(context, path, asked, receive, send, standing, with_body=scope["method"] == "GET")
 
-    async def _admit_and_receive(
-        self, scope: Scope, path: str, headers: dict[str, str], receive: Receive
-    ) -> ArtifactInfo:
+    async def _admit_and_receive(self, scope: Scope, path: str, receive: Receive) -> ArtifactInfo:
         """Who is refused is told to the audit, as with operations."""
         context, act = admitted(scope), files.upload_act(path)
         standing = _Standing(scope, self._workers, act.need, act.request)
         try:
             await standing.require()
-            return await self._receive(context, path, headers, _Body(receive, standing))
+            return await self._receive(scope, path, _Body(receive, standing))
         except PermissionDenied as error:
             await self._workers.call(audit_failure, context, act, error)
             raise
 
-    async def _receive(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
+    async def _receive(self, scope: Scope, path: str, body: "_Body") -> ArtifactInfo:
         try:
-            return await self._store(context, path, headers, body)
+            return await self._store(scope, path, body)
         except LockgateError:
             await body.discard()
             raise
 
-    async def _store(self, context: Context, path: str, headers: dict[str, str], body: "_Body") -> ArtifactInfo:
+    async def _store(self, scope: Scope, path: str, body: "_Body") -> ArtifactInfo:
+        headers = _read_headers(scope)
         length = headers.get("content-length", "")
         if "content-range" in headers:  # RFC 9110, 14.5: it would be taken for the whole file
             raise InvalidInput(f"a part of {path!r} cannot be stored by itself.", hint="send it without Content-Range")
@@ -95,7 +96,7 @@ class ArtifactProxy:
 
         def begin() -> CheckedUpload:
             return files.begin_upload(
-                context,
+                admitted(scope),
                 path,
                 size_bytes=int(length) if length.isdigit() else None,
                 checksums=announced(headers),
@@ -103,6 +104,8 @@ class ArtifactProxy:
             )
 
         piece, more = await body.piece()
+        if not piece and scope["method"] == "POST":
+            raise InvalidInput("Request must specify data.")  # in MLflow's words
         if not more:  # most files are small: one change of threads instead of three
             return await self._off(partial(_store_at_once, begin, piece))
         upload = await self._off(begin)
@@ -216,6 +219,17 @@ class _Standing:
             self._context = await self._scope["app"].admit(self._scope)
             await self.require()
             self._asked_at = clock.monotonic()
+
+
+def _read_headers(scope: Scope) -> dict[str, str]:
+    """By name in small letters. Raises InvalidInput where it is open which of two is meant."""
+    found: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    for name in _ONCE:
+        if len(found.get(name, ())) > 1:
+            raise InvalidInput(f"the header {name} was sent more than once.", hint="send it once")
+    return {name: ", ".join(values) for name, values in found.items()}
 
 
 async def _until_gone(receive: Receive) -> None:

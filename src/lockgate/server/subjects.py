@@ -12,6 +12,8 @@ from lockgate.entities import Role
 from lockgate.errors import NotFound
 from lockgate.hashing import is_digest
 from lockgate.metadata import subjects, windows
+from lockgate.metadata.access import INSTALLATION
+from lockgate.metadata.chosen import chosen_below
 from lockgate.metadata.environments import environments_of, list_environments
 from lockgate.project import CHAMPION
 from lockgate.server.artifacts.paths import require_safe
@@ -19,6 +21,7 @@ from lockgate.server.needs import OneOf
 from lockgate.server.numbers import experiment_number
 from lockgate.server.recent import Steady
 from lockgate.server.sources import copied_model
+from lockgate.server.whose import experiments_at
 from lockgate.wire import adoption, delivery, monitoring, registry
 from lockgate.wire.mlflow import artifacts, experiments, logged_models, runs
 from lockgate.wire.mlflow import registry as mlflow_registry
@@ -173,7 +176,7 @@ def of_logged_model(connection: Connection, request: Any) -> Names:  # one of th
 
 
 def _of_listing(connection: Connection, request: artifacts.ListProxy) -> Names:
-    return _of_path(connection, request.path)
+    return _of_path(connection, request.folder)
 
 
 def _of_artifact(connection: Connection, request: Any) -> Names:  # one of those with an `artifact_path`
@@ -192,6 +195,12 @@ def _of_file(connection: Connection, path_params: Mapping[str, str]) -> Names:
     return _of_path(connection, path_params["path"])
 
 
+def of_deleted_artifact(connection: Connection, request: artifacts.OneArtifact) -> Names:
+    """A folder goes with those in it: everybody's whose it is."""
+    names = _of_path(connection, request.artifact_path) or (INSTALLATION,)
+    return *names, *chosen_below(connection, require_safe(request.artifact_path).parts)
+
+
 # Several models may have released the same content.
 of_listing, of_artifact, of_file = OneOf(_of_listing), OneOf(_of_artifact), OneOf(_of_file)
 
@@ -205,8 +214,9 @@ def of_window_page(connection: Connection, path_params: Mapping[str, Any]) -> Na
 
 
 def _of_path(connection: Connection, path: str) -> Names:
-    """Runs keep their files below their experiment's id, released content lies below its digest."""
-    first, second, *_ = *require_safe(path).parts, "", ""
+    """Runs keep their files below their experiment's folder, released content lies below its digest."""
+    steps = require_safe(path).parts
+    first, second, *_ = *steps, "", ""
     if first == artifacts.CONTENT_FOLDER:
         return subjects.models_with_content(connection, second) if is_digest(second) else ()
-    return subjects.experiments_named(connection, [experiment_number(first)]) if first.isdigit() else ()
+    return experiments_at(connection, steps)

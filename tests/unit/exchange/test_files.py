@@ -31,6 +31,25 @@ def test_files_go_from_a_folder_through_the_proxy_and_out_again(tmp_path: Path, 
     transport.close()
 
 
+@pytest.mark.parametrize(
+    ("root", "folder"),
+    [("mlflow-artifacts:/team%20b", "team b"), ("mlflow-artifacts://host:5000/100%/x%20y/", "100%/x%20y")],
+)
+def test_files_go_where_a_client_of_mlflow_looks_for_them(tmp_path: Path, root: str, folder: str) -> None:
+    transport = LocalTransport(open_context(tmp_path / "state", user="ann", clock=FakeClock()))
+    source = tmp_path / "source"
+    for name in ("a b", "a%20b", "50%"):
+        (source / name).mkdir(parents=True)
+        (source / name / "f").write_text(name)
+    proxied = open_files(transport, root)
+    assert copy_files(open_files(transport, str(source)), proxied) == count(proxied) == Sizes(3, 11)
+    kept = tmp_path / "state" / "artifacts" / folder
+    assert {path.parent.name: path.read_text() for path in kept.rglob("f")} == {
+        name: name for name in ("a b", "a%20b", "50%")
+    }
+    transport.close()
+
+
 def test_folder_that_is_not_there_has_no_files(tmp_path: Path) -> None:
     transport = LocalTransport(open_context(tmp_path / "state", user="ann", clock=FakeClock()))
     assert count(open_files(transport, str(tmp_path / "nowhere"))) == Sizes(0, 0)

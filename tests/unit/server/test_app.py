@@ -116,8 +116,9 @@ def test_body_that_is_too_large_is_refused_and_the_server_goes_on(asked) -> None
 
 
 def test_unknown_path_says_so_in_mlflows_words(asked) -> None:
-    status, answer, _ = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
+    status, answer, headers = asked.ask("GET", "/api/2.0/mlflow/nothing/search")
     assert (status, answer["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
+    assert ("hint" in answer, "allow" in headers) == (False, False)
     for path in ("/health/", f"{RUNS}/create/", f"{RUNS}/search//"):  # and leads nowhere else
         status, answer, headers = asked.ask("POST", path, b"{}")
         assert (status, answer["error_code"], "location" in headers) == (404, "ENDPOINT_NOT_FOUND", False)
@@ -132,8 +133,9 @@ def test_path_that_is_asked_for_by_another_method_says_which_it_takes(asked) -> 
         (f"{RUNS}/get", "GET, HEAD"),
         ("/ajax-api/2.0/mlflow/webhooks", "GET, HEAD, POST"),
         ("/api/2.0/mlflow/webhooks/x", "DELETE, GET, HEAD, PATCH"),
+        ("/api/2.0/mlflow-artifacts/artifacts/0/f", "DELETE, GET, HEAD, PUT"),
     ):
-        status, answer, headers = asked.ask("PUT", path, b"")
+        status, answer, headers = asked.ask("OPTIONS", path, b"")
         assert (status, answer["hint"]) == (405, f"this path takes {methods}")
         assert sorted(headers["allow"].split(", ")) == methods.split(", ")
 

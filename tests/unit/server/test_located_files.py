@@ -130,6 +130,29 @@ def test_what_is_not_there_is_not_found(asked, run_id: str) -> None:
     assert (status, answer["message"]) == (400, "Request must specify run_uuid.")
 
 
+def test_folder_that_is_asked_for_as_a_file_is_refused_in_mlflows_words(asked, run_id: str) -> None:
+    asked.ask("POST", f"{UI}/upload-artifact?run_uuid={run_id}&path=plots/roc.png", b"x")
+    status, answer, _ = asked.ask("GET", f"/get-artifact?run_id={run_id}&path=plots")
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer["message"] == f"Artifact path refers to a directory, not a file: '0/{run_id}/artifacts/plots'"
+
+
+@pytest.mark.parametrize("body", [None, b"", [b""]], ids=["none", "empty", "in chunks"])
+def test_upload_without_data_is_refused_in_mlflows_words(asked, run_id: str, body) -> None:
+    upload = f"{UI}/upload-artifact?run_uuid={run_id}&path=f"
+    asked.ask("POST", upload, b"before")
+    status, answer, _ = asked.ask("POST", upload, body)
+    assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer["message"] == "Request must specify data."
+    assert asked.ask("GET", f"/get-artifact?run_id={run_id}&path=f")[1] == b"before"
+
+
+def test_upload_may_be_larger_than_mlflows_server_takes(asked, run_id: str) -> None:
+    data = b"x" * ((10 << 20) + 1)
+    assert asked.ask("POST", f"{UI}/upload-artifact?run_uuid={run_id}&path=f", data)[0] == 200
+    assert asked.ask("GET", f"/get-artifact?run_id={run_id}&path=f")[1] == data
+
+
 def test_files_that_are_kept_elsewhere_are_not_opened(asked, tmp_path) -> None:
     (tmp_path / "secret").write_text("secret")
     body = json.dumps({"name": "elsewhere", "artifact_location": f"file://{tmp_path}"}).encode()
@@ -146,6 +169,7 @@ def test_viewer_reads_and_does_not_upload(team) -> None:
     token, writing = team.add("bob", "viewer"), team.add("eve", "contributor")
     run_id = team.ask(writing, "POST", f"{MLFLOW}/runs/create", b"{}")[1]["run"]["info"]["run_id"]
     assert team.ask(token, "GET", f"/get-artifact?run_id={run_id}&path=f")[0] == 404
-    assert team.ask(token, "POST", f"{UI}/upload-artifact?run_uuid={run_id}&path=f", b"x")[0] == 403
+    for data in (b"x", b""):
+        assert team.ask(token, "POST", f"{UI}/upload-artifact?run_uuid={run_id}&path=f", data)[0] == 403
     assert team.ask(writing, "POST", f"{UI}/upload-artifact?run_uuid={run_id}&path=f", b"x")[0] == 200
     assert team.ask(token, "GET", f"/get-artifact?run_id={run_id}&path=f") == (200, b"x")

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -95,8 +96,18 @@ def test_folder_and_file_do_not_replace_each_other(asked) -> None:
     asked.ask("PUT", f"{ROOT}/0/a/b", b"x")
     assert asked.ask("PUT", f"{ROOT}/0/a", b"x")[0] == 400
     assert asked.ask("PUT", f"{ROOT}/0/a/b/c", b"x")[0] == 400
-    assert asked.ask("GET", f"{ROOT}/0/a")[0] == 404
     assert asked.ask("GET", f"{ROOT}/0/a/b")[1] == b"x"
+    assert asked.ask("GET", f"{ROOT}/0/a/b/c")[0] == 404
+
+
+def test_folder_that_is_asked_for_as_a_file_is_refused_in_mlflows_words(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/a/b", b"x")
+    for path in ("0", "0/a"):
+        status, answer, _ = asked.ask("GET", f"{ROOT}/{path}")
+        assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert answer["message"] == f"Artifact path refers to a directory, not a file: '{path}'"
+        assert asked.ask("HEAD", f"{ROOT}/{path}")[0] == 400
+    assert asked.ask("GET", f"{ROOT}/0/nothing")[0] == 404
 
 
 def test_upload_that_breaks_off_leaves_nothing(asked) -> None:
@@ -147,6 +158,68 @@ def test_upload_that_is_not_what_it_promised_is_not_stored(asked) -> None:
     assert asked.ask("GET", f"{ROOT}/0/g")[2]["x-lockgate-digest"] == blake3(b"content").hexdigest()
 
 
+RIGHT, WRONG = (base64.b64encode(hashlib.md5(data).digest()).decode() for data in (b"content", b"contemt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("Digest", (f"md5={WRONG}", f"md5={RIGHT}"), "does not have the digest it was sent with"),
+        ("Digest", (f"md5={WRONG}", "unixsum=30637"), "does not have the digest it was sent with"),
+        ("Digest", ("unixsum=30637", f"md5={RIGHT}"), None),
+        ("Content-Digest", (f"md5=:{WRONG}:", ""), "does not have the content-digest it was sent with"),
+        ("Repr-Digest", (f"md5=:{WRONG}:", "unixsum=:MQ==:"), "does not have the repr-digest it was sent with"),
+        ("Repr-Digest", (f"md5=:{RIGHT}:", "unixsum=:MQ==:"), None),
+        ("Content-MD5", (WRONG, RIGHT), "the header content-md5 was sent more than once."),
+        ("Content-MD5", (RIGHT, ""), "the header content-md5 was sent more than once."),
+        ("X-Lockgate-Digest", ("0" * 64, "1" * 64), "the header x-lockgate-digest was sent more than once."),
+        ("If-None-Match", ('"a"', '"b"'), "cannot be stored under a condition"),
+    ],
+)
+def test_every_line_of_a_header_that_an_upload_has_twice_counts(asked, name: str, values, says: str | None) -> None:
+    answer = send_twice(asked, "PUT", name, values, b"content")
+    if says is None:
+        assert answer.status == 200
+        assert asked.ask("GET", f"{ROOT}/0/f")[1] == b"content"
+    else:
+        assert (answer.status, says in json.loads(answer.body)["message"]) == (400, True), answer.body
+        assert asked.ask("GET", f"{ROOT}/0/f")[0] == 404
+
+
+def test_download_whose_range_or_condition_is_said_twice_is_refused(asked) -> None:
+    asked.ask("PUT", f"{ROOT}/0/f", b"0123456789")
+    for name, values in (("Range", ("bytes=2-3", "bytes=4-5")), ("If-Range", ('"a"', '"b"'))):
+        answer = send_twice(asked, "GET", name, values)
+        assert answer.status == 400
+        assert json.loads(answer.body)["message"] == f"the header {name.lower()} was sent more than once."
+    assert send_twice(asked, "GET", "Accept", ("text/plain", "*/*")).body == b"0123456789"
+
+
+def test_refusal_of_a_large_upload_for_its_headers_is_heard(asked) -> None:
+    answer = send_twice(asked, "PUT", "Content-MD5", (RIGHT, RIGHT), b"x" * (40 << 20))
+    assert answer.status == 400
+
+
+class Answered(NamedTuple):
+    status: int
+    body: bytes
+
+
+def send_twice(asked, method: str, name: str, values: tuple[str, str], body: bytes = b"") -> Answered:
+    """One request with a header on two lines."""
+    connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=20)
+    try:
+        connection.putrequest(method, f"{ROOT}/0/f")
+        for value in values:
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return Answered(answer.status, answer.read())
+    finally:
+        connection.close()
+
+
 def test_deleted_artifact_is_gone(asked) -> None:
     asked.ask("PUT", f"{ROOT}/0/a/f", b"x")
     assert asked.ask("DELETE", f"{ROOT}/0/a")[0] == 200
@@ -180,6 +253,9 @@ def test_released_content_is_served_and_never_written(asked, tmp_path: Path) -> 
     ]
     assert asked.ask("GET", f"{ROOT}?path={path}/code")[1]["files"][0]["path"] == "a.py"
     assert asked.ask("GET", f"{ROOT}/{path}/nothing")[0] == 404
+    for inner in ("", "/code"):
+        status, answer, _ = asked.ask("GET", f"{ROOT}/{path}{inner}")
+        assert (status, "refers to a directory" in answer["message"]) == (400, True)
     assert asked.ask("GET", f"{ROOT}/content/xyz/MLmodel")[0] == 400
     status, answer, _ = asked.ask("PUT", f"{ROOT}/{path}/MLmodel", b"x")
     assert (status, answer["error_code"]) == (403, "PERMISSION_DENIED")

@@ -224,17 +224,30 @@ def test_nothing_names_what_went_for_good_and_no_dataset_stays_that_no_run_has_u
         assert connection.scalars(select(datasets.c.name)).all() == ["both"]
 
 
+LOCATIONS = [
+    ("", "1"),
+    ("mlflow-artifacts:/some/where", "some/where"),
+    ("mlflow-artifacts://models:5000/some%20b/where/", "some b/where"),
+    ("mlflow-artifacts:/2024/models", "2024/models"),
+    ("mlflow-artifacts:/0/models", "0/models"),
+    ("mlflow-artifacts:/", "."),
+]
+
+
+@pytest.mark.parametrize(("location", "folder"), LOCATIONS)
 def test_nothing_can_be_uploaded_to_what_went_for_good_because_nothing_would_delete_it(
-    context: Context, tmp_path: Path
+    context: Context, tmp_path: Path, location: str, folder: str
 ) -> None:
     client = Client(LocalTransport(context), SystemClock())
     (tmp_path / "f.txt").write_text("x")
-    run_id = client.tracking.create_run("0")
-    request = logged_models.CreateLoggedModel(experiment_id="0", name="m")
+    made = experiments.CreateExperiment(name="some", artifact_location=location)
+    number = client.transport.call(experiments.CREATE_EXPERIMENT, made).experiment_id
+    run_id = client.tracking.create_run(number)
+    request = logged_models.CreateLoggedModel(experiment_id=number, name="m")
     model_id = client.transport.call(logged_models.CREATE_LOGGED_MODEL, request).model.info.model_id
     client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=run_id))
     client.transport.call(logged_models.DELETE_LOGGED_MODEL, logged_models.OneLoggedModel(model_id=model_id))
-    paths = [f"0/{run_id}/artifacts/f.txt", f"0/models/{model_id}/artifacts/f.txt"]
+    paths = [f"{folder}/{run_id}/artifacts/f.txt", f"{folder}/models/{model_id}/artifacts/f.txt"]
     for path in paths:  # what is deleted can be restored
         client.transport.put_file(path, tmp_path / "f.txt")
     late = [begin_upload(context, path.replace("f.txt", "some/where/f.txt")) for path in paths]
@@ -245,8 +258,60 @@ def test_nothing_can_be_uploaded_to_what_went_for_good_because_nothing_would_del
     for upload in late:
         with pytest.raises(NotFound, match=f"the run {run_id}, which is not there|{model_id}"):
             upload.commit()
-    left = (tmp_path / "state" / "artifacts").rglob("*")
-    assert {str(path.relative_to(tmp_path / "state" / "artifacts")) for path in left} <= {".partial", "0", "0/models"}
+    left = [str(path) for path in (tmp_path / "state" / "artifacts").rglob("*")]
+    assert [path for path in left if not path.endswith((".partial", folder, *folder.split("/"), "/models"))] == []
+    client.transport.put_file(f"{folder}/other/f.txt", tmp_path / "f.txt")
+
+
+@pytest.mark.parametrize(("location", "folder"), LOCATIONS)
+def test_upload_that_comes_too_late_leaves_nothing_where_its_experiment_went_as_well(
+    context: Context, tmp_path: Path, location: str, folder: str
+) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    made = experiments.CreateExperiment(name="some", artifact_location=location)
+    number = client.transport.call(experiments.CREATE_EXPERIMENT, made).experiment_id
+    run_id = client.tracking.create_run(number)
+    request = logged_models.CreateLoggedModel(experiment_id=number, name="m")
+    model_id = client.transport.call(logged_models.CREATE_LOGGED_MODEL, request).model.info.model_id
+    late = [begin_upload(context, f"{folder}/{path}/artifacts/f") for path in (run_id, f"models/{model_id}")]
+    client.transport.call(experiments.DELETE_EXPERIMENT, experiments.ExperimentId(experiment_id=number))
+    assert client.tracking.purge(before_ms=2**62).experiments == 1
+    for upload in late:
+        with pytest.raises(NotFound, match=f"the run {run_id}, which is not there|{model_id}"):
+            upload.commit()
+    assert not [path for path in (tmp_path / "state" / "artifacts").rglob("*") if path.name in (run_id, model_id, "f")]
+
+
+def test_folder_in_a_run_that_is_called_as_a_run_could_be_is_one_as_any_other(context: Context, tmp_path: Path) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    (tmp_path / "f.txt").write_text("x")
+    request = experiments.CreateExperiment(name="some", artifact_location="mlflow-artifacts:/some/where")
+    number = client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+    digest = "0123456789abcdef" * 2
+    for run_id in (client.tracking.create_run("0"), client.tracking.create_run(number)):
+        for folder in (digest, f"models/m-{digest}"):
+            client.tracking.upload_artifact(run_id, tmp_path / "f.txt", folder)
+        assert len(client.tracking.list_artifacts(run_id)) == 2
+    client.transport.put_file(f"elsewhere/{digest}/artifacts/f.txt", tmp_path / "f.txt")
+
+
+def test_experiment_in_the_folder_of_a_run_that_went_goes_on(context: Context, tmp_path: Path) -> None:
+    client = Client(LocalTransport(context), SystemClock())
+    (tmp_path / "f.txt").write_text("x")
+    run_id = client.tracking.create_run("0")
+    request = experiments.CreateExperiment(name="in", artifact_location=f"mlflow-artifacts:/0/{run_id}/artifacts/some")
+    number = client.transport.call(experiments.CREATE_EXPERIMENT, request).experiment_id
+    kept, gone = (client.tracking.create_run(number) for _ in range(2))
+    late = begin_upload(context, f"0/{run_id}/artifacts/some/{gone}/artifacts/f")
+    for doomed in (run_id, gone):
+        client.transport.call(runs.DELETE_RUN, runs.OfRun(run_id=doomed))
+    client.tracking.purge(before_ms=2**62)
+    client.tracking.upload_artifact(kept, tmp_path / "f.txt")
+    assert [file.path for file in client.tracking.list_artifacts(kept)] == ["f.txt"]
+    with pytest.raises(NotFound, match=f"the run {gone}, which is not there"):
+        late.commit()
+    with pytest.raises(NotFound, match=f"the run {run_id}, which is not there"):
+        begin_upload(context, f"0/{run_id}/artifacts/f")
 
 
 def test_upload_that_comes_too_late_leaves_what_lies_in_the_folder_of_the_run_that_went(
@@ -268,14 +333,16 @@ def test_upload_that_comes_too_late_leaves_what_lies_in_the_folder_of_the_run_th
     assert not (tmp_path / "state" / "artifacts" / "0" / run_id / "artifacts" / "some" / "where").exists()
 
 
+@pytest.mark.parametrize(("location", "folder"), LOCATIONS)
 def test_upload_in_parts_to_what_went_for_good_is_refused_at_both_ends(
-    context: Context, tmp_path: Path, s3_url: str
+    context: Context, tmp_path: Path, s3_url: str, location: str, folder: str
 ) -> None:
     store = open_artifacts(s3_url, default=tmp_path)
     transport = LocalTransport(replace(context, artifacts=store))
     client = Client(transport, SystemClock())
-    run_id = client.tracking.create_run("0")
-    wanted = artifacts.CreateParts(artifact_path=f"0/{run_id}/artifacts", path="f", num_parts=1)
+    made = experiments.CreateExperiment(name="some", artifact_location=location)
+    run_id = client.tracking.create_run(transport.call(experiments.CREATE_EXPERIMENT, made).experiment_id)
+    wanted = artifacts.CreateParts(artifact_path=f"{folder}/{run_id}/artifacts", path="f", num_parts=1)
     begun = transport.call(artifacts.CREATE_PARTS, wanted)
     sent = httpx.put(begun.credentials[0].url, content=b"x")
     part = artifacts.SentPart(part_number=1, etag=sent.headers["ETag"])

@@ -7,6 +7,7 @@ where there are folders, a copy inside the store where there are keys.
 import errno
 import hashlib
 import io
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +16,21 @@ from operator import itemgetter
 from typing import Any
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, NotImplementedHere, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_file, require_free, require_name, require_safe
-from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Replaced
+from lockgate.server.artifacts.paths import (
+    PARTIAL_FOLDER,
+    is_shown,
+    require_file,
+    require_free,
+    require_name,
+    require_safe,
+)
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, IsFolder, OpenArtifact, Replaced
+
+log = logging.getLogger("lockgate.server")
 
 _READ_AHEAD = 8 << 20  # bytes in one request to the store
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")  # what stores call their clock
+# What stores call their clock; besides, one of disks ticks only every few milliseconds.
+_CHANGING = ("ino", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 def open_filesystem(url: str) -> "FilesystemArtifacts":
@@ -57,20 +68,23 @@ class FilesystemArtifacts:
         return MovedUpload(self, self._filesystem, path, partial)
 
     def open(self, path: str) -> OpenArtifact:
+        """What is neither a file nor a folder is not there."""
         key = self._key(path)
-        require_file(path)
-        with _naming(path):
+        with _looking(path):
             info = self._filesystem.info(key)
-            if info["type"] != "file":
-                raise NotFound(f"there is no artifact {path!r}.")
+        if info["type"] == "directory":
+            raise IsFolder(path)
+        require_file(path)
+        if info["type"] != "file":
+            raise NotFound(f"there is no artifact {path!r}.")
         known = ArtifactInfo(info["size"], _etag(info), None)
-        return OpenArtifact(known, io.BufferedReader(_Ranges(self._filesystem, key, known), _READ_AHEAD))
+        return OpenArtifact(known, io.BufferedReader(_Ranges(self._filesystem, path, key, known), _READ_AHEAD))
 
     def list(self, path: str = "", *, limit: int, token: str = "") -> ArtifactPage:
         """By name. fsspec lists a whole folder, so memory grows with it; `token` is the last name of a page."""
         folder = require_safe(path)
         try:
-            with _naming(path):
+            with _looking(path):
                 entries = self._filesystem.ls(self._key(path), detail=True)
         except NotFound:
             return ArtifactPage((), "")
@@ -78,7 +92,7 @@ class FilesystemArtifacts:
             (name, None if entry["type"] == "directory" else int(entry["size"]))
             for entry in entries
             if (name := entry["name"].rstrip("/").rpartition("/")[2]) > token
-            and str(folder / name) != PARTIAL_FOLDER
+            and is_shown(folder, name)
             and entry["name"].strip("/") != self._key(path).strip("/")  # `ls` of a file is the file
         ]
         found.sort(key=itemgetter(0))  # some stores keep a file and a folder of one name
@@ -88,7 +102,7 @@ class FilesystemArtifacts:
     def delete(self, path: str) -> bool:
         require_name(path)
         try:
-            with _naming(path):
+            with _looking(path):
                 self._remove(self._key(path))
         except NotFound:
             return False
@@ -173,10 +187,12 @@ class MovedUpload:
 
 
 class _Ranges(io.RawIOBase):
-    """A file of the store, read by ranges. Raises Replaced where it was replaced between the first and the last."""
+    """A file of the store, read by ranges. Raises Replaced for a range of another file than the one of `info`."""
 
-    def __init__(self, filesystem: Any, key: str, info: ArtifactInfo) -> None:  # fsspec has no type annotations
+    # fsspec has no type annotations
+    def __init__(self, filesystem: Any, path: str, key: str, info: ArtifactInfo) -> None:
         self._filesystem = filesystem
+        self._path = path
         self._key = key
         self._info = info
         self._at = 0
@@ -195,22 +211,34 @@ class _Ranges(io.RawIOBase):
         end = min(self._at + len(buffer), self._info.size_bytes)
         if end <= self._at:
             return 0
-        with _naming(self._key):
+        with _naming(self._path):
             try:
                 data = self._filesystem.cat_file(self._key, start=self._at, end=end)
             except FileExistsError as error:  # gcsfs' word for a condition that does not hold
-                raise Replaced(self._key) from error
-            # Before the last bytes are handed out: a reader who lacks them knows that the file is not whole.
-            if end == self._info.size_bytes and _etag(self._filesystem.info(self._key)) != self._info.etag:
-                raise Replaced(self._key)
+                raise Replaced(self._path) from error
+            # After the bytes and not before, and for every range: nobody says here which one is the last.
+            if _etag(self._filesystem.info(self._key)) != self._info.etag:
+                raise Replaced(self._path)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
 
 @contextmanager
+def _looking(path: str) -> Iterator[None]:
+    """`_naming` for what is there already: below a file there is nothing."""
+    with _naming(path):
+        try:
+            yield
+        except NotADirectoryError as error:
+            raise FileNotFoundError(path) from error
+
+
+@contextmanager
 def _naming(path: str) -> Iterator[None]:
-    """What the store says, as errors a client can act on."""
+    """What the store says, as errors a client can act on. Its own words, in which addresses and folders of the server
+    may be, are for the log.
+    """
     try:
         yield
     except LockgateError:
@@ -222,17 +250,22 @@ def _naming(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"the store for artifacts is full: {path!r} was not stored.") from error
-        raise Unavailable(f"the store for artifacts failed at {path!r}: {error}.") from error
+        raise _failed(path, error, error.strerror or type(error).__name__) from error
     except NotImplementedError as error:
         raise NotImplementedHere(
             f"the store for artifacts cannot do this to {path!r}.",
             hint="set artifacts to a place that can be written, listed and deleted from",
         ) from error
     except Exception as error:  # each package has errors of its own for what its store says
-        raise Unavailable(f"the store for artifacts failed at {path!r}: {type(error).__name__}: {error}.") from error
+        raise _failed(path, error, type(error).__name__) from error
+
+
+def _failed(path: str, error: Exception, said: str) -> Unavailable:
+    log.warning("the store for artifacts failed at %r: %s: %s", path, type(error).__name__, error)
+    return Unavailable(f"the store for artifacts failed at {path!r}: {said}.", hint="the server's log has more")
 
 
 def _etag(info: dict[str, Any]) -> str:  # what `info` holds differs from store to store
     """The store's own tag, or one made of what changes with the content."""
-    known = info.get("ETag") or info.get("etag") or "-".join(str(info[key]) for key in _TIMES if info.get(key))
+    known = info.get("ETag") or info.get("etag") or "-".join(str(info[key]) for key in _CHANGING if info.get(key))
     return hashlib.sha256(f"{info['size']} {known}".encode()).hexdigest()[:32]

@@ -14,11 +14,18 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lockgate.errors import Conflict, InvalidInput, NotFound, StorageFull, Unavailable
-from lockgate.server.artifacts.paths import PARTIAL_FOLDER, require_file, require_free, require_name, require_safe
-from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact
+from lockgate.server.artifacts.paths import (
+    PARTIAL_FOLDER,
+    is_shown,
+    require_file,
+    require_free,
+    require_name,
+    require_safe,
+)
+from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, IsFolder, OpenArtifact
 
 # The digest lies beside the bytes, so that it moves and vanishes with them.
 _DIGEST_ATTRIBUTE = "user.lockgate.blake3"
@@ -51,8 +58,10 @@ class ArtifactFolder:
 
     def open(self, path: str) -> OpenArtifact:
         target = self._resolve(path)
-        require_file(path)
         with _naming(path):
+            if target.is_dir():
+                raise IsFolder(path)
+            require_file(path)
             if not target.is_file():
                 raise NotFound(f"there is no artifact {path!r}.")
             file = target.open("rb")
@@ -61,16 +70,16 @@ class ArtifactFolder:
     def list(self, path: str = "", *, limit: int, token: str = "") -> ArtifactPage:
         """By name. Memory is bounded by the page; the folder is read once a page, and only the page is measured."""
         after = _name_of(token)
+        folder = require_safe(path)
         target = self._resolve(path)
         with _naming(path):
             try:
                 with os.scandir(target) as entries:
                     found = heapq.nsmallest(
-                        limit + 1, (e.name for e in entries if e.name > after and self._is_shown(e))
+                        limit + 1, (e.name for e in entries if e.name > after and self._is_shown(folder, e))
                     )
             except (FileNotFoundError, NotADirectoryError):
                 return ArtifactPage((), "")
-            folder = require_safe(path)
             files = tuple(_measured(target / name, str(folder / name)) for name in found[:limit])
         return ArtifactPage(tuple(filter(None, files)), _token_of(found[limit - 1]) if len(found) > limit else "")
 
@@ -112,13 +121,13 @@ class ArtifactFolder:
             raise InvalidInput(f"the path {path!r} leaves its folder.")
         return Path(target)
 
-    def _is_shown(self, entry: "os.DirEntry[str]") -> bool:
-        """Not what nobody could ask for: uploads under way, links that lead out or nowhere, names that are no text."""
-        if entry.name == PARTIAL_FOLDER:
-            return not self.partial.samefile(entry.path)
-        if entry.is_symlink():
-            return Path(entry.path).exists() and self._is_inside(os.path.realpath(entry.path))
-        return entry.name.isascii() or _is_text(entry.name)
+    def _is_shown(self, folder: PurePosixPath, entry: "os.DirEntry[str]") -> bool:
+        """Not what nobody could ask for: uploads under way, links that lead out or nowhere, names that are refused."""
+        if entry.name == PARTIAL_FOLDER and self.partial.samefile(entry.path):
+            return False
+        if entry.is_symlink() and not (Path(entry.path).exists() and self._is_inside(os.path.realpath(entry.path))):
+            return False
+        return is_shown(folder, entry.name)
 
     def _is_inside(self, real: str) -> bool:
         return real.startswith(os.path.realpath(self.root).rstrip("/") + "/")
@@ -209,14 +218,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)  # what is left is tried again by the next `clean`
     else:
         path.unlink(missing_ok=True)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _token_of(name: str) -> str:

@@ -18,6 +18,7 @@ _LONGEST_NAME = 255
 _LONGEST_PATH = 1024
 _SHOWN = 200
 _DRIVE = re.compile("[a-z]:|file:", re.IGNORECASE)  # which MLflow refuses below a run as well
+_USUAL_NAME = re.compile(r"\w[\w .=+-]{0,99}", re.ASCII)  # which needs no closer look
 # The last two are no characters, and XML, in which S3 is told what to delete, cannot name them.
 _NEVER_IN_A_NAME = frozenset(chr(code) for code in (*range(32), 127)) | {"\\", "\ufffe", "\uffff"}
 
@@ -58,8 +59,19 @@ def require_name(path: str, *, is_below: bool = False) -> PurePosixPath:
     return safe
 
 
+def is_shown(folder: PurePosixPath, name: str) -> bool:
+    """Whether anybody can ask for what some tool has put into `folder` under that name."""
+    if _USUAL_NAME.fullmatch(name):
+        return True
+    try:
+        require_safe(f"{folder}/{name}")
+    except InvalidInput:
+        return False
+    return True
+
+
 def require_file(path: str) -> None:
-    """Raises NotFound for what can only be a folder."""
+    """Raises NotFound for what can only be a folder, where there is none."""
     if _names_folder(path):
         raise NotFound(f"there is no artifact {path!r}.")
 

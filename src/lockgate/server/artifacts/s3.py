@@ -12,20 +12,29 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from io import BytesIO
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from lockgate.errors import InvalidInput, LockgateError, NotFound, PayloadTooLarge, Unavailable
 from lockgate.server.artifacts.downloads import attachment
-from lockgate.server.artifacts.paths import require_file, require_free, require_name, require_safe
+from lockgate.server.artifacts.paths import is_shown, require_file, require_free, require_name, require_safe
 from lockgate.server.artifacts.s3_errors import Answer, KeysRefused, naming_s3_errors
-from lockgate.server.artifacts.store import ArtifactFile, ArtifactInfo, ArtifactPage, OpenArtifact, Part, PartUrls
+from lockgate.server.artifacts.store import (
+    ArtifactFile,
+    ArtifactInfo,
+    ArtifactPage,
+    IsFolder,
+    OpenArtifact,
+    Part,
+    PartUrls,
+)
 
 T = TypeVar("T")
 
 _DIGEST = "lockgate-blake3"  # the object's metadata that holds its digest
-_PART = 8 << 20  # bytes held in memory for each upload under way; S3 wants 5 MiB at least
-_LARGEST_PART = 512 << 20  # what one upload may hold in memory, whatever size it announces
+_PART = 8 << 20  # bytes held in memory for each usual upload under way; S3 wants 5 MiB at least
+_LARGEST_FILE = 5 << 40  # S3's limit
 _READ_AHEAD = 8 << 20
 _MOST_PARTS = 10_000  # S3's limit
 _PAGE = 1000  # S3's limit for one listing and one deletion
@@ -71,21 +80,19 @@ class S3Artifacts:
     def begin(self, path: str, *, size_bytes: int | None = None, digest: str | None = None) -> "S3Upload":
         """A digest that is announced is kept with an object of any size, another only with one of a single part.
 
-        Raises PayloadTooLarge where so much memory as its parts would need is not given to one upload.
+        Raises PayloadTooLarge for what is announced to be larger than S3's objects.
         """
-        part = max(_PART, -(-(size_bytes or 0) // _MOST_PARTS))
-        if part > _LARGEST_PART:
+        announced = size_bytes or 0
+        if announced > _LARGEST_FILE:
             raise PayloadTooLarge(
-                f"{path!r} is announced with {size_bytes} bytes; {_MOST_PARTS} parts of {_LARGEST_PART >> 20} MiB are "
-                "the most that passes through this server into S3.",
-                hint="split it, or send it past the server: /api/2.0/mlflow-artifacts/mpu/create",
+                f"{path!r} is announced with {announced} bytes; S3 keeps {_LARGEST_FILE >> 40} TiB at most.",
+                hint="split it",
             )
-        return S3Upload(self, path, self._free_key(path), part_bytes=part, digest=digest)
+        return S3Upload(self, path, self._free_key(path), announced=announced, digest=digest)
 
     def open(self, path: str) -> OpenArtifact:
         key = self._key(path)
-        require_file(path)
-        head = self.call("head_object", path, Key=key)
+        head = self._head(path, key)
         digest = head.get("Metadata", {}).get(_DIGEST)
         info = ArtifactInfo(head["ContentLength"], head["ETag"].strip('"'), digest)
         return OpenArtifact(info, _S3Reader(self, path, key, info))
@@ -110,7 +117,8 @@ class S3Artifacts:
                 break
         names.sort(key=itemgetter(0))  # by name alone: other tools may keep a file and a folder of one name
         # An empty name is the marker that some tools leave for a folder.
-        return ArtifactPage(tuple(ArtifactFile(str(folder / name), size) for name, size in names if name), token)
+        shown = ((name, size) for name, size in names if name and is_shown(folder, name))
+        return ArtifactPage(tuple(ArtifactFile(str(folder / name), size) for name, size in shown), token)
 
     def delete(self, path: str) -> bool:
         """A folder goes a thousand objects at a time: who looks meanwhile sees what is left."""
@@ -141,8 +149,7 @@ class S3Artifacts:
 
     def download_url(self, path: str, *, expires_s: int) -> tuple[str, int]:
         key = self._key(path)
-        require_file(path)
-        size: int = self.call("head_object", path, Key=key)["ContentLength"]
+        size: int = self._head(path, key)["ContentLength"]
         # What somebody logged must be saved by a browser, not shown. The header is part of what is signed.
         return self._url("get_object", expires_s, Key=key, ResponseContentDisposition=attachment(key)), size
 
@@ -261,6 +268,16 @@ class S3Artifacts:
         require_free(path, is_folder=bool(inside.get("Contents")), is_below_file=any(files))
         return key
 
+    def _head(self, path: str, key: str) -> Answer:
+        """What S3 says of a file. Raises NotFound, IsFolder."""
+        try:
+            require_file(path)
+            return self.call("head_object", path, Key=key)
+        except NotFound:
+            if self.call("list_objects_v2", path, Prefix=f"{key}/", MaxKeys=1).get("Contents"):
+                raise IsFolder(path) from None
+            raise
+
     async def _is_file(self, filesystem: Any, key: str) -> bool:  # s3fs has no type annotations
         try:
             await filesystem._call_s3("head_object", Bucket=self._bucket, Key=key)
@@ -320,58 +337,67 @@ class S3Artifacts:
 class S3Upload:
     """`store.Upload`: a part is sent as soon as it is full, and nothing is visible before `commit`."""
 
-    def __init__(self, store: S3Artifacts, path: str, key: str, *, part_bytes: int, digest: str | None) -> None:
+    def __init__(self, store: S3Artifacts, path: str, key: str, *, announced: int, digest: str | None) -> None:
         self._store = store
         self._path = path
         self._key = key
-        self._part_bytes = part_bytes
+        self._announced = announced
         self._metadata = {_DIGEST: digest} if digest else {}
-        self._buffer = bytearray()
+        self._buffer = BytesIO()  # which gives all that it holds without a copy
         self._upload_id: str | None = None
         self._parts: list[dict[str, object]] = []
         self._sent = 0
 
     def write(self, data: bytes) -> None:
-        self._buffer += data
-        # More than one part must be there: the last one may be small, but not empty.
-        while len(self._buffer) > self._part_bytes:
-            self._send_part(bytes(memoryview(self._buffer)[: self._part_bytes]))
-            del self._buffer[: self._part_bytes]
+        left = memoryview(data)
+        while left:
+            room = part_bytes(self._announced, self._sent) - self._buffer.tell()
+            if not room:  # and not as soon as it is full: the last part may be small, but not empty
+                self._send_part()
+                continue
+            self._buffer.write(left[:room])
+            left = left[room:]
 
     def commit(self, digest: str) -> ArtifactInfo:
-        size = self._sent + len(self._buffer)
+        size = self._sent + self._buffer.tell()
         if self._upload_id is None:
             self._metadata = {_DIGEST: digest}
             answer = self._store.call(
-                "put_object", self._path, Key=self._key, Body=bytes(self._buffer), Metadata=self._metadata
+                "put_object", self._path, Key=self._key, Body=self._taken(), Metadata=self._metadata
             )
             etag = answer["ETag"].strip('"')
         else:
-            self._send_part(bytes(self._buffer))
+            self._send_part()
             etag = self._store.complete_upload(self._path, self._key, self._upload_id, self._parts)
-        self._buffer.clear()
         return ArtifactInfo(size, etag, self._metadata.get(_DIGEST))
 
     def abort(self) -> None:
-        self._buffer.clear()
+        self._taken()
         if self._upload_id is not None:
             self._store.abort_upload(self._key, self._upload_id)
 
-    def _send_part(self, data: bytes) -> None:
+    def _send_part(self) -> None:
         if self._upload_id is None:
             begun = self._store.call("create_multipart_upload", self._path, Key=self._key, Metadata=self._metadata)
             self._upload_id = begun["UploadId"]
         number = len(self._parts) + 1
         if number > _MOST_PARTS:
             raise PayloadTooLarge(
-                f"{self._path!r} has more than {_MOST_PARTS} parts of {self._part_bytes >> 20} MiB.",
+                f"{self._path!r} has more than {_MOST_PARTS} parts of {_PART >> 20} MiB.",
                 hint="send it with a Content-Length, so that the parts can be made larger",
             )
+        data = self._taken()
         answer = self._store.call(
             "upload_part", self._path, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
         )
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"]})
         self._sent += len(data)
+
+    def _taken(self) -> bytes:
+        """What has been gathered, and is not kept any longer."""
+        data = self._buffer.getvalue()
+        self._buffer = BytesIO()
+        return data
 
 
 class _S3Reader:
@@ -402,6 +428,13 @@ class _S3Reader:
 
     def close(self) -> None:
         self._ahead = memoryview(b"")
+
+
+def part_bytes(announced: int, sent: int) -> int:
+    """How much an upload gathers for its next part: so much that what it has announced fits the parts that S3 allows,
+    but no more than a 500th of what has come, since anybody can announce anything.
+    """
+    return max(_PART, min(announced // 7_500, sent // 500))
 
 
 def _etag_of(parts: Sequence[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ Three implementations pass one contract suite (`tests/contract/test_artifact_sto
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from lockgate.errors import Unavailable
+from lockgate.errors import InvalidInput, Unavailable
 
 ABANDONED_MS = 86_400_000  # an upload that began longer ago than this and has not ended never will
 
@@ -39,6 +39,13 @@ class ArtifactInfo(NamedTuple):
     size_bytes: int
     etag: str
     digest: str | None
+
+
+class IsFolder(InvalidInput):
+    """A file was asked for by the path of a folder."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"Artifact path refers to a directory, not a file: {path!r}")  # in MLflow's words
 
 
 class Replaced(Unavailable):
@@ -103,7 +110,7 @@ class DirectAccess(Protocol):
     """
 
     def download_url(self, path: str, *, expires_s: int) -> tuple[str, int]:
-        """The URL and the size of the file. Raises NotFound."""
+        """The URL and the size of the file. Raises NotFound, IsFolder."""
         ...
 
     def upload_url(self, path: str, *, expires_s: int) -> str:
@@ -136,11 +143,13 @@ class ArtifactStore(Protocol):
         ...
 
     def open(self, path: str) -> OpenArtifact:
-        """Raises NotFound."""
+        """Raises NotFound, IsFolder."""
         ...
 
     def list(self, path: str = "", *, limit: int, token: str = "") -> ArtifactPage:
-        """Up to `limit` entries of one folder; none for what is no folder. Raises InvalidInput for a foreign token."""
+        """Up to `limit` entries of one folder; none for what is no folder, nor names that nobody can ask for. Raises
+        InvalidInput for a foreign token.
+        """
         ...
 
     def delete(self, path: str) -> bool:

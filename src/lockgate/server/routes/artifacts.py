@@ -5,13 +5,20 @@ from operator import attrgetter
 from pathlib import PurePosixPath
 from posixpath import basename
 
-from lockgate.errors import InvalidInput, NotImplementedHere
+from lockgate.errors import InvalidInput, NotFound, NotImplementedHere
 from lockgate.server import files
 from lockgate.server.artifacts.paths import require_name, require_safe
 from lockgate.server.artifacts.store import ArtifactFile, DirectAccess, Part
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.needs import contributor, viewer
-from lockgate.server.subjects import of_artifact, of_direct_upload, of_listing, of_logged_model, of_run
+from lockgate.server.subjects import (
+    of_artifact,
+    of_deleted_artifact,
+    of_direct_upload,
+    of_listing,
+    of_logged_model,
+    of_run,
+)
 from lockgate.wire.mlflow import artifacts as wire
 from lockgate.wire.operation import Empty
 
@@ -35,13 +42,13 @@ def list_model_artifacts(ctx: Context, request: wire.ListModelArtifacts) -> wire
 
 def list_proxy(ctx: Context, request: wire.ListProxy) -> wire.ProxyFiles:
     """Paths are bare names."""
-    folder = require_safe(request.path)
+    folder = require_safe(request.folder)
     if not request.max_results:
-        found = sorted(files.list_files(ctx, request.path), key=attrgetter("path"))  # a size may be None
+        found = sorted(files.list_files(ctx, request.folder), key=attrgetter("path"))  # a size may be None
         return wire.ProxyFiles(files=_infos(found, folder))
     if request.max_results < 0:
         raise InvalidInput(f"max_results is {request.max_results}, expected at least 1.")
-    page = files.list_page(ctx, request.path, limit=min(request.max_results, _PAGE), token=request.page_token)
+    page = files.list_page(ctx, request.folder, limit=min(request.max_results, _PAGE), token=request.page_token)
     return wire.ProxyFiles(files=_infos(page.files, folder), next_page_token=page.next_token)
 
 
@@ -99,8 +106,13 @@ def create_parts(ctx: Context, request: wire.CreateParts) -> wire.CreatedParts:
 
 def complete_parts(ctx: Context, request: wire.CompleteParts) -> Empty:
     direct, path = _direct_parts(ctx, request)
+    try:
+        owner = files.require_owner(ctx, path)
+    except NotFound:
+        direct.abort_parts(path, request.upload_id)
+        raise
     direct.complete_parts(path, request.upload_id, [Part(part.part_number, part.etag) for part in request.parts])
-    files.require_owner_still(ctx, path)
+    files.require_owner_still(ctx, path, owner)
     return Empty()
 
 
@@ -170,7 +182,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(wire.LIST_ARTIFACTS, list_artifacts, viewer(of_run)),
     Route(wire.LIST_MODEL_ARTIFACTS, list_model_artifacts, viewer(of_logged_model)),
     Route(wire.LIST_PROXY, list_proxy, viewer(of_listing)),
-    Route(wire.DELETE_PROXY, delete_proxy, contributor(of_artifact)),
+    Route(wire.DELETE_PROXY, delete_proxy, contributor(of_deleted_artifact)),
     Route(wire.GET_DOWNLOAD_URL, get_download_url, viewer(of_artifact)),
     Route(wire.PRESIGN_DOWNLOAD, presign_download, viewer(of_run)),
     Route(wire.PRESIGN_UPLOAD, presign_upload, contributor(of_direct_upload)),

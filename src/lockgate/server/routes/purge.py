@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from lockgate.errors import InvalidInput, LockgateError, Unavailable
 from lockgate.metadata import purge as rows
 from lockgate.metadata.audit import has_been_done
+from lockgate.metadata.chosen import Steps, list_chosen, steps_of
 from lockgate.server.artifacts.folder import ArtifactFolder
 from lockgate.server.context import AnyRoute, Context, Route
 from lockgate.server.files import UPLOAD
@@ -79,7 +80,7 @@ def _delete_folders(ctx: Context) -> tuple[int, tuple[str, ...]]:
         try:
             if not path:  # nor is the root itself ours to delete
                 elsewhere.append(uri)
-            elif _steps(path) not in used and ctx.artifacts.delete(path):
+            elif steps_of(path) not in used and ctx.artifacts.delete(path):
                 deleted += 1
         except InvalidInput:  # no path that anything could have been kept at; the next folders must not wait for it
             elsewhere.append(uri)
@@ -114,14 +115,9 @@ def _delete_points(ctx: Context) -> None:
             rows.delete_points(tx)
 
 
-def _used_folders(connection: Connection) -> frozenset[tuple[str, ...]]:
+def _used_folders(connection: Connection) -> frozenset[Steps]:
     """Folders in which an experiment keeps its files because somebody chose so, and all above them."""
-    chosen = (_steps(path) for uri in rows.iter_chosen(connection) if (path := proxied_path(uri)))
-    return frozenset(steps[:count] for steps in chosen for count in range(1, len(steps) + 1))
-
-
-def _steps(path: str) -> tuple[str, ...]:
-    return tuple(step for step in path.split("/") if step)
+    return frozenset(steps[:count] for steps, _ in list_chosen(connection) for count in range(1, len(steps) + 1))
 
 
 ROUTES: tuple[AnyRoute, ...] = (Route(wire.PURGE, purge, admin()),)

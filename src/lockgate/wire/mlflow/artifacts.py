@@ -15,14 +15,14 @@ DIGEST_HEADER = "x-lockgate-digest"  # BLAKE3 of the whole file, 64 hexadecimal 
 # MLflow's words: its client finds out by them that it must send a file through the server.
 NO_PARTS = "Multipart upload is not supported for the current artifact repository"
 NO_PRESIGNED_DOWNLOAD = "Multipart download is not supported for the current artifact repository"
-_PROXIED = re.compile(r"mlflow-artifacts:(?://[^/]*)?/*")
+_PROXIED = re.compile(r"mlflow-artifacts:(?://[^/]*|(?=/))/*", re.IGNORECASE)
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def proxied_path(uri: str) -> str | None:
     """The path below the server's artifact root; None for a URI that does not lead through the server.
 
-    >>> proxied_path("mlflow-artifacts:/0/files"), proxied_path("mlflow-artifacts://models:5000/0/files")
+    >>> proxied_path("mlflow-artifacts:/0/files"), proxied_path("MLFLOW-ARTIFACTS://models:5000/0/files")
     ('0/files', '0/files')
 
     MLflow's client makes an address of it as it is, of which HTTP decodes the percents; a client encodes them before
@@ -31,9 +31,11 @@ def proxied_path(uri: str) -> str | None:
     >>> proxied_path("mlflow-artifacts:/team%20b/files"), proxied_path("mlflow-artifacts:/100%/team%20b")
     ('team b/files', '100%/team%20b')
     """
-    if not uri.startswith(PROXY_SCHEME):
-        return None
-    path = _PROXIED.sub("", uri, count=1).strip("/")
+    found = _PROXIED.match(uri)
+    return None if found is None else _decoded(uri[found.end() :].strip("/"))
+
+
+def _decoded(path: str) -> str:
     return path if _STRAY_PERCENT.search(path) else unquote(path)
 
 
@@ -65,11 +67,27 @@ class ListModelArtifacts(Message, frozen=True, kw_only=True):
 
 
 class ListProxy(Message, frozen=True, kw_only=True):
-    """MLflow knows no pages here, so all entries come at once unless `max_results` asks for fewer."""
+    """MLflow knows no pages here, so all entries come at once unless `max_results` asks for fewer.
+
+    MLflow's client names a folder as the URI does: here HTTP leaves the percents that it decodes in an address.
+
+    >>> ListProxy(path="team%20b/files").folder, ListProxy(path="100%/team%20b").folder
+    ('team b/files', '100%/team%20b')
+    """
 
     path: str = ""
     max_results: int = 0
     page_token: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The path below the server's artifact root."""
+        return _decoded(self.path)
+
+
+def listed_as(folder: str) -> str:
+    """The `path` of a `ListProxy` for a folder below the server's artifact root, whatever it is called."""
+    return folder.replace("%", "%25")
 
 
 class ProxyFiles(Message, frozen=True, kw_only=True):

@@ -29,11 +29,17 @@ def test_link_that_leads_out_is_neither_listed_nor_followed(tmp_path: Path) -> N
     assert (tmp_path / "secret").read_text() == "secret"
 
 
-def test_name_that_is_no_text_is_not_listed(tmp_path: Path) -> None:
+def test_only_names_that_can_be_asked_for_are_listed(tmp_path: Path) -> None:
     folder = ArtifactFolder(tmp_path)
-    Path(os.fsdecode(b"%s/\xff" % os.fsencode(tmp_path))).touch()
-    put(folder, "f")
-    assert [item.path for item in folder.list(limit=10).files] == ["f"]
+    put(folder, "0/f")
+    for name in (b"\xff", b"back\\slash", b"new\nline", b"%2e%2e", b"a%5cb", "\ufffe".encode(), b"a:b", "é %".encode()):
+        Path(os.fsdecode(os.fsencode(tmp_path / "0") + b"/" + name)).touch()
+    (tmp_path / "0" / "odd\\link").symlink_to("f")
+    (tmp_path / "C:").touch()
+    assert [item.path for item in folder.list("0", limit=10).files] == ["0/a:b", "0/f", "0/é %"]
+    assert [item.path for item in folder.list(limit=10).files] == ["0"]
+    for path in ("0/a:b", "0/f", "0/é %"):
+        folder.open(path).content.close()
 
 
 def test_what_was_deleted_by_a_killed_server_is_cleaned_up(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from lockgate.clock import FakeClock
 from lockgate.errors import InvalidInput, NotFound, PayloadTooLarge, Unavailable
-from lockgate.server.artifacts.s3 import S3Artifacts
+from lockgate.server.artifacts.s3 import S3Artifacts, part_bytes
 from lockgate.server.artifacts.s3_errors import Answer
 from lockgate.server.artifacts.store import Part
 
@@ -156,11 +156,63 @@ def test_upload_that_was_not_completed_is_not_taken_for_what_was_there_before(s3
         put(in_bucket(s3_url, Forgets), "0/f", b"y" * (9 << 20))
 
 
-def test_announced_size_claims_no_more_memory_than_one_upload_may_have(s3_url: str) -> None:
+class Measures(S3Artifacts):
+    """What is sent."""
+
+    sent: tuple[int, ...] = ()
+
+    def call(self, operation: str, path: str, **arguments: Any) -> Answer:
+        if "Body" in arguments:
+            self.sent += (len(arguments["Body"]),)
+        return super().call(operation, path, **arguments)
+
+
+@pytest.mark.parametrize("announced", [None, 20 << 20, 5 << 40])
+def test_upload_sends_what_has_come_whatever_it_announces(s3_url: str, announced: int | None) -> None:
+    store = in_bucket(s3_url, Measures)
+    upload = store.begin("0/f", size_bytes=announced)
+    for _ in range(4):
+        upload.write(b"x" * (5 << 20))
+    assert store.sent == (8 << 20, 8 << 20)
+    upload.commit("a" * 64)
+    assert store.sent == (8 << 20, 8 << 20, 4 << 20)
+
+
+def test_file_of_whole_parts_ends_with_a_whole_part(s3_url: str) -> None:
+    store = in_bucket(s3_url, Measures)
+    put(store, "0/one", b"x" * (8 << 20))
+    put(store, "0/two", b"x" * (16 << 20))
+    assert store.sent == (8 << 20, 8 << 20, 8 << 20)
+    assert store.open("0/two").info.size_bytes == 16 << 20
+
+
+@pytest.mark.parametrize("size", [84_000_000_000, 1 << 40, 5 << 40])
+def test_announced_size_fits_the_parts_of_s3_while_memory_grows_with_what_came(size: int) -> None:
+    parts = sent = 0
+    while sent < size:
+        part = part_bytes(size, sent)
+        assert 8 << 20 <= part <= max(8 << 20, sent // 500)
+        sent += part
+        parts += 1
+    assert parts <= 10_000
+
+
+def test_part_of_an_upload_of_unknown_size_does_not_grow() -> None:
+    assert part_bytes(0, 1 << 36) == part_bytes(10 << 30, 1 << 36) == 8 << 20
+
+
+def test_file_larger_than_what_s3_keeps_is_refused_before_it_comes(s3_url: str) -> None:
     store = in_bucket(s3_url)
     with pytest.raises(PayloadTooLarge, match="'0/f' is announced with 1000000000000000 bytes"):
         store.begin("0/f", size_bytes=10**15)
-    store.begin("0/f", size_bytes=10_000 * (512 << 20)).abort()
+    store.begin("0/f", size_bytes=5 << 40).abort()
+
+
+def test_only_names_that_can_be_asked_for_are_listed(s3_url: str) -> None:
+    store = in_bucket(s3_url)
+    for name in ("f", "back\\slash", "%2e%2e", "a:b", "folder\\/f", "x" * 300):
+        store.call("put_object", "", Key=f"{urlsplit(s3_url).path.strip('/')}/0/{name}".lstrip("/"), Body=b"x")
+    assert [item.path for item in store.list("0", limit=10).files] == ["0/a:b", "0/f"]
 
 
 def test_page_of_a_listing_is_as_long_as_was_asked_for(s3_url: str) -> None:
