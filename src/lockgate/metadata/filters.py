@@ -7,12 +7,16 @@
                 name [NOT] LIKE value  |  name [NOT] ILIKE value
                 name [NOT] IN (value, ...)  |  name [NOT] BETWEEN value AND value
                 name IS [NOT] NULL
-    name        [entity.]key, the key in backticks or quotes where it holds anything but letters, digits, _ . - /
+    name        [entity.]key, the key in backticks or quotes where it holds anything but letters, digits, _ . - /;
+                the entity may be in backticks as well
     value       a number, or a text in single quotes: in it '' and \\' are a quote, and a backslash is one but where it
                 stands before a quote or the end, where two are one
     operator    =  !=  >  >=  <  <=
 
 `metrics.auc > 0.9 AND (tags.team = 'a' OR NOT params.depth IN ('1', '2'))`
+
+Before the filter, behind it and before another one an AND means nothing, as MLflow's server has it: programs write them
+around a text that may be empty.
 
 A comparison holds or does not: what has no such metric, param or tag satisfies none of its comparisons but IS NULL.
 `NOT` is the complement, so `NOT metrics.auc > 0.9` holds where auc is at most 0.9, is NaN, or was never logged, while
@@ -117,10 +121,12 @@ _TOKEN = re.compile(
   | (?P<number>[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?(?![\w.]))
   | (?P<operator><=|>=|!=|=|<|>)
   | (?P<punctuation>[(),])
-  | (?P<name>(?:[A-Za-z_]\w*\.)?(?:`[^`]+`|"[^"]*")|[A-Za-z_]\w*\.'[^']+'|[A-Za-z_][\w./\-]*)
+  | (?P<name>(?:`[A-Za-z_]\w*`\.|[A-Za-z_]\w*\.)(?:`[^`]+`|"[^"]*"|'[^']+')
+            |`[A-Za-z_]\w*`\.[\w./\-]+|`[^`]+`|"[^"]*"|[A-Za-z_][\w./\-]*)
     )""",
     re.VERBOSE,
 )
+_BACKTICKED = re.compile(r"`\w+`$")
 _ESCAPED = re.compile(r"\\+'?|''")
 _INTEGER = re.compile(r"[-+]?\d+")
 _WORDS = frozenset({"AND", "OR", "NOT"})
@@ -139,13 +145,14 @@ def parse_filter(text: str) -> Filter:
     """The tree; `EVERYTHING` for an empty text. Raises InvalidInput that says where the filter stops making sense."""
     if len(text) > MAX_LENGTH:
         raise InvalidInput(f"the filter has {len(text)} characters, expected at most {MAX_LENGTH}.")
-    tokens = _tokenize(text)
-    return _Parser(text, tokens).whole() if tokens else EVERYTHING
+    return _Parser(text, _tokenize(text)).whole()
 
 
 def parse_name(text: str) -> Name:
     """`metrics.auc`, "params.`learning rate`" or `start_time`. Raises InvalidInput for an entity nobody knows."""
     head, dot, rest = text.partition(".")
+    if _BACKTICKED.match(head):
+        head = head[1:-1]
     if dot and head[:1] not in '`"':
         entity = _ENTITIES.get(head)
         if entity is None:
@@ -188,8 +195,11 @@ class _Parser:
         self._values = 0
 
     def whole(self) -> Filter:
+        self._skip("AND")
+        if self._is_over():
+            return EVERYTHING
         found = self._any(0)
-        if self._position < len(self._tokens):
+        if not self._is_over():
             raise self._invalid(f"expected AND or OR, found {self._next().text}")
         return found
 
@@ -201,7 +211,7 @@ class _Parser:
 
     def _all(self, depth: int) -> Filter:
         parts = [self._factor(depth)]
-        while self._take("AND"):
+        while self._skip("AND") and not self._is_over():
             parts.append(self._factor(depth))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
@@ -272,16 +282,26 @@ class _Parser:
             return token.text[1:-1]
         raise self._invalid(f"expected a value in quotes or a number, found {token.text}")
 
+    def _is_over(self) -> bool:
+        return self._position >= len(self._tokens)
+
     def _next(self) -> _Token:
-        if self._position >= len(self._tokens):
+        if self._is_over():
             raise self._invalid("it ends too early")
         self._position += 1
         return self._tokens[self._position - 1]
 
     def _take(self, word: str) -> bool:
-        found = self._position < len(self._tokens) and self._tokens[self._position].word == word
+        found = not self._is_over() and self._tokens[self._position].word == word
         self._position += found
         return found
+
+    def _skip(self, word: str) -> bool:
+        """All of them that are next; whether there was one."""
+        start = self._position
+        while self._take(word):
+            pass
+        return self._position > start
 
     def _expect(self, word: str) -> None:
         if not self._take(word):

@@ -37,13 +37,14 @@ def absolute(location: str, folder: Path) -> str:
 
 
 def below(location: str, path: str) -> str:
-    """The folder `path` in it; what a URI asks for comes behind the path.
+    """The folder `path` in it; what a URI asks for comes behind the path, and its scheme is in small letters.
 
-    >>> below("s3://bucket/models?region=eu", "1/artifacts")
+    >>> below("S3://bucket/models?region=eu", "1/artifacts")
     's3://bucket/models/1/artifacts?region=eu'
     """
-    folder, mark, query = location.partition("?") if _scheme(location) else (location, "", "")
-    return f"{folder.rstrip('/')}/{path}{mark}{query}"
+    scheme = _scheme(location)
+    folder, mark, query = location.partition("?") if scheme else (location, "", "")
+    return f"{scheme}{folder[len(scheme) :].rstrip('/')}/{path}{mark}{query}"
 
 
 def _scheme(location: str) -> str:

@@ -23,6 +23,8 @@ from lockgate.wire.mlflow.registry import CreateVersion
 
 _PROMPT_SOURCES = ("dummy-source", "prompt-template")
 _MOST_DIGITS = 18  # of a version; more make none that there is
+# Clients read three slashes and more as one; behind two there is a host.
+_IN_REGISTRY = re.compile("models:/(?://+)?(?!/)", re.IGNORECASE)
 # What this server itself would open for a reader.
 _KEPT_HERE = ("", "file", "mlflow-artifacts")
 
@@ -69,13 +71,19 @@ def resolve_source(connection: Connection, request: CreateVersion) -> Source:
 
 def logged_model_id(source: str) -> str:
     """The id in `models:/m-...`; empty for other sources."""
-    rest = source.removeprefix("models:/")
-    return rest if rest != source and re.fullmatch(r"m-[^/@]+", rest) else ""
+    rest = _in_registry(source)
+    return rest if re.fullmatch(r"m-[^/@]+", rest) else ""
 
 
 def copied_model(uri: str) -> str:
     """The NAME in `models:/NAME/...`; empty for other sources. Raises InvalidInput."""
-    return _parse_copied(uri).name if uri.startswith("models:/") and not logged_model_id(uri) else ""
+    return _parse_copied(uri).name if _in_registry(uri) and not logged_model_id(uri) else ""
+
+
+def _in_registry(uri: str) -> str:
+    """What follows `models:/`; empty for other URIs."""
+    found = _IN_REGISTRY.match(uri)
+    return uri[found.end() :] if found else ""
 
 
 def _from_registry(connection: Connection, request: CreateVersion) -> Source:
@@ -115,7 +123,7 @@ def _copied_version(connection: Connection, uri: str) -> tuple[str, int]:
 
 
 def _parse_copied(uri: str) -> _Copied:
-    rest = re.sub("%2f", "/", uri.removeprefix("models:/"), flags=re.IGNORECASE)
+    rest = re.sub("%2f", "/", _in_registry(uri), flags=re.IGNORECASE)
     folder, _, last = rest.rpartition("/")
     before, at, alias = last.rpartition("@")
     name = "/".join(part for part in (folder, before) if part) if at else folder

@@ -36,6 +36,9 @@ C = Comparison(Name("tag", "c"), "IS NULL", None)
         ("params.`learning rate` = '0.1'", Comparison(Name("param", "learning rate"), "=", "0.1")),
         ('tags."mlflow.user" != "bob"', Comparison(Name("tag", "mlflow.user"), "!=", "bob")),
         ("tags.mlflow.source.name like '%a%'", Comparison(Name("tag", "mlflow.source.name"), "LIKE", "%a%")),
+        ("`metrics`.`auc` > 0.9", Comparison(Name("metric", "auc"), ">", 0.9)),
+        ("`tags`.mlflow.user = 'bob'", Comparison(Name("tag", "mlflow.user"), "=", "bob")),
+        ("`tags.a b` = 'bob'", Comparison(Name("", "tags.a b"), "=", "bob")),
         ("status = 'FINISHED'", Comparison(Name("", "status"), "=", "FINISHED")),
         ("attributes.start_time < 17", Comparison(Name("attribute", "start_time"), "<", 17)),
         ("start_time < 99999999999999999999", Comparison(Name("", "start_time"), "<", 1e20)),
@@ -53,7 +56,7 @@ def test_comparison_is_read(text: str, expected: Comparison) -> None:
     assert parse_filter(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "  "])
+@pytest.mark.parametrize("text", ["", "  ", "AND", " and AND "])
 def test_empty_filter_holds_for_everything(text: str) -> None:
     assert parse_filter(text) == EVERYTHING
 
@@ -68,6 +71,10 @@ def test_empty_filter_holds_for_everything(text: str) -> None:
         ("not (metrics.a > 1 and params.b = 'x')", Not(And((A, B)))),
         ("NOT NOT metrics.a > 1", Not(Not(A))),
         ("((metrics.a > 1))", A),
+        ("metrics.a > 1 AND", A),
+        ("AND metrics.a > 1", A),
+        ("metrics.a > 1 AND AND params.b = 'x' AND and", And((A, B))),
+        ("AND metrics.a > 1 OR params.b = 'x' AND tags.c IS NULL AND", Or((A, And((B, C))))),
         ("metrics.a BETWEEN 1 AND 2 AND tags.c IS NULL", And((Comparison(A.name, "BETWEEN", (1, 2)), C))),
     ],
 )
@@ -82,8 +89,12 @@ def test_and_binds_tighter_than_or_and_not_tightest(text: str, expected: object)
         "metrics.auc >",
         "metrics.auc > 1 OR",
         "metrics.auc > 1 metrics.b > 2",
-        "metrics.auc > 1 AND",
-        "AND metrics.auc > 1",
+        "metrics.auc > 1 OR AND",
+        "(metrics.auc > 1 AND)",
+        "metrics.auc > 1 AND OR metrics.b > 2",
+        "NOT AND metrics.auc > 1",
+        "`foo`.bar = 'x'",
+        "`metrics.auc > 1",
         "NOT",
         "()",
         "(metrics.a > 1",

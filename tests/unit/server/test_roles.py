@@ -192,6 +192,7 @@ def test_version_is_made_only_from_what_its_maker_may_see(released) -> None:
     path = f"{MLFLOW}/model-versions/create"
     for source in (
         {"source": "models:/churn/1"},
+        {"source": "Models:///churn/1"},
         {"source": "models:/churn/latest"},
         {"source": "models:/churn@best"},
         {"source": f"models:/{model_id}", "model_id": model_id},
