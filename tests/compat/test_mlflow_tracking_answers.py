@@ -389,7 +389,9 @@ def test_location_of_files_stays_where_it_is_and_keeps_what_it_asks_for(ask: Ask
         assert kept(location) == (location, f"{location.rstrip('/')}/RUN/artifacts")
     assert kept("s3://b/p?region=eu") == ("s3://b/p?region=eu", "s3://b/p/RUN/artifacts?region=eu")
     assert kept("models") == kept("./models") == (f"{here}/models", f"{here}/models/RUN/artifacts")
-    assert kept("FILE:///srv") == ("FILE:///srv", "FILE:///srv/RUN/artifacts")
+    for location in ("S3://b/p", "FILE:///srv", "MLFLOW-ARTIFACTS:/shared"):
+        scheme, _, rest = location.partition(":")
+        assert kept(location) == (location, f"{scheme.lower()}:{rest}/RUN/artifacts")
     assert kept("file:models") == (f"file://{here}/models", f"file://{here}/models/RUN/artifacts")
 
 
