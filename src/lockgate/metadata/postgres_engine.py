@@ -132,9 +132,11 @@ def prefer_walks(connection: Connection, *, prefer: bool, may_sort: bool) -> Non
     They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
     need all rows, which are then read, hashed and sorted. Of few rows that no index has in their order it `may_sort`.
     """
-    others = ("hashjoin", "mergejoin", "seqscan", "bitmapscan", "material")
+    others = ("hashjoin", "mergejoin", "bitmapscan", "material")
     on = {"sort": may_sort or not prefer} | dict.fromkeys(others, not prefer)
-    settings = ", ".join(f"set_config('enable_{way}', '{'on' if is_on else 'off'}', true)" for way, is_on in on.items())
+    values = {way: "'on'" if is_on else "'off'" for way, is_on in on.items()}
+    values["seqscan"] = "'off'" if prefer else "current_setting('transaction_read_only')"  # off in what writes
+    settings = ", ".join(f"set_config('enable_{way}', {value}, true)" for way, value in values.items())
     execute(connection, f"SELECT {settings}")
 
 

@@ -89,7 +89,7 @@ def _key(element: key_of, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(key_of)
 def _key_of_owner(element: key_of, compiler: SQLCompiler, **options: Any) -> str:
     key, owner = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"CASE WHEN {owner} < '' THEN '' ELSE {key} END"  # no text is
+    return f"CASE WHEN {owner} < '' THEN '' ELSE {key} END"  # no text is before the empty one
 
 
 def is_whole(connection: Connection, part: float | str) -> bool:

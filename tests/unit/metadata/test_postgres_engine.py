@@ -8,10 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 
 from lockgate.errors import Unavailable
 from lockgate.metadata.database import open_engine
+from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.migrate import run_migrations
 from lockgate.metadata.models import ensure_model
 from lockgate.metadata.postgres_address import parse_address
@@ -118,3 +119,20 @@ def test_migration_waits_as_long_as_it_takes(postgres: Any) -> None:
     run_migrations(engine)
     assert len(slowed) == 1
     engine.dispose()
+
+
+def test_writes_read_no_table_whole_and_reads_may_also_where_they_preferred_walks(postgres_url: str) -> None:
+    database = open_database(parse_address(postgres_url))
+
+    def require_usual(connection: Connection, usual: str) -> None:
+        for prefer, expected in ((None, usual), (True, "off"), (False, usual)):
+            if prefer is not None:
+                prefer_walks(connection, prefer=prefer)
+            assert connection.exec_driver_sql("SHOW enable_seqscan").scalar_one() == expected
+
+    with database.read() as connection:
+        require_usual(connection, "on")
+    for is_decision in (True, False):
+        with database.write(at=1, by="a", decision=is_decision) as tx:
+            require_usual(tx.connection, "off")
+    database.close()
