@@ -16,17 +16,17 @@ from lockgate.exchange.book import Book
 from lockgate.exchange.files import Sizes, copy_files, open_files
 from lockgate.exchange.refused import REFUSED
 from lockgate.wire.mlflow import logged_models, registry, runs
+from lockgate.wire.mlflow.artifacts import PROXY_SCHEME, proxied_path
 from lockgate.wire.mlflow.experiments import Tag
 from lockgate.wire.mlflow.registry import ModelVersion, RegisteredModel
 
-_PROXIED = "mlflow-artifacts:"
 _NO_FOLDERS = (
     "MLflow's registry takes no / in a name; leave it out of --prefix, or rename the model first: "
     "MlflowClient().rename_registered_model(NAME, NEW)"
 )
 # What of a version lies in no run's or logged model's folder is put here, below its run's, or below the root.
 _LOOSE = "registered"
-LOOSE_ROOT = f"{_PROXIED}/{_LOOSE}"
+LOOSE_ROOT = f"{PROXY_SCHEME}{_LOOSE}"
 
 
 class _Source(NamedTuple):
@@ -275,7 +275,7 @@ def _source_for(book: Book, name: str, version: ModelVersion) -> tuple[_Source, 
         root = book.source.transport.call(answers.GET_RUN, get_run).run.info.artifact_uri
         if uri == root or uri.startswith(f"{root}/"):
             return _Source(run.artifact_uri + uri.removeprefix(root), run_id), nothing
-    if not uri.startswith(_PROXIED):
+    if proxied_path(uri) is None:
         return _Source(uri, run_id, is_loose=True), nothing  # kept elsewhere, where it stays
     root = run.artifact_uri if run else LOOSE_ROOT
     place = f"{root}/{_LOOSE}/{name}/{version.version}"

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, String, cast, select
 
 from lockgate.metadata import driver
-from lockgate.metadata.experiments import FOLDER
 from lockgate.metadata.subjects import Found
 from lockgate.metadata.tables import experiments
-from lockgate.wire.mlflow.artifacts import proxied_path
+from lockgate.wire.mlflow.artifacts import PROXY_SCHEME, proxied_path
 
 Steps = tuple[str, ...]
 
@@ -27,7 +26,7 @@ def steps_of(path: str) -> Steps:
 def list_chosen(connection: Connection, *, after: int = -1) -> Iterable[tuple[Steps, int]]:
     """(folder, experiment) of experiments with a higher number, deleted ones among them."""
     t = experiments.c
-    is_chosen = t.artifact_location != FOLDER + cast(t.experiment_id, String)
+    is_chosen = t.artifact_location != PROXY_SCHEME + cast(t.experiment_id, String)
     query = select(t.artifact_location, t.experiment_id).where(t.experiment_id > after, is_chosen)
     for uri, number in connection.execute(query):
         if (path := proxied_path(uri)) is not None:

@@ -16,10 +16,10 @@ from lockgate.metadata.limits import (
 from lockgate.metadata.locations import require_location
 from lockgate.metadata.pairs import pairs_of
 from lockgate.metadata.tables import experiment_tags, experiments, runs
+from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
 
 ACTIVE, DELETED = "active", "deleted"
 DEFAULT_ID = 0
-FOLDER = "mlflow-artifacts:/"  # and its number: the location of an experiment for which nobody chose one
 
 
 def create_experiment(tx: Tx, name: str, *, artifact_location: str = "", tags: Mapping[str, str] | None = None) -> int:
@@ -39,7 +39,7 @@ def create_experiment(tx: Tx, name: str, *, artifact_location: str = "", tags: M
     created: int = tx.connection.execute(insert(experiments).returning(experiments.c.experiment_id), row).scalar_one()
     if not artifact_location:
         # The location holds the id, so it can only be written once there is one.
-        _update(tx, created, artifact_location=f"{FOLDER}{created}")
+        _update(tx, created, artifact_location=f"{PROXY_SCHEME}{created}")
     for key, value in (tags or {}).items():
         set_experiment_tag(tx, created, key, value)
     append_event(tx, "experiment.created", name, {"experiment_id": created})

@@ -126,7 +126,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_BACKTICKED = re.compile(r"`\w+`$")
+_BACKTICKED = re.compile(r"`\w+`")
 _ESCAPED = re.compile(r"\\+'?|''")
 _INTEGER = re.compile(r"[-+]?\d+")
 _WORDS = frozenset({"AND", "OR", "NOT"})
@@ -151,7 +151,7 @@ def parse_filter(text: str) -> Filter:
 def parse_name(text: str) -> Name:
     """`metrics.auc`, "params.`learning rate`" or `start_time`. Raises InvalidInput for an entity nobody knows."""
     head, dot, rest = text.partition(".")
-    if _BACKTICKED.match(head):
+    if _BACKTICKED.fullmatch(head):
         head = head[1:-1]
     if dot and head[:1] not in '`"':
         entity = _ENTITIES.get(head)

@@ -132,11 +132,11 @@ def prefer_walks(connection: Connection, *, prefer: bool, may_sort: bool) -> Non
     They do not know how conditions depend on each other, so a page that is full after a hundred steps is thought to
     need all rows, which are then read, hashed and sorted. Of few rows that no index has in their order it `may_sort`.
     """
-    others = ("hashjoin", "mergejoin", "bitmapscan", "material")
-    on = {"sort": may_sort or not prefer} | dict.fromkeys(others, not prefer)
-    values = {way: "'on'" if is_on else "'off'" for way, is_on in on.items()}
-    values["seqscan"] = "'off'" if prefer else "current_setting('transaction_read_only')"  # off in what writes
-    settings = ", ".join(f"set_config('enable_{way}', {value}, true)" for way, value in values.items())
+    usual = "'off'" if prefer else "'on'"
+    on = dict.fromkeys(("hashjoin", "mergejoin", "bitmapscan", "material"), usual)
+    on["sort"] = "'on'" if may_sort else usual
+    on["seqscan"] = "'off'" if prefer else "current_setting('transaction_read_only')"  # off in what writes
+    settings = ", ".join(f"set_config('enable_{way}', {value}, true)" for way, value in on.items())
     execute(connection, f"SELECT {settings}")
 
 

@@ -37,7 +37,7 @@ from sqlalchemy import (
 from lockgate.metadata.database import Tx
 from lockgate.metadata.driver import prefer_walks
 from lockgate.metadata.events import append_event
-from lockgate.metadata.experiments import DEFAULT_ID, DELETED, FOLDER
+from lockgate.metadata.experiments import DEFAULT_ID, DELETED
 from lockgate.metadata.tables import (
     datasets,
     doomed_folders,
@@ -50,6 +50,7 @@ from lockgate.metadata.tables import (
     run_models,
     runs,
 )
+from lockgate.wire.mlflow.artifacts import PROXY_SCHEME
 
 _FILES = re.compile(r"/artifacts(?=\?|$)")  # where the folder of a run or a logged model keeps its files
 _NOBODY = ""  # the run of series whose run is gone
@@ -119,7 +120,7 @@ def purge(tx: Tx, *, before: int, limit: int) -> tuple[Purge, list[str], bool]:
     done = Purge(len(of_runs), len(of_models), len(of_experiments), 0)
     folders = [_FILES.sub("", uri, count=1) for _, uri in (*of_runs, *of_models)]
     # A location that somebody chose may hold more than the experiment's files.
-    folders += [uri for number, uri in of_experiments if uri == f"{FOLDER}{number}"]
+    folders += [uri for number, uri in of_experiments if uri == f"{PROXY_SCHEME}{number}"]
     doom(tx, folders)
     if any(done):
         details = {"runs": done.runs, "logged_models": done.logged_models, "experiments": done.experiments}

@@ -161,13 +161,13 @@ def require_owner(ctx: Context, path: str) -> Owner | None:
         return None
     found: Owner | None = None
     with ctx.read() as connection:
-        for kind, identity, depth in possible:
+        for kind, identity, depth, above in possible:
             uri = (runs if kind == "run" else logged_models).find_uri(connection, identity)
             if uri is not None:
                 folder = steps[:depth]
                 if steps_of(proxied_path(uri) or "")[:-1] == folder:  # without `artifacts`
                     found = Owner(kind, identity, "/".join(folder))
-            elif depth_of_folder(connection, steps) == depth - (1 if kind == "run" else 2):
+            elif depth_of_folder(connection, steps) == above:
                 raise _gone(path, kind, identity)
     return found
 
@@ -216,13 +216,15 @@ def _told(ctx: Context, act: Act, path: str, owner: Owner | None) -> Iterator[No
         raise
 
 
-def _possible_owners(steps: Steps) -> Iterator[tuple[str, str, int]]:
-    """What the steps may be folders of, by their names alone: (kind, id, how many steps are its folder)."""
+def _possible_owners(steps: Steps) -> Iterator[tuple[str, str, int, int]]:
+    """What the steps may be folders of, by their names alone: (kind, id, how many of them are its folder, and how many
+    its experiment's).
+    """
     for depth, step in enumerate(steps, 1):
         if RUN_ID.fullmatch(step):
-            yield "run", step, depth
+            yield "run", step, depth, depth - 1
         elif _MODEL_ID.fullmatch(step) and steps[depth - 2 : depth - 1] == (MODELS,):
-            yield "logged model", step, depth
+            yield "logged model", step, depth, depth - 2
 
 
 def _gone(path: str, kind: str, identity: str) -> NotFound:
